@@ -1,0 +1,54 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo serve test test-system soak bench check lock format clean
+
+demo: $(READY)
+	@$(BIN)/broker demo
+
+serve: $(READY)
+	@$(BIN)/broker serve --embedded
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not system" $(ARGS)
+
+test-system: $(READY)
+	$(BIN)/python -m pytest -m system $(ARGS)
+
+soak: $(READY)
+	SOAK=1 $(BIN)/python -m pytest -m "not system" $(ARGS)
+
+NAME ?= $(error say which: make bench NAME=leases)
+bench: $(READY)
+	@$(BIN)/python benchmarks/$(NAME).py
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Locks carry hashes and no address of an index.
+lock: $(READY)
+	$(BIN)/pip install --quiet uv
+	cd requirements && for f in runtime dev; do \
+	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-header --no-annotate --emit-build-options $$f.in -o $$f.txt || exit 1; done
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked requirements into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) var

@@ -1,0 +1,86 @@
+"""Port: keys that never lie in the control database nor in its backups.
+
+Two faces, given to different processes: `Sealer` (wrap, unwrap, erase) and `Signer` (sign, public).
+The web process has neither. Drivers: `keyring.py` (local files).
+
+A snapshot has a wrapping key of its own, `snapshot/<id>`. Erasing it makes every copy of every
+wrapped form useless, also one in an old backup of the control database (G6). An erased name is
+remembered and can never be made again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from broker.errors import BrokerError, Unavailable
+from broker.secret import Secret
+
+LOGINS_KEY = "logins"  # seals the logins of registered servers
+LOG_KEY = "log"  # signs checkpoints
+STATEMENTS_KEY = "statements"  # signs certificates
+
+
+class KeyState(Enum):
+    LIVE = "live"
+    ERASED = "erased"
+    ABSENT = "absent"
+
+
+class KeyErased(BrokerError):
+    """The key was erased; nothing wrapped under it can be opened again."""
+
+    type = "key-erased"
+
+
+class KeyUnavailable(Unavailable):
+    """The key port did not answer; nothing is known."""
+
+    type = "key-unavailable"
+
+
+class Sealer(Protocol):
+    """Wraps small secrets (data keys, logins) under named keys with AES-256-GCM or the like.
+
+    `context` is authenticated, not stored: unwrapping with another context fails.
+    """
+
+    def create(self, name: str) -> None:
+        """Make the key unless it is there. Raises KeyErased if that name was erased."""
+
+    def wrap(self, name: str, secret: Secret[bytes], context: bytes) -> bytes:
+        """Raises KeyErased, KeyUnavailable, or NotFound if the key was never made."""
+
+    def unwrap(self, name: str, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        """Raises KeyErased, KeyUnavailable, NotFound, or VerificationFailed."""
+
+    def erase(self, name: str) -> None:
+        """Make the key unusable for ever; idempotent, also for a name never made."""
+
+    def find_state(self, name: str) -> KeyState:
+        """A fresh look at the key itself, not at what we remember. Raises KeyUnavailable."""
+
+    def list_names(self, prefix: str) -> list[str]:
+        """Names of live keys under `prefix`, by listing. Raises KeyUnavailable."""
+
+    def label_key(self) -> Secret[bytes]:
+        """The key of labels' MACs (see `broker.labels`)."""
+
+
+class Signer(Protocol):
+    """Ed25519 signatures; `purpose` is LOG_KEY or STATEMENTS_KEY."""
+
+    def public(self, purpose: str) -> bytes:
+        """The 32 bytes of the public key."""
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """64 bytes."""
+
+    def find_head(self, origin: str) -> bytes | None:
+        """The last checkpoint that was signed for this log, kept outside the control database."""
+
+    def swap_head(self, origin: str, old: bytes | None, new: bytes) -> None:
+        """Compare-and-swap of the last signed checkpoint. Raises Conflict if `old` is not last.
+
+        So a control database restored from a backup cannot make us sign a fork.
+        """
