@@ -75,7 +75,7 @@ def _digest(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink()):
         total.update(str(path.relative_to(folder)).encode() + b"\0")
-        total.update(os.readlink(path).encode() if path.is_symlink() else path.read_bytes())
+        total.update(str(path.readlink()).encode() if path.is_symlink() else path.read_bytes())
     return total.hexdigest()
 
 
@@ -194,7 +194,7 @@ class EmbeddedServer:
                 cwd="/",
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
                 start_new_session=True,  # Ctrl-C is for us; we stop the server in order
-                preexec_fn=_die_with_parent if self.die_with_parent else None,
+                preexec_fn=_die_with_parent if self.die_with_parent else None,  # noqa: PLW1509
                 **_as_server_user(),
             )
         self._wait_until_ready(install)

@@ -22,7 +22,21 @@ SnapshotId = NewType("SnapshotId", str)  # snp_
 CertificateId = NewType("CertificateId", str)  # crt_
 LogId = NewType("LogId", str)  # log_
 
-PREFIXES = ("tnt", "psn", "tok", "tkt", "dbs", "srv", "grt", "lse", "snp", "crt", "log", "inv", "ses")
+PREFIXES = (
+    "tnt",
+    "psn",
+    "tok",
+    "tkt",
+    "dbs",
+    "srv",
+    "grt",
+    "lse",
+    "snp",
+    "crt",
+    "log",
+    "inv",
+    "ses",
+)
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 
 

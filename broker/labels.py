@@ -19,12 +19,14 @@ from datetime import UTC, datetime
 from broker.errors import VerificationFailed
 from broker.secret import Secret
 
-_TEXT = re.compile(r"\Asab1 ([a-z-]+) ([a-z]{3}_[a-z2-7]{26}) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{64})\Z")
+_TEXT = re.compile(
+    r"\Asab1 ([a-z-]+) ([a-z]{3}_[a-z2-7]{26}) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{64})\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`kind` is `lease`, `scope`, `sandbox`, `artifact` or `decoy`; `place` is what it stands on."""
+    """`kind` is `lease`, `scope`, `sandbox`, `artifact` or `decoy`; `place` is where it stands."""
 
     kind: str
     id: str
@@ -35,7 +37,7 @@ class Label:
         return f"{self._head()} {self._mac(key)}"
 
     def _head(self) -> str:
-        return f"sab1 {self.kind} {self.id} {self.end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"sab1 {self.kind} {self.id} {self.end.astimezone(UTC):{_INSTANT}}"
 
     def _mac(self, key: Secret[bytes]) -> str:
         message = f"{self._head()}\n{self.place}".encode()
@@ -56,7 +58,8 @@ def read_label(text: str, place: str, key: Secret[bytes]) -> Label:
     if match is None:
         raise VerificationFailed(f"the label on {place!r} is malformed")
     kind, identity, end, mac = match.groups()
-    label = Label(kind, identity, datetime.strptime(end, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC), place)
+    instant = datetime.strptime(end, _INSTANT).replace(tzinfo=UTC)
+    label = Label(kind, identity, instant, place)
     if not hmac.compare_digest(label._mac(key), mac):  # noqa: SLF001  # its own class's
         raise VerificationFailed(f"the label on {place!r} was not made by this broker")
     return label

