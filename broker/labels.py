@@ -24,6 +24,9 @@ _TEXT = re.compile(
 )
 
 
+_INSTANT = "%Y-%m-%dT%H:%M:%SZ"
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """`kind` is `lease`, `scope`, `sandbox`, `artifact` or `decoy`; `place` is where it stands."""
