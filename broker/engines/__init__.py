@@ -122,3 +122,16 @@ class Catalogue:
     extensions: tuple[str, ...] = ()
     obstacles: tuple[str, ...] = ()
     literals: tuple[Literal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a column, and why, as a sentence for the customer's admin.
+
+    `mask` names one of the engine's masks; `keep` leaves the value as it is. Columns with the same
+    `label` give the same output for the same input, so that joins hold; others do not link.
+    """
+
+    mask: str
+    label: str
+    why: str
