@@ -1,0 +1,294 @@
+"""Keys as local files: the driver of both faces of the key port for one machine.
+
+    keyring/            0700, owned by the user that runs the broker
+      wrapping/         <name, "/" as ".">.key   32 random bytes, AES-256-GCM
+      signing/          <purpose>.key            32 bytes, Ed25519 seed
+      erased/           <name, "/" as ".">       tombstones: only ever added
+      heads/            <sha256 of origin>       last signed checkpoint of a log
+      labels.key                                 32 bytes, HMAC key of labels
+
+What must stay true: a tombstone outranks a key file, so a key that a backup put back stays unusable
+(G6); a file is on the disk, whole, before the call that wrote it returns; what the operating system
+refuses is KeyUnavailable, never "no such key"; no other user can read any of it.
+
+Keep this folder out of every backup. Restored as a whole, without the newer tombstones, it would
+bring erased keys back; losing it only costs copies that can be made again, and the log's identity.
+
+Writers of all processes take one lock, on the folder. Readers take none: they read the key first
+and look for the tombstone second, so a key half overwritten by `erase` is never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from broker.errors import Conflict, Invalid, NotFound, VerificationFailed
+from broker.keys import LOG_KEY, STATEMENTS_KEY, KeyErased, KeyState, KeyUnavailable
+from broker.secret import Secret
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 12  # 96 bits: NIST SP 800-38D, 8.2.2; far below 2^32 wraps under one key
+_VERSION = b"\x01"
+_NAME = re.compile(r"\A[a-z0-9_-]+(?:/[a-z0-9_-]+)*\Z")
+_NAME_LENGTH = 200  # with its suffix below the 255 bytes of a file's name
+_FOLDERS = ("wrapping", "signing", "erased", "heads")
+_PURPOSES = (LOG_KEY, STATEMENTS_KEY)
+
+
+class Keyring:
+    """Implements `broker.keys.Sealer` and `broker.keys.Signer`; see there what each call means."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises KeyUnavailable unless `folder` is a whole keyring that only this user can read."""
+        self._folder = folder
+        self.label_key()  # written last by create_folder
+
+    @classmethod
+    def create_folder(cls, folder: Path) -> Keyring:
+        """Make a keyring with new signing keys. Raises Conflict if something is there already."""
+        with _answering():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise Conflict(f"{folder} is not empty; a keyring is never overwritten")
+            _check_private(folder, folder.stat())
+            for name in _FOLDERS:
+                (folder / name).mkdir(mode=0o700)
+            for purpose in _PURPOSES:
+                _write(folder / "signing" / f"{purpose}.key", secrets.token_bytes(_KEY_BYTES))
+            _write(folder / "labels.key", secrets.token_bytes(_KEY_BYTES))
+            _sync_folder(folder.parent)
+        return cls(folder)
+
+    # Sealer
+
+    def create(self, name: str) -> None:
+        path = self._key_path(name)
+        with self._locked():
+            self._check_not_erased(name)
+            if _find(path) is None:
+                _write(path, secrets.token_bytes(_KEY_BYTES))
+
+    def wrap(self, name: str, secret: Secret[bytes], context: bytes) -> bytes:
+        """The version, the nonce, then ciphertext and tag."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = AESGCM(self._live_key(name)).encrypt(nonce, secret.reveal(), _VERSION + context)
+        return _VERSION + nonce + sealed
+
+    def unwrap(self, name: str, wrapped: bytes, context: bytes) -> Secret[bytes]:
+        key = self._live_key(name)
+        start = len(_VERSION) + _NONCE_BYTES
+        if wrapped[: len(_VERSION)] != _VERSION or len(wrapped) < start:
+            raise VerificationFailed(f"what was wrapped under {name!r} has an unknown form")
+        try:
+            opened = AESGCM(key).decrypt(
+                wrapped[len(_VERSION) : start], wrapped[start:], _VERSION + context
+            )
+        except InvalidTag:
+            raise VerificationFailed(
+                f"this was not wrapped under {name!r} for this use, or it was changed"
+            ) from None
+        return Secret(opened)
+
+    def erase(self, name: str) -> None:
+        """The tombstone first: a crash after it leaves a key that is already refused.
+
+        Overwriting is no proof. A file system that copies on write, a journal or a flash drive may
+        keep the old bytes. So a certificate speaks of the cryptographic erase of a key in this
+        keyring's file, and only an encrypted volume of the keyring's own says more.
+        """
+        path = self._key_path(name)
+        with self._locked():
+            if not self._is_erased(name):
+                _write(self._tombstone(name), b"")
+            with contextlib.suppress(FileNotFoundError):
+                _overwrite(path)  # in place: this reaches hard links of it as well
+                path.unlink()
+            _sync_folder(path.parent)
+
+    def find_state(self, name: str) -> KeyState:
+        """ERASED also when somebody put the file back: it is unusable. `list_names` shows it."""
+        path = self._key_path(name)
+        with self._reading():
+            if self._is_erased(name):
+                return KeyState.ERASED
+            return KeyState.ABSENT if _find(path) is None else KeyState.LIVE
+
+    def list_names(self, prefix: str) -> list[str]:
+        """Names that have a key file now, so also an erased one's that was put back."""
+        with self._reading():
+            files = list((self._folder / "wrapping").iterdir())
+        names = (file.stem.replace(".", "/") for file in files if file.suffix == ".key")
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def label_key(self) -> Secret[bytes]:
+        with self._reading():
+            return Secret(_get_key(self._folder / "labels.key"))
+
+    # Signer
+
+    def public(self, purpose: str) -> bytes:
+        return self._signing_key(purpose).public_key().public_bytes_raw()
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        return self._signing_key(purpose).sign(message)
+
+    def find_head(self, origin: str) -> bytes | None:
+        with self._reading():
+            return _find(self._head_path(origin))
+
+    def swap_head(self, origin: str, old: bytes | None, new: bytes) -> None:
+        path = self._head_path(origin)
+        with self._locked():
+            if _find(path) != old:
+                raise Conflict(f"another checkpoint of {origin!r} was signed last")
+            _write(path, new)
+
+    # Inside
+
+    def _live_key(self, name: str) -> bytes:
+        path = self._key_path(name)
+        with self._reading():
+            # This order: `erase` writes the tombstone before it touches the key.
+            found = _find(path)
+            self._check_not_erased(name)
+            if found is None:
+                raise NotFound(f"there is no key {name!r}")
+            return _check_key(path, found)
+
+    def _signing_key(self, purpose: str) -> Ed25519PrivateKey:
+        if purpose not in _PURPOSES:
+            raise Invalid(f"nothing is signed for the purpose {purpose!r}")
+        with self._reading():
+            seed = _get_key(self._folder / "signing" / f"{purpose}.key")
+        return Ed25519PrivateKey.from_private_bytes(seed)
+
+    def _key_path(self, name: str) -> Path:
+        return self._folder / "wrapping" / f"{_encode(name)}.key"
+
+    def _tombstone(self, name: str) -> Path:
+        return self._folder / "erased" / _encode(name)
+
+    def _head_path(self, origin: str) -> Path:
+        return self._folder / "heads" / hashlib.sha256(origin.encode()).hexdigest()
+
+    def _is_erased(self, name: str) -> bool:
+        return _find(self._tombstone(name)) is not None
+
+    def _check_not_erased(self, name: str) -> None:
+        if self._is_erased(name):
+            raise KeyErased(f"the key {name!r} was erased; what was wrapped under it stays closed")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with _answering():
+            _check_private(self._folder, self._folder.stat())
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, among threads and processes; a killed one lets go."""
+        with self._reading():
+            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise KeyUnavailable(
+            f"the keyring can't be used: {error.strerror} ({error.filename})"
+        ) from error
+
+
+def _encode(name: str) -> str:
+    """`snapshot/snp_x` as a file name. A name holds no dot, so this loses nothing."""
+    if not _NAME.match(name) or len(name) > _NAME_LENGTH:
+        raise Invalid(f"{name!r} can't be the name of a key")
+    return name.replace("/", ".")
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if status.st_uid != os.geteuid():
+        raise KeyUnavailable(
+            f"{path} belongs to user {status.st_uid}, the broker runs as {os.geteuid()}; "
+            f"run: chown {os.geteuid()} {path}"
+        )
+    if status.st_mode & 0o077:
+        raise KeyUnavailable(f"{path} is open to other users; run: chmod go= {path}")
+
+
+def _find(path: Path) -> bytes | None:
+    """The file's bytes, or None when a folder that is really there does not hold it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        path.parent.stat()  # raises when the keyring is not mounted: that says nothing of a key
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        _check_private(path, os.fstat(descriptor))
+        return file.read()
+
+
+def _get_key(path: Path) -> bytes:
+    found = _find(path)
+    if found is None:
+        raise KeyUnavailable(f"{path} is missing; this is no whole keyring")
+    return _check_key(path, found)
+
+
+def _check_key(path: Path, found: bytes) -> bytes:
+    if len(found) != _KEY_BYTES:
+        raise KeyUnavailable(f"{path} is damaged: {len(found)} bytes instead of {_KEY_BYTES}")
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, and on the disk when this returns. Call it under the lock.
+
+    As there is one writer, the temporary file has one name, and one that a killed writer left is
+    removed by the next. No key in it was ever used: `create` had not returned.
+    """
+    fresh = path.with_name(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    fresh.rename(path)
+    _sync_folder(path.parent)
+
+
+def _overwrite(path: Path) -> None:
+    """Random bytes in place of the key's. Asks for no mode: erasing must not wait for a chmod."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(max(_KEY_BYTES, os.fstat(descriptor).st_size)))
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable: a rename is not, until its folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
