@@ -82,7 +82,7 @@ def load_marks(path: Path) -> Marks:
 
 
 def needles(values: Mapping[str, str]) -> dict[str, list[bytes]]:
-    """What to search for, by kind, e.g. `scan(roots, needles(marks.canaries))`."""
+    """Byte strings to search for, by kind: what `scan` takes."""
     return {kind: forms(value) for kind, value in values.items()}
 
 

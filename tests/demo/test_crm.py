@@ -99,8 +99,10 @@ KINDS_OF_OBJECT = {
     " AND pronamespace = 'crm'::regnamespace",
     "a composite foreign key": "pg_constraint WHERE contype = 'f' AND cardinality(conkey) = 2",
     "a self reference": "pg_constraint WHERE contype = 'f' AND conrelid = confrelid",
-    "a check on a table": "pg_constraint WHERE contype = 'c' AND conrelid = 'crm.order_lines'::regclass",
-    "a unique constraint": "pg_constraint WHERE contype = 'u' AND conrelid = 'crm.contacts'::regclass",
+    "a check on a table": "pg_constraint WHERE contype = 'c'"
+    " AND conrelid = 'crm.order_lines'::regclass",
+    "a unique constraint": "pg_constraint WHERE contype = 'u'"
+    " AND conrelid = 'crm.contacts'::regclass",
     "a partial index": "pg_index WHERE indpred IS NOT NULL AND indrelid = 'crm.contacts'::regclass",
     "an index of another method": "pg_indexes WHERE schemaname = 'crm' AND indexdef LIKE '%gin%'",
 }
