@@ -1,0 +1,122 @@
+"""The control database: models' base, the transaction, and locks across processes.
+
+Every change happens in `Database.begin(actor)`, which yields the one `Tx`. ORM rows never leave it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import NullPool
+
+from broker.errors import BrokerError
+from broker.secret import Secret
+from broker.tx import Actor, Tx
+
+Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    """All tables; their shape is made by the migrations, and a test compares the two."""
+
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to declare it
+        datetime: sa.DateTime(timezone=True),
+        str: sa.Text,
+        Json: JSONB,
+        list[str]: sa.ARRAY(sa.Text),
+        int: sa.BigInteger,
+    }
+
+
+class Stateful:
+    """Columns of every row that has a state; only `states.advance` writes them."""
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
+    state: Mapped[str]
+    state_at: Mapped[datetime]
+    state_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
+
+
+class Retried:
+    """Columns of what is retried for ever: never a last try, and always a reason to read."""
+
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime | None]
+    stuck_since: Mapped[datetime | None]
+    stuck_reason: Mapped[str | None]
+
+
+class Busy(BrokerError):
+    """Another process is at the same thing; nothing was done here."""
+
+    type = "busy"
+
+
+class Database:
+    """Opens transactions on the control database. `clock` replaces its clock in tests."""
+
+    def __init__(self, dsn: Secret[str], *, clock: Callable[[], datetime] | None = None) -> None:
+        url = sa.make_url(dsn.reveal()).set(drivername="postgresql+psycopg")
+        self.engine = sa.create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        self._lock_engine = sa.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._clock = clock
+
+    @contextlib.contextmanager
+    def begin(self, actor: Actor) -> Iterator[Tx]:
+        """Commit when the block ends, roll back when it raises."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield Tx(session, self._now(session), actor)
+
+    def now(self, actor: Actor) -> datetime:
+        with self.begin(actor) as tx:
+            return tx.at
+
+    def _now(self, session: Session) -> datetime:
+        if self._clock is not None:
+            return self._clock()
+        at = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        assert isinstance(at, datetime)  # noqa: S101  # for the type checker: the column is an instant
+        return at
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[Held]:
+        """Hold `name` alone among all processes; raises Busy at once if another holds it.
+
+        A session lock on a connection of its own: it ends with this process, however it ends. A
+        holder whose connection was lost no longer holds it; long work asks `still_held()`.
+        """
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        with self._lock_engine.connect() as connection:
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))):
+                raise Busy(f"another process is at work on {name}")
+            try:
+                yield Held(connection)
+            finally:
+                with contextlib.suppress(sa.exc.DBAPIError):
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self._lock_engine.dispose()
+
+
+class Held:
+    """A lock that is held as long as its connection lives."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def still_held(self) -> bool:
+        try:
+            self._connection.execute(sa.text("SELECT 1"))
+        except sa.exc.DBAPIError:
+            return False
+        return True

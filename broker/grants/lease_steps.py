@@ -1,0 +1,270 @@
+"""Leases on their servers: intent, effect, look, confirm.
+
+The row is `pending` before a role exists, `issued` after it was made, `revoking` before anything
+is taken away, and `revoked` only when a fresh look found no login and no session (G3). Whatever
+dies in between leaves a row that the sweep finds; every effect is idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from broker import retries, tenants, trail
+from broker.db import Busy, Database
+from broker.engines import Column, Table, Target
+from broker.engines.postgres import catalogue as catalogues
+from broker.engines.postgres import leases as roles
+from broker.engines.postgres import scopes
+from broker.engines.postgres.connect import connect
+from broker.engines.postgres.leases import Ended, LeaseRole
+from broker.engines.postgres.looks import look
+from broker.engines.postgres.masks import live_select, table_key
+from broker.engines.postgres.scopes import Scope, View
+from broker.errors import BrokerError, Conflict
+from broker.grants import requests
+from broker.grants.leases import get_lease
+from broker.grants.model import Lease, LiveScope
+from broker.grants.plan import Plan, TablePlan
+from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
+from broker.grants.targets import LoginOpener, live_target, server_target
+from broker.ids import TenantId
+from broker.labels import Label
+from broker.secret import Secret
+from broker.states import StateConflict, advance
+from broker.tx import system
+
+_WORKER = system("worker")
+
+
+class KeyPort(LoginOpener, Protocol):
+    """What leases need of the key port."""
+
+    def label_key(self) -> Secret[bytes]:
+        """The key of labels' MACs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A lease's row as read in a transaction that is over: what the effect needs, no more."""
+
+    lease_id: str
+    state: str
+    role: str
+    scope: str
+    verifier: str | None
+    ends_at: datetime
+    target: Target
+    plan: Plan | None
+    database_id: str | None
+
+
+def _read_work(database: Database, port: KeyPort, lease_id: str) -> _Work:
+    with database.begin(_WORKER) as tx:
+        lease = get_lease(tx, lease_id)
+        plan = None
+        if lease.database_id is not None:
+            row = tenants.get_database(tx, lease.database_id)
+            target = live_target(port, row)
+            if lease.state == "pending":
+                grant = requests.get_grant(tx, lease.grant_id)
+                plan = requests.get_plan(tx, grant.id, grant.given_digest)
+        else:
+            target = server_target(
+                port, tenants.get_server(tx, lease.server_id or ""), lease.dbname
+            )
+        return _Work(
+            lease_id=lease.id,
+            state=lease.state,
+            role=lease.role_name,
+            scope=lease.scope_name,
+            verifier=lease.verifier,
+            ends_at=lease.ends_at,
+            target=target,
+            plan=plan,
+            database_id=lease.database_id,
+        )
+
+
+def issue(database: Database, port: KeyPort, lease_id: str) -> None:
+    """Make the role of a pending lease; a failure is noted and tried again by the sweep."""
+    try:
+        with database.exclusive(f"lease {lease_id}"):
+            work = _read_work(database, port, lease_id)
+            if work.state != "pending":
+                return
+            try:
+                _make_role(database, port, work)
+            except BrokerError as error:
+                _note_failure(database, lease_id, error)
+                return
+            _confirm_issued(database, lease_id)
+    except Busy:
+        return
+
+
+def _make_role(database: Database, port: KeyPort, work: _Work) -> None:
+    key = port.label_key()
+    if work.plan is not None:
+        with database.exclusive(f"scope {work.scope}"):
+            _note_scope(database, work)
+            label = Label("scope", work.lease_id, work.ends_at, work.scope)
+            _ensure_scope(work, label.text(key))
+            _make_login(work, key)
+    else:
+        _make_login(work, key)
+
+
+def _make_login(work: _Work, key: Secret[bytes]) -> None:
+    label = Label("lease", work.lease_id, work.ends_at, work.role)
+    lease = LeaseRole(
+        role=work.role,
+        scope=work.scope,
+        verifier=work.verifier or "",
+        valid_until=work.ends_at,
+        label_text=label.text(key),
+        search_path=() if work.plan is not None else ("$user", "public"),
+    )
+    roles.issue(work.target, lease, bounded=work.plan is not None)
+
+
+def _note_scope(database: Database, work: _Work) -> None:
+    """The scope is written down before it is made (habit 3)."""
+    with database.begin(_WORKER) as tx:
+        row = tx.session.get(LiveScope, work.scope)
+        if row is None:
+            tx.session.add(
+                LiveScope(name=work.scope, database_id=work.database_id, planned_at=tx.at)
+            )
+        else:
+            row.dropped_at = None
+
+
+def _ensure_scope(work: _Work, label_text: str) -> None:
+    assert work.plan is not None  # noqa: S101  # for the type checker: only live leases get here
+    with connect(work.target) as connection:
+        catalogue = catalogues.read_catalogue(connection)
+    views = tuple(_views(work.plan, catalogue.tables, work.scope))
+    scopes.make_scope(work.target, Scope(work.scope, views), label_text, keyed=True)
+
+
+def _views(plan: Plan, tables: Sequence[Table], scope: str) -> list[View]:
+    """A view for each table with rows; partitions are read through their root.
+
+    A column that came after the plan is not in the view; a table that changed otherwise is left
+    out rather than guessed at.
+    """
+    names: dict[str, int] = {}
+    for table in tables:
+        names[table.name] = names.get(table.name, 0) + 1
+    views: list[View] = []
+    for table in tables:
+        planned = plan.find_table(table.full_name)
+        if planned is None or not planned.rows or table.kind == "partition":
+            continue
+        known = _known_columns(planned, table.columns)
+        shown = Table(
+            schema=table.schema,
+            name=table.name,
+            kind=table.kind,
+            columns=known,
+            constraints=table.constraints,
+            partition_key=table.partition_key,
+        )
+        select, _ = live_select(shown, planned.fates(), table_key(scope))
+        name = table.name if names[table.name] == 1 else f"{table.schema}_{table.name}"
+        views.append(View(name, select))
+    return views
+
+
+def _known_columns(planned: TablePlan, columns: Sequence[Column]) -> tuple[Column, ...]:
+    types = {column.name: column.type for column in planned.columns}
+    return tuple(column for column in columns if types.get(column.name) == column.type)
+
+
+def _confirm_issued(database: Database, lease_id: str) -> None:
+    """If the lease was condemned meanwhile, its role is taken away by the job of its own."""
+    with database.begin(_WORKER) as tx:
+        lease = get_lease(tx, lease_id)
+        try:
+            advance(tx, lease, LEASE_ISSUED)
+        except StateConflict:
+            return
+        retries.note_success(lease)
+
+
+def _note_failure(database: Database, lease_id: str, error: BrokerError) -> None:
+    with database.begin(_WORKER) as tx:
+        lease = get_lease(tx, lease_id)
+        if lease.state in {"pending", "revoking"}:
+            retries.note_failure(lease, tx.at, error.message)
+
+
+def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
+    """End a condemned lease on its server: all sessions dead, the role gone, looked at afresh."""
+    try:
+        with database.exclusive(f"lease {lease_id}"):
+            try:
+                work = _read_work(database, port, lease_id)
+                if work.state != "revoking":
+                    return
+                ended = roles.revoke(work.target, work.role)
+                found = look(work.target, work.role)
+                if not found.found_nothing:
+                    raise Conflict(f"{work.role} is still there after it was dropped")
+            except BrokerError as error:
+                _note_failure(database, lease_id, error)
+                return
+            _confirm_revoked(database, lease_id, ended)
+    except Busy:
+        return
+    if work.database_id is not None:
+        drop_scope_if_unused(database, port, work.scope)
+
+
+def _confirm_revoked(database: Database, lease_id: str, ended: Ended) -> None:
+    with database.begin(_WORKER) as tx:
+        lease = get_lease(tx, lease_id)
+        instants = {
+            "login_refused_at": ended.login_refused_at,
+            "last_session_dead_at": ended.last_session_dead_at,
+            "role_gone_at": ended.role_gone_at,
+        }
+        facts = {name: at.isoformat() for name, at in instants.items()}
+        advance(
+            tx,
+            lease,
+            LEASE_REVOKED,
+            values={**instants, "verifier": None},
+            facts={**facts, "found_absent": ended.found_absent},
+        )
+        retries.note_success(lease)
+
+
+def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
+    """Remove a scope's objects with its last lease, so that they never block a migration."""
+    try:
+        with database.exclusive(f"scope {name}"):
+            with database.begin(_WORKER) as tx:
+                used = tx.session.scalar(
+                    sa.select(Lease.id)
+                    .where(Lease.scope_name == name, Lease.state.in_(LEASE_OPEN))
+                    .limit(1)
+                )
+                row = tx.session.get(LiveScope, name)
+                if used is not None or row is None or row.dropped_at is not None:
+                    return
+                registered = tenants.get_database(tx, row.database_id)
+                target = live_target(port, registered)
+            scopes.drop_scope(target, name)
+            with database.begin(_WORKER) as tx:
+                row = tx.session.get_one(LiveScope, name)
+                row.dropped_at = tx.at
+                tenant_id = TenantId(tenants.get_database(tx, row.database_id).tenant_id)
+                trail.record(tx, tenant_id, "scope.dropped", row.database_id, {"scope": name})
+    except BrokerError:
+        return  # the sweep asks again for scopes without a lease

@@ -1,0 +1,149 @@
+"""Leases: one credential each, for one grant, made by a client that alone knows its password.
+
+Asking for one, and condemning one to its end; what is done on a server is in `lease_steps`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from broker import people, retries, tenants
+from broker.engines.postgres.scram import check_verifier
+from broker.errors import Conflict, Denied, NotFound
+from broker.grants import requests
+from broker.grants.model import Grant, Lease, LiveScope
+from broker.grants.states import (
+    LEASE_OPEN,
+    LEASE_REVOKING,
+)
+from broker.ids import LeaseId, new_id
+from broker.jobs import Queue
+from broker.states import StateConflict, advance, record_birth
+from broker.tx import Tx
+
+_OPEN_LEASES_PER_GRANT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePlan:
+    """What `ask_lease` needs to know of where the role will stand."""
+
+    scope_name: str
+    dbname: str
+    ends_at: datetime
+    database_id: str | None = None
+    server_id: str | None = None
+    snapshot_id: str | None = None
+
+
+def scope_name(plan_digest: str, database_id: str) -> str:
+    """One name for the same views of the same database: 12 hexadecimal digits."""
+    digest = hashlib.sha256(f"{database_id}\n{plan_digest}".encode()).hexdigest()
+    return f"sab_s_{digest[:12]}"
+
+
+def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
+    """Ask for a login on the live database. The worker makes it; the row says when it is there."""
+    grant = requests.get_grant(tx, grant_id)
+    _check_asker(tx, grant)
+    until = requests.check_usable(tx, grant, kind="live")
+    database = tenants.get_database(tx, grant.database_id)
+    where = LeasePlan(
+        scope_name=scope_name(grant.given_digest or "", database.id),
+        dbname=database.dbname,
+        ends_at=until,
+        database_id=database.id,
+    )
+    return ask_lease(tx, grant, verifier, where, queue)
+
+
+def _check_asker(tx: Tx, grant: Grant) -> None:
+    people.check(tx, "lease:issue")
+    if tx.actor.person_id != grant.requester_id:
+        raise Denied(f"{grant.id} was given to another person; ask for access yourself")
+
+
+def ask_lease(tx: Tx, grant: Grant, verifier: str, where: LeasePlan, queue: Queue) -> LeaseId:
+    """Store the intent of a lease and enqueue its making. Raises Invalid, Conflict, Denied."""
+    _check_asker(tx, grant)
+    check_verifier(verifier)
+    count = tx.session.scalar(
+        sa.select(sa.func.count()).where(Lease.grant_id == grant.id, Lease.state.in_(LEASE_OPEN))
+    )
+    if (count or 0) >= _OPEN_LEASES_PER_GRANT:
+        raise Conflict(
+            f"{grant.id} has {count} open logins; end one first with: broker leases end LEASE"
+        )
+    identity = new_id("lse")
+    lease = Lease(
+        id=identity,
+        tenant_id=grant.tenant_id,
+        state="pending",
+        grant_id=grant.id,
+        snapshot_id=where.snapshot_id,
+        person_id=tx.actor.person_id,
+        database_id=where.database_id,
+        server_id=where.server_id,
+        dbname=where.dbname,
+        role_name=f"sab_l_{identity[4:16]}_{secrets.token_hex(4)}",
+        scope_name=where.scope_name,
+        verifier=verifier,
+        ends_at=where.ends_at,
+    )
+    retries.hint(lease, tx.at)
+    facts = {
+        "grant": grant.id,
+        "role": lease.role_name,
+        "scope": lease.scope_name,
+        "ends_at": lease.ends_at.isoformat(),
+        "on": where.snapshot_id or where.database_id or "",
+    }
+    record_birth(tx, lease, "lease.asked", facts=facts)
+    queue.put(tx, "issue_lease", lease.id, queue="access")
+    return LeaseId(lease.id)
+
+
+def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
+    """Condemn a lease to be revoked; False when it is already being or has been."""
+    try:
+        advance(tx, lease, LEASE_REVOKING, facts={"why": why})
+    except StateConflict:
+        return False
+    lease.attempts = 0
+    retries.hint(lease, tx.at)
+    queue.put(tx, "revoke_lease", lease.id, queue="access")
+    return True
+
+
+def get_lease(tx: Tx, lease_id: str) -> Lease:
+    lease = tx.session.get(Lease, lease_id)
+    if lease is None:
+        raise NotFound("there is no such lease, or you may not see it")
+    return lease
+
+
+def list_open(
+    tx: Tx, *, grant_id: str | None = None, snapshot_id: str | None = None
+) -> Sequence[Lease]:
+    query = sa.select(Lease).where(Lease.state.in_(LEASE_OPEN))
+    if grant_id is not None:
+        query = query.where(Lease.grant_id == grant_id)
+    if snapshot_id is not None:
+        query = query.where(Lease.snapshot_id == snapshot_id)
+    return tx.session.scalars(query).all()
+
+
+def list_unused_scopes(tx: Tx, limit: int) -> Sequence[str]:
+    """Scopes that stand, or may stand, without any open lease."""
+    used = sa.select(Lease.scope_name).where(Lease.state.in_(LEASE_OPEN))
+    return tx.session.scalars(
+        sa.select(LiveScope.name)
+        .where(LiveScope.dropped_at.is_(None), LiveScope.name.not_in(used))
+        .limit(limit)
+    ).all()

@@ -1,0 +1,99 @@
+"""Tables of grants, plans, decisions, scopes and leases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker.db import Base, Json, Retried
+from broker.states import StatefulRow
+
+
+class Grant(StatefulRow, Retried):
+    """Asked and given windows are seconds; 0 means that this kind was not asked or not given.
+
+    `live_until`, `copy_until` and `ends_at` are set once, at approval, and never moved later.
+    """
+
+    __tablename__ = "access_grant"
+    database_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant_database.id"))
+    ticket_id: Mapped[str] = mapped_column(sa.ForeignKey("ticket.id"))
+    requester_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    category: Mapped[str]
+    reason: Mapped[str]
+    requested_at: Mapped[datetime]
+    lapses_at: Mapped[datetime]
+    asked_live_s: Mapped[int]
+    asked_copy_s: Mapped[int]
+    given_live_s: Mapped[int] = mapped_column(default=0)
+    given_copy_s: Mapped[int] = mapped_column(default=0)
+    live_until: Mapped[datetime | None]
+    copy_until: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None]
+    asked_digest: Mapped[str | None]
+    given_digest: Mapped[str | None]
+
+
+class PlanRow(Base):
+    """Plans by digest: the one that was asked, and the narrowed one that was given.
+
+    `literals` are pieces of definitions that hold values: shown only to the tenant (G1), and
+    removed when the grant is over.
+    """
+
+    __tablename__ = "plan"
+    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    document: Mapped[Json]
+    literals: Mapped[Json | None]
+    made_at: Mapped[datetime]
+
+
+class Decision(Base):
+    """What an admin decided, about which digest. Never changed."""
+
+    __tablename__ = "decision"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"), unique=True)
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    verdict: Mapped[str]
+    shown_digest: Mapped[str | None]
+    given_digest: Mapped[str | None]
+    note: Mapped[str | None]
+    via: Mapped[str]
+    at: Mapped[datetime]
+
+
+class LiveScope(Base):
+    """The scope objects that stand on a tenant's server; written before they are made."""
+
+    __tablename__ = "live_scope"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    database_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant_database.id"))
+    planned_at: Mapped[datetime]
+    dropped_at: Mapped[datetime | None]
+
+
+class Lease(StatefulRow, Retried):
+    """One credential: a role on the live database, or on a sandbox when `snapshot_id` is set.
+
+    The password is the client's alone; `verifier` is a SCRAM verifier, cleared at the end.
+    """
+
+    __tablename__ = "lease"
+    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"))
+    snapshot_id: Mapped[str | None]
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    database_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant_database.id"))
+    server_id: Mapped[str | None] = mapped_column(sa.ForeignKey("test_server.id"))
+    dbname: Mapped[str]
+    role_name: Mapped[str] = mapped_column(unique=True)
+    scope_name: Mapped[str]
+    verifier: Mapped[str | None]
+    ends_at: Mapped[datetime]
+    login_refused_at: Mapped[datetime | None]
+    last_session_dead_at: Mapped[datetime | None]
+    role_gone_at: Mapped[datetime | None]

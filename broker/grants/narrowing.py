@@ -1,0 +1,76 @@
+"""A decision narrows what was asked; it can't widen it, for there is no way to say so (G2).
+
+A `Narrowing` names tables to leave out, kept columns to mask, and shorter windows. It has no field
+that adds; what it names must exist, and a window longer than the one asked is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from broker.errors import Invalid
+from broker.grants.plan import ColumnPlan, Plan, TablePlan, mask_kept
+
+LEFT_OUT = "left out by the customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Seconds of live access, and of a copy's life; 0 is "not at all"."""
+
+    live_s: int
+    copy_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """`columns_masked` holds full names, `schema.table.column`; None leaves a window as asked."""
+
+    tables_out: frozenset[str] = frozenset()
+    columns_masked: frozenset[str] = frozenset()
+    live_s: int | None = None
+    copy_s: int | None = None
+
+
+def narrow_windows(asked: Windows, narrowing: Narrowing) -> Windows:
+    """Raises Invalid for a longer window, a negative one, or when nothing is left."""
+    live = asked.live_s if narrowing.live_s is None else narrowing.live_s
+    copy = asked.copy_s if narrowing.copy_s is None else narrowing.copy_s
+    if not 0 <= live <= asked.live_s or not 0 <= copy <= asked.copy_s:
+        raise Invalid(
+            "a decision can only shorten what was asked: "
+            f"{asked.live_s} s of live access, {asked.copy_s} s for a copy"
+        )
+    if live == 0 and copy == 0:
+        raise Invalid("nothing would be left of this request; refuse it instead")
+    return Windows(live, copy)
+
+
+def narrow_plan(plan: Plan, narrowing: Narrowing) -> Plan:
+    """The plan with tables without rows and columns masked. Raises Invalid for unknown names."""
+    known = {table.full_name for table in plan.tables}
+    columns = {f"{t.full_name}.{c.name}" for t in plan.tables for c in t.columns}
+    unknown = (narrowing.tables_out - known) | (narrowing.columns_masked - columns)
+    if unknown:
+        raise Invalid(f"the plan has no {', '.join(sorted(unknown))}")
+    return replace(plan, tables=tuple(_narrow_table(table, narrowing) for table in plan.tables))
+
+
+def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
+    root = table.partition_of or table.full_name
+    if {table.full_name, root} & narrowing.tables_out:
+        return replace(table, rows=False, note=LEFT_OUT)
+
+    def narrowed(column: ColumnPlan) -> ColumnPlan:
+        names = {f"{table.full_name}.{column.name}", f"{root}.{column.name}"}
+        if not names & narrowing.columns_masked:
+            return column
+        masked = mask_kept(column, "masked by the customer")
+        if masked is None:
+            raise Invalid(
+                f"{root}.{column.name} joins tables or its constraints allow no mask; "
+                f"leave {root} out instead"
+            )
+        return masked
+
+    return replace(table, columns=tuple(narrowed(column) for column in table.columns))

@@ -1,0 +1,313 @@
+"""Asking for access, planning what would be seen, and deciding.
+
+What must stay true: no one approves their own request; a decision is about a digest that was shown
+and only narrows (G2); the windows are computed once, at approval, and nothing moves them later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from broker import mail, people, retries, tenants, trail
+from broker.engines import Catalogue
+from broker.errors import BrokerError, Conflict, Denied, Invalid, NotFound
+from broker.grants.model import Decision, Grant, PlanRow
+from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
+from broker.grants.plan import FindObstacle, Plan, from_document, make_plan
+from broker.grants.policy import Policy
+from broker.grants.states import APPROVE, END, REFUSE
+from broker.ids import GrantId, PersonId, TenantId, new_id
+from broker.jobs import Queue
+from broker.settings import Times
+from broker.states import StateConflict, advance, record_birth
+from broker.tickets import mirror
+from broker.trail import Personal
+from broker.tx import Tx
+
+CATEGORIES = ("customer_report", "vendor_finding", "incident")
+
+
+class GrantRefused(Denied):
+    """The rules of deciding do not allow this decision by this person."""
+
+    type = "grant-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an engineer asks for: `live_s` and `copy_s` in seconds, 0 for "not this kind"."""
+
+    ticket_id: str
+    database_id: str
+    category: str
+    reason: str
+    live_s: int
+    copy_s: int
+
+
+def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
+    """Store a request and enqueue the making of its plan. Raises Invalid, Conflict, NotFound."""
+    people.check(tx, "grant:request")
+    _check_ask(ask, times)
+    ticket = mirror.get_open_ticket(tx, ask.ticket_id)
+    database = tenants.get_database(tx, ask.database_id)
+    if database.tenant_id != ticket.tenant_id:
+        raise NotFound("there is no such database for this ticket's customer")
+    grant = Grant(
+        id=new_id("grt"),
+        tenant_id=ticket.tenant_id,
+        state="requested",
+        database_id=database.id,
+        ticket_id=ticket.id,
+        requester_id=tx.actor.person_id,
+        category=ask.category,
+        reason=ask.reason.strip(),
+        requested_at=tx.at,
+        lapses_at=tx.at + timedelta(seconds=times.unanswered_s),
+        asked_live_s=ask.live_s,
+        asked_copy_s=ask.copy_s,
+        next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
+    )
+    facts = {
+        "ticket": ticket.id,
+        "database": database.id,
+        "category": ask.category,
+        "live_s": ask.live_s,
+        "copy_s": ask.copy_s,
+        "lapses_at": grant.lapses_at.isoformat(),
+    }
+    record_birth(
+        tx, grant, "grant.requested", facts=facts, personal=[Personal("reason", grant.reason)]
+    )
+    queue.put(tx, "plan_grant", grant.id, queue="access")
+    return GrantId(grant.id)
+
+
+def _check_ask(ask: Ask, times: Times) -> None:
+    fields: dict[str, str] = {}
+    if not 10 <= len(ask.reason.strip()) <= 4000:
+        fields["reason"] = "say in 10 to 4,000 characters why the customer should agree"
+    if ask.category not in CATEGORIES:
+        fields["category"] = f"one of {', '.join(CATEGORIES)}"
+    if not 0 <= ask.live_s <= times.access_max_s:
+        fields["live_s"] = f"0 to {times.access_max_s} seconds"
+    if not 0 <= ask.copy_s <= times.copy_max_s:
+        fields["copy_s"] = f"0 to {times.copy_max_s} seconds"
+    if ask.live_s == 0 and ask.copy_s == 0:
+        fields["live_s"] = "ask for live access, a copy, or both"
+    if fields:
+        raise Invalid("the request can't be made like this", fields=fields)
+
+
+def keep_plan(
+    tx: Tx,
+    grant_id: str,
+    catalogue: Catalogue,
+    policy: Policy,
+    find_obstacle: FindObstacle,
+) -> str:
+    """Store the plan that will be shown, tell the tenant's admins, and return its digest.
+
+    Made once: a request whose plan is there keeps it, so that what is approved is what was shown.
+    """
+    grant = get_grant(tx, grant_id, lock=True)
+    if grant.asked_digest is not None or grant.state != "requested":
+        return grant.asked_digest or ""
+    plan = make_plan(policy, catalogue, find_obstacle)
+    digest = plan.digest()
+    grant.asked_digest = digest
+    retries.note_success(grant)
+    tx.session.add(
+        PlanRow(
+            grant_id=grant.id,
+            digest=digest,
+            document=plan.document(),
+            literals={"literals": [asdict(literal) for literal in catalogue.literals]},
+            made_at=tx.at,
+        )
+    )
+    tenant_id = TenantId(grant.tenant_id)
+    trail.record(tx, tenant_id, "plan.made", grant.id, {"digest": digest, **_counts(plan)})
+    text = (
+        "A support engineer asks for access to your database and waits for your answer.\n"
+        f"Request: {grant.id}\nRead exactly what would be seen, and decide, on your console.\n\n"
+        f"Without an answer it lapses at {grant.lapses_at:%Y-%m-%d %H:%M} UTC, and nothing is seen."
+    )
+    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+        mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
+    return digest
+
+
+def _counts(plan: Plan) -> dict[str, int]:
+    columns = [column for table in plan.tables if table.rows for column in table.columns]
+    kept = sum(column.kept for column in columns)
+    return {
+        "tables": sum(table.rows for table in plan.tables),
+        "columns_kept": kept,
+        "columns_masked": len(columns) - kept,
+    }
+
+
+def get_grant(tx: Tx, grant_id: str, *, lock: bool = False) -> Grant:
+    grant = tx.session.get(Grant, grant_id, with_for_update=lock)
+    if grant is None:
+        raise NotFound("there is no such request or grant, or you may not see it")
+    return grant
+
+
+def get_plan(tx: Tx, grant_id: str, digest: str | None) -> Plan:
+    row = tx.session.get(PlanRow, (grant_id, digest)) if digest else None
+    if row is None:
+        raise Conflict("the plan is not made yet; look again in a moment")
+    return from_document(row.document)
+
+
+def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note: str = "") -> None:
+    """A tenant's admin says yes to what was shown, or to less.
+
+    Raises StateConflict when somebody decided first, GrantRefused for one's own request, Conflict
+    when the plan shown is not the one that stands or the ticket has ended.
+    """
+    grant = get_grant(tx, grant_id)
+    people.check(tx, "grant:approve", TenantId(grant.tenant_id))
+    _check_decider(tx, grant)
+    if grant.state == "requested":
+        mirror.get_open_ticket(tx, grant.ticket_id)
+        if tx.at >= grant.lapses_at:
+            raise Conflict(f"{grant.id} lapsed unanswered at {grant.lapses_at.isoformat()}")
+        if shown_digest != grant.asked_digest:
+            raise Conflict("the plan that you were shown is not the one that stands; read it again")
+    windows = narrow_windows(Windows(grant.asked_live_s, grant.asked_copy_s), narrowing)
+    given = narrow_plan(get_plan(tx, grant.id, grant.asked_digest), narrowing)
+    ends = _ends(tx.at, windows)
+    advance(
+        tx,
+        grant,
+        APPROVE,
+        values={
+            "given_live_s": windows.live_s,
+            "given_copy_s": windows.copy_s,
+            "given_digest": given.digest(),
+            "live_until": ends[0],
+            "copy_until": ends[1],
+            "ends_at": max(end for end in ends if end is not None),
+        },
+        facts={
+            "shown": shown_digest,
+            "given": given.digest(),
+            "live_s": windows.live_s,
+            "copy_s": windows.copy_s,
+            **_counts(given),
+        },
+    )
+    _keep_given(tx, grant, given)
+    _keep_decision(tx, grant, "approved", note)
+    _tell_requester(tx, grant, "approved")
+
+
+def _ends(at: datetime, windows: Windows) -> tuple[datetime | None, datetime | None]:
+    live = at + timedelta(seconds=windows.live_s) if windows.live_s else None
+    copy = at + timedelta(seconds=windows.copy_s) if windows.copy_s else None
+    return live, copy
+
+
+def _keep_given(tx: Tx, grant: Grant, given: Plan) -> None:
+    if given.digest() != grant.asked_digest:
+        tx.session.add(
+            PlanRow(
+                grant_id=grant.id, digest=given.digest(), document=given.document(), made_at=tx.at
+            )
+        )
+
+
+def _check_decider(tx: Tx, grant: Grant) -> None:
+    """A person is one verified address: the same id means the same person (see `people`)."""
+    if tx.actor.person_id is None or tx.actor.side != "tenant":
+        raise GrantRefused("only an admin of the customer decides")
+    if tx.actor.person_id == grant.requester_id:
+        raise GrantRefused("nobody decides on their own request")
+
+
+def refuse(tx: Tx, grant_id: str, note: str) -> None:
+    """A tenant's admin says no, with a reason for the engineer."""
+    grant = get_grant(tx, grant_id)
+    people.check(tx, "grant:refuse", TenantId(grant.tenant_id))
+    _check_decider(tx, grant)
+    if not 3 <= len(note.strip()) <= 2000:
+        raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
+    advance(tx, grant, REFUSE, personal=[Personal("note", note.strip())])
+    _keep_decision(tx, grant, "refused", note)
+    forget_literals(tx, grant)
+    _tell_requester(tx, grant, "refused")
+
+
+def _keep_decision(tx: Tx, grant: Grant, verdict: str, note: str) -> None:
+    tx.session.add(
+        Decision(
+            id=new_id("dec"),
+            grant_id=grant.id,
+            person_id=tx.actor.person_id,
+            verdict=verdict,
+            shown_digest=grant.asked_digest,
+            given_digest=grant.given_digest,
+            note=note.strip() or None,
+            via=tx.actor.via,
+            at=tx.at,
+        )
+    )
+
+
+def _tell_requester(tx: Tx, grant: Grant, verdict: str) -> None:
+    text = f"Your request {grant.id} was {verdict}. What was given stands on its page."
+    mail.write(tx, PersonId(grant.requester_id), None, f"Request {grant.id}: {verdict}", text)
+
+
+def mark_ended(tx: Tx, grant: Grant, why: str) -> bool:
+    """Move a grant or request to `ended`; False when it already was over.
+
+    Only `lifecycle` calls this: what rests on the grant must end with it.
+    """
+    try:
+        advance(tx, grant, END, values={"end_reason": why, "next_try_at": None}, facts={"why": why})
+    except StateConflict:
+        return False
+    forget_literals(tx, grant)
+    return True
+
+
+def forget_literals(tx: Tx, grant: Grant) -> None:
+    tx.session.execute(sa.update(PlanRow).where(PlanRow.grant_id == grant.id).values(literals=None))
+
+
+def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
+    """Until when `kind` (`live` or `copy`) is given; raises GrantRefused with what to do instead."""
+    if grant.state == "requested":
+        raise GrantRefused(
+            f"{grant.id} is not approved yet; the customer's admin must decide first"
+        )
+    if grant.state != "approved":
+        raise GrantRefused(f"{grant.id} is {grant.state}; make a new request")
+    until = grant.live_until if kind == "live" else grant.copy_until
+    if until is None:
+        raise GrantRefused(f"{grant.id} does not give {kind} access; it was not asked or not given")
+    if tx.at >= until:
+        raise GrantRefused(f"{grant.id} gave {kind} access until {until.isoformat()}; it is over")
+    mirror.get_open_ticket(tx, grant.ticket_id)
+    return until
+
+
+def note_plan_failure(tx: Tx, grant_id: str, error: BrokerError) -> None:
+    """Say on the request why its plan is not there yet; the sweep tries again."""
+    grant = get_grant(tx, grant_id, lock=True)
+    retries.note_failure(grant, tx.at, error.message)
+
+
+def list_without_plan(tx: Tx, limit: int) -> Sequence[Grant]:
+    query = sa.select(Grant).where(
+        Grant.state == "requested", Grant.asked_digest.is_(None), Grant.next_try_at <= tx.at
+    )
+    return tx.session.scalars(query.order_by(Grant.next_try_at).limit(limit)).all()

@@ -1,0 +1,21 @@
+"""The state machines of grants and leases.
+
+    grant     requested ─▶ approved ─▶ ended            requested ─▶ refused | ended
+    lease     pending ─▶ issued ─▶ revoking ─▶ revoked  pending ─▶ revoking
+
+A refused or ended grant never comes back. A lease once revoking ends revoked, however long that
+takes.
+"""
+
+from __future__ import annotations
+
+from broker.states import Move
+
+APPROVE = Move(("requested",), "approved", "grant.approved")
+REFUSE = Move(("requested",), "refused", "grant.refused")
+END = Move(("requested", "approved"), "ended", "grant.ended")
+
+LEASE_ISSUED = Move(("pending",), "issued", "lease.issued")
+LEASE_REVOKING = Move(("pending", "issued"), "revoking", "lease.revoking")
+LEASE_REVOKED = Move(("revoking",), "revoked", "lease.revoked")
+LEASE_OPEN = ("pending", "issued", "revoking")

@@ -1,0 +1,44 @@
+"""The queue: Procrastinate on the control database.
+
+A job is put into the queue in the caller's transaction, so it exists exactly when the change does.
+It is a hint that work is due now: what must happen stands in tables, and a sweep finds it again
+if the job is lost. Arguments are ids only (G11): the library writes them into its log.
+"""
+
+from __future__ import annotations
+
+import procrastinate
+from procrastinate import PsycopgConnector
+
+from broker.errors import Invalid
+from broker.ids import PREFIXES
+from broker.secret import Secret
+from broker.tx import Tx
+
+QUEUES = ("access", "copies", "sweeps", "mail", "log")
+
+
+def open_queue(dsn: Secret[str]) -> procrastinate.App:
+    """The application object of the queue; the worker registers its tasks on it."""
+    return procrastinate.App(connector=PsycopgConnector(conninfo=dsn.reveal()))
+
+
+class Queue:
+    """Puts jobs into the queue within the caller's transaction."""
+
+    def __init__(self, app: procrastinate.App) -> None:
+        self._app = app
+
+    def put(self, tx: Tx, name: str, identity: str, *, queue: str) -> None:
+        """Enqueue job `name` for the thing `identity`, at the commit of `tx`."""
+        if identity.partition("_")[0] not in PREFIXES:
+            raise Invalid("a job takes an id and nothing else")
+        self._defer(tx, name, queue, {"identity": identity})
+
+    def put_sweep(self, tx: Tx, name: str, fence: int) -> None:
+        """Enqueue a sweep with the fencing number of the scheduler that leads."""
+        self._defer(tx, name, "sweeps" if name != "integrate_logs" else "log", {"fence": fence})
+
+    def _defer(self, tx: Tx, name: str, queue: str, arguments: dict[str, str | int]) -> None:
+        connection = tx.session.connection().connection.driver_connection
+        self._app.configure_task(name, queue=queue, connection=connection).defer(**arguments)

@@ -1,0 +1,282 @@
+"""People, their memberships, and the one function that says who may do what.
+
+A person is one verified address; spelling it in capitals or with a `+tag` makes no second person. A
+person belongs to one side: someone of the vendor holds no membership in a tenant, which a foreign
+key on (person, side) keeps true whatever the code does.
+
+Roles and permissions are data (`config/permissions.toml`, loaded into `role_permission`).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker import trail
+from broker.db import Base
+from broker.errors import Conflict, Denied, Invalid, NotFound
+from broker.ids import PersonId, TenantId, new_id
+from broker.trail import Personal
+from broker.tx import Tx
+
+VENDOR_ROLES = ("engineer", "lead", "operator", "privacy_officer")
+TENANT_ROLES = ("admin", "auditor")
+_ADDRESS = re.compile(r"\A[^@\s\x00-\x1f\"<>(),;:\\]{1,64}@[a-z0-9.-]{1,190}\.[a-z]{2,24}\Z")
+
+
+class Person(Base):
+    __tablename__ = "person"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    side: Mapped[str]
+    name: Mapped[str]
+    email: Mapped[str]
+    address_key: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class Membership(Base):
+    __tablename__ = "membership"
+    id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
+    person_id: Mapped[str]
+    side: Mapped[str]
+    tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"))
+    role: Mapped[str]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (sa.ForeignKeyConstraint(["person_id", "side"], ["person.id", "person.side"]),)
+
+
+class RolePermission(Base):
+    __tablename__ = "role_permission"
+    side: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    permission: Mapped[str] = mapped_column(primary_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person with one of its roles, for showing."""
+
+    person_id: PersonId
+    name: str
+    email: str
+    side: str
+    role: str
+    tenant_id: TenantId | None
+    disabled: bool
+
+
+def address_key(email: str) -> str:
+    """The form under which two spellings of one address are the same. Raises Invalid."""
+    address = email.strip().lower()
+    if not _ADDRESS.match(address):
+        raise Invalid("that is not an e-mail address", fields={"email": "not an e-mail address"})
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
+def load_permissions(tx: Tx, file: Path) -> None:
+    """Make the table of permissions equal to the file."""
+    data = tomllib.loads(file.read_text())
+    tx.session.execute(sa.delete(RolePermission))
+    for side, roles in data.items():
+        for role, permissions in roles.items():
+            for permission in permissions:
+                tx.session.add(RolePermission(side=side, role=role, permission=permission))
+    tx.session.flush()
+
+
+def check(tx: Tx, permission: str, tenant_id: TenantId | None = None) -> None:
+    """Raise unless the actor holds `permission`, for this tenant where one is named.
+
+    A tenant's person asking about another tenant gets NotFound, exactly as for a tenant that does
+    not exist (G12). Somebody of the vendor without the permission gets Denied.
+    """
+    if permission not in _held(tx, tenant_id):
+        if tenant_id is not None and tx.actor.side == "tenant" and not _is_member(tx, tenant_id):
+            raise NotFound("there is no such thing, or you may not see it")
+        raise Denied(f"your role does not allow {permission}", permission=permission)
+
+
+def may(tx: Tx, permission: str, tenant_id: TenantId | None = None) -> bool:
+    return permission in _held(tx, tenant_id)
+
+
+def _live(tx: Tx) -> sa.Select[Membership]:
+    return (
+        sa.select(Membership)
+        .join(Person, Person.id == Membership.person_id)
+        .where(
+            Membership.person_id == tx.actor.person_id,
+            Membership.ended_at.is_(None),
+            Person.disabled_at.is_(None),
+        )
+    )
+
+
+def _held(tx: Tx, tenant_id: TenantId | None) -> set[str]:
+    if tx.actor.person_id is None:
+        return set()
+    query = (
+        _live(tx)
+        .join(
+            RolePermission,
+            (RolePermission.role == Membership.role) & (RolePermission.side == Membership.side),
+        )
+        .with_only_columns(RolePermission.permission)
+    )
+    if tx.actor.side == "tenant":
+        query = query.where(Membership.tenant_id == tenant_id)
+    return set(tx.session.scalars(query))
+
+
+def _is_member(tx: Tx, tenant_id: TenantId) -> bool:
+    query = _live(tx).where(Membership.tenant_id == tenant_id).with_only_columns(Membership.id)
+    return tx.session.scalar(query) is not None
+
+
+def list_tenants_of_actor(tx: Tx) -> list[TenantId]:
+    query = _live(tx).with_only_columns(Membership.tenant_id).distinct()
+    return [TenantId(t) for t in tx.session.scalars(query) if t is not None]
+
+
+def list_permissions(tx: Tx) -> set[str]:
+    """All that the actor may do somewhere: for showing menus, never for deciding."""
+    if tx.actor.side == "vendor":
+        return _held(tx, None)
+    return {p for t in list_tenants_of_actor(tx) for p in _held(tx, t)}
+
+
+def add_person(tx: Tx, *, side: str, email: str, name: str) -> PersonId:
+    """Make a person, or return the one who has that address. Raises Conflict across the sides."""
+    key = address_key(email)
+    if not name.strip() or len(name) > 200:
+        raise Invalid("a name has 1 to 200 characters", fields={"name": "1 to 200 characters"})
+    found = tx.session.scalar(sa.select(Person).where(Person.address_key == key))
+    if found is not None:
+        if found.side != side:
+            raise Conflict("this address can't be used here; use another one")
+        return PersonId(found.id)
+    person = Person(
+        id=new_id("psn"),
+        side=side,
+        name=name.strip(),
+        email=email.strip(),
+        address_key=key,
+        created_at=tx.at,
+    )
+    tx.session.add(person)
+    tx.session.flush()
+    return PersonId(person.id)
+
+
+def add_membership(
+    tx: Tx,
+    person_id: PersonId,
+    role: str,
+    tenant_id: TenantId | None,
+    *,
+    kind: str = "member.added",
+) -> None:
+    """Give a role, in the vendor (`tenant_id` None) or in a tenant. Raises Invalid, Conflict."""
+    side = "vendor" if tenant_id is None else "tenant"
+    allowed = VENDOR_ROLES if tenant_id is None else TENANT_ROLES
+    if role not in allowed:
+        raise Invalid(f"the role must be one of {', '.join(allowed)}", fields={"role": "unknown"})
+    person = get_person(tx, person_id)
+    if person.side != side:
+        raise Conflict("a person of the vendor can hold no role in a tenant, nor the reverse")
+    tx.session.add(
+        Membership(person_id=person_id, side=side, tenant_id=tenant_id, role=role, created_at=tx.at)
+    )
+    tx.session.flush()
+    personal = [
+        Personal("name", person.name, person_id),
+        Personal("email", person.email, person_id),
+    ]
+    trail.record(tx, tenant_id, kind, person_id, {"role": role}, personal)
+
+
+def end_membership(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> None:
+    """End all roles of a person there; refused for a tenant's last admin."""
+    rows = tx.session.scalars(
+        sa.select(Membership).where(
+            Membership.tenant_id.is_not_distinct_from(tenant_id), Membership.ended_at.is_(None)
+        )
+    ).all()
+    mine = [row for row in rows if row.person_id == person_id]
+    if not mine:
+        raise NotFound("this person has no role here")
+    others = [row for row in rows if row.person_id != person_id and row.role == "admin"]
+    if tenant_id is not None and any(row.role == "admin" for row in mine) and not others:
+        raise Conflict("the last admin can't be removed; make another admin first")
+    for row in mine:
+        row.ended_at = tx.at
+    trail.record(tx, tenant_id, "member.removed", person_id, {"roles": [r.role for r in mine]})
+
+
+def disable_person(tx: Tx, person_id: PersonId) -> None:
+    """The person can do nothing from now on; what it asked for is ended by the sweep."""
+    person = get_person(tx, person_id)
+    if person.disabled_at is None:
+        person.disabled_at = tx.at
+        memberships = tx.session.scalars(
+            sa.select(Membership.tenant_id).where(Membership.person_id == person_id).distinct()
+        )
+        for tenant_id in memberships:
+            trail.record(
+                tx, TenantId(tenant_id) if tenant_id else None, "person.disabled", person_id
+            )
+
+
+def get_person(tx: Tx, person_id: str) -> Person:
+    person = tx.session.get(Person, person_id)
+    if person is None:
+        raise NotFound("there is no such person")
+    return person
+
+
+def list_members(tx: Tx, tenant_id: TenantId | None) -> list[Member]:
+    rows = tx.session.execute(
+        sa.select(Person, Membership.role, Membership.tenant_id)
+        .join(Membership, Membership.person_id == Person.id)
+        .where(Membership.tenant_id.is_not_distinct_from(tenant_id), Membership.ended_at.is_(None))
+        .order_by(Person.name, Membership.role)
+    )
+    return [
+        Member(
+            PersonId(p.id),
+            p.name,
+            p.email,
+            p.side,
+            role,
+            TenantId(t) if t else None,
+            p.disabled_at is not None,
+        )
+        for p, role, t in rows
+    ]
+
+
+def list_recipients(tx: Tx, tenant_id: TenantId, roles: Sequence[str]) -> list[PersonId]:
+    """People of a tenant with one of the roles, who are not disabled."""
+    rows = tx.session.scalars(
+        sa.select(Person.id)
+        .join(Membership, Membership.person_id == Person.id)
+        .where(
+            Membership.tenant_id == tenant_id,
+            Membership.role.in_(roles),
+            Membership.ended_at.is_(None),
+            Person.disabled_at.is_(None),
+        )
+        .distinct()
+    )
+    return [PersonId(row) for row in rows]

@@ -1,0 +1,161 @@
+"""Settings from `config/broker.toml` (or the file in BROKER_CONFIG) and `BROKER_*` variables.
+
+A variable `BROKER_CONTROL__DSN` is key `dsn` of section `control`; variables win over the file. An
+unknown key, a bad value or a missing secret stops the start with one sentence that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+
+from broker.errors import SettingsError
+from broker.secret import Secret
+
+PREFIX = "BROKER_"
+# Variables of the command line, which is a client and reads no settings.
+CLIENT_VARIABLES = frozenset(
+    f"{PREFIX}{name}"
+    for name in ("CONFIG", "URL", "TOKEN", "PROFILE", "OUTPUT", "CA_BUNDLE", "HOME")
+)
+
+
+def _secret(value: object) -> Secret[str]:
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str) or not value:
+        msg = "must be a text that is not empty"
+        raise ValueError(msg)
+    return Secret(value)
+
+
+SecretText = Annotated[Secret[str], BeforeValidator(_secret)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Vendor(Section):
+    """`host` names logs and keys (`<host>/log/…`): it must never change once a log exists."""
+
+    name: str = "Vendor"
+    host: str = Field(default="broker.example", pattern=r"\A[a-z0-9.-]+\Z")
+
+
+class Control(Section):
+    dsn: SecretText  # of the role that owns nothing
+    owner_dsn: SecretText | None = None  # of the owner: migrations only
+
+
+class Web(Section):
+    public_url: str = "https://broker.example"
+    secret_key: SecretText | None = None
+    trusted_hosts: list[str] = ["localhost", "127.0.0.1"]
+    proxies: int = 0  # how many reverse proxies stand in front and set X-Forwarded-*
+
+
+class Keys(Section):
+    keyring: Path | None = None
+
+
+class Store(Section):
+    folder: Path | None = None
+
+
+class Mail(Section):
+    host: str = "localhost"
+    port: int = 25
+    sender: str = "broker@broker.example"
+    tls: bool = False
+
+
+class Tickets(Section):
+    url: str | None = None
+    token: SecretText | None = None
+    webhook_secrets: list[SecretText] = []
+    probe: str = "probe"
+
+
+class Times(Section):
+    """Seconds. Defaults are those that people of this field expect; maxima bound every request."""
+
+    unanswered_s: PositiveInt = 12 * 3600
+    access_default_s: PositiveInt = 4 * 3600
+    access_max_s: PositiveInt = 24 * 3600
+    copy_max_s: PositiveInt = 7 * 86400
+    sweep_s: PositiveInt = 15
+    poll_tickets_s: PositiveInt = 300
+    missing_ticket_s: PositiveInt = 300  # between the two looks after which a ticket counts closed
+    integrate_s: PositiveInt = 1
+    retry_cap_s: PositiveInt = 300
+    invitation_s: PositiveInt = 7 * 86400
+    session_idle_s: PositiveInt = 1800
+    session_max_s: PositiveInt = 12 * 3600
+
+
+class Tools(Section):
+    postgres_bin: str | None = None  # folder of pg_dump, pg_restore and psql
+    config: Path = Path("config")
+
+
+class Settings(Section):
+    vendor: Vendor = Vendor()
+    control: Control
+    web: Web = Web()
+    keys: Keys = Keys()
+    store: Store = Store()
+    mail: Mail = Mail()
+    tickets: Tickets = Tickets()
+    times: Times = Times()
+    tools: Tools = Tools()
+
+
+def load_settings(file: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
+    """Read the file and the environment. Raises SettingsError with one sentence."""
+    env = dict(os.environ) if environ is None else environ
+    chosen = file or Path(env.get(f"{PREFIX}CONFIG", "config/broker.toml"))
+    values: dict[str, Any] = {}
+    if chosen.is_file():
+        try:
+            values = tomllib.loads(chosen.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{chosen} is not valid TOML: {error}") from None
+    elif file is not None or f"{PREFIX}CONFIG" in env:
+        raise SettingsError(f"the settings file {chosen} is not there")
+    for name, value in env.items():
+        if name.startswith(PREFIX) and name not in CLIENT_VARIABLES:
+            _put(values, name, value)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def _put(values: dict[str, Any], name: str, value: str) -> None:
+    section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
+    if not separator or section not in Settings.model_fields:
+        raise SettingsError(
+            f"{name} is no setting; settings are {PREFIX}<SECTION>__<KEY>, with a section of: "
+            + ", ".join(sorted(Settings.model_fields))
+        )
+    part = values.setdefault(section, {})
+    part[key] = value.split(",") if key in {"webhook_secrets", "trusted_hosts"} else value
+
+
+def _sentence(error: ValidationError) -> str:
+    """One sentence about the first problem, without the value: it may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    variable = PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
+    match first["type"]:
+        case "missing":
+            return f"the setting {where} is missing; set {variable}"
+        case "extra_forbidden":
+            return f"there is no setting {where}; remove it or mend its name"
+        case _:
+            return f"the setting {where} is bad: {first['msg']}"

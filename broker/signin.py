@@ -1,0 +1,309 @@
+"""Signing in: passwords (argon2id), sessions, personal API tokens, invitations.
+
+What must stay true: only digests of secrets are kept; a wrong password and an unknown address look
+and last the same; guessing is slowed by account-and-address and by address, never by account alone,
+so that nobody can lock another out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import argon2
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker import trail
+from broker.db import Base, Database
+from broker.errors import Denied, Invalid, NotAuthenticated, NotFound, TooMany
+from broker.ids import PersonId, TenantId, TokenId, new_id
+from broker.people import Membership, Person, address_key
+from broker.secret import Secret
+from broker.settings import Times
+from broker.tx import Actor, Tx, system
+
+TOKEN_PREFIX = "brk_"  # noqa: S105  # what secret scanners look for, not a secret
+_WINDOW = timedelta(minutes=15)
+_TRIES_PER_ACCOUNT_AND_ADDRESS = 5
+_TRIES_PER_ADDRESS = 30
+_PASSWORD_MIN, _PASSWORD_MAX = 12, 200
+_hasher = argon2.PasswordHasher()  # RFC 9106's second recommendation: 64 MiB, 3 passes, 4 lanes
+_DUMMY = _hasher.hash(secrets.token_urlsafe(16))
+
+
+class SignInAttempt(Base):
+    __tablename__ = "sign_in_attempt"
+    id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
+    account_digest: Mapped[bytes]
+    address: Mapped[str]
+    at: Mapped[datetime]
+
+
+class WebSession(Base):
+    __tablename__ = "web_session"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    token_digest: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    __tablename__ = "api_token"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    name: Mapped[str]
+    token_digest: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class Invitation(Base):
+    """Lets a person set a first password, once. The code is made when the mail is sent."""
+
+    __tablename__ = "invitation"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    code_digest: Mapped[bytes | None] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who is behind a session or token, and how recently the person proved it."""
+
+    actor: Actor
+    name: str
+    session_id: str | None
+    authenticated_at: datetime
+
+
+def digest(secret: Secret[str]) -> bytes:
+    return hashlib.sha256(secret.reveal().encode()).digest()
+
+
+def set_password(tx: Tx, person_id: PersonId, password: Secret[str]) -> None:
+    """Store argon2id of it and end all sessions. Raises Invalid when it is too short or long."""
+    if not _PASSWORD_MIN <= len(password.reveal()) <= _PASSWORD_MAX:
+        raise Invalid(
+            f"a password has {_PASSWORD_MIN} to {_PASSWORD_MAX} characters",
+            fields={"password": f"{_PASSWORD_MIN} to {_PASSWORD_MAX} characters"},
+        )
+    person = tx.session.get_one(Person, person_id)
+    person.password_hash = _hasher.hash(password.reveal())
+    end_sessions(tx, person_id)
+
+
+def sign_in(
+    database: Database, email: str, password: Secret[str], *, address: str
+) -> tuple[Secret[str], PersonId]:
+    """Check a password and open a session; returns the session's token and the person.
+
+    Raises TooMany or NotAuthenticated; the failure is recorded in a transaction of its own, before
+    the password is looked at, so that tries side by side all count.
+    """
+    try:
+        key = address_key(email)
+    except Invalid:
+        key = ""
+    account = hashlib.sha256(key.encode()).digest()
+    attempt = _count_attempt(database, account, address)
+    with database.begin(system("sign-in")) as tx:
+        person = tx.session.scalar(sa.select(Person).where(Person.address_key == key))
+        if not _password_holds(person, password) or person is None:
+            raise NotAuthenticated("the address or the password is wrong")
+        tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.id == attempt))
+        return _open_session(tx, person), PersonId(person.id)
+
+
+def _count_attempt(database: Database, account: bytes, address: str) -> int:
+    with database.begin(system("sign-in")) as tx:
+        recent = sa.select(sa.func.count()).where(
+            SignInAttempt.address == address, SignInAttempt.at > tx.at - _WINDOW
+        )
+        by_address = tx.session.scalar(recent) or 0
+        by_both = tx.session.scalar(recent.where(SignInAttempt.account_digest == account)) or 0
+        if by_both >= _TRIES_PER_ACCOUNT_AND_ADDRESS or by_address >= _TRIES_PER_ADDRESS:
+            raise TooMany(
+                "too many failed tries; wait 15 minutes", retry_after_s=int(_WINDOW.total_seconds())
+            )
+        row = SignInAttempt(account_digest=account, address=address, at=tx.at)
+        tx.session.add(row)
+        tx.session.flush()
+        return row.id
+
+
+def _password_holds(person: Person | None, password: Secret[str]) -> bool:
+    """Take the same time whether the person exists or not."""
+    known = person is not None and person.password_hash is not None and person.disabled_at is None
+    stored = person.password_hash if person is not None and person.password_hash else _DUMMY
+    try:
+        _hasher.verify(stored, password.reveal()[:_PASSWORD_MAX])
+    except argon2.exceptions.VerifyMismatchError:
+        return False
+    return known
+
+
+def _open_session(tx: Tx, person: Person) -> Secret[str]:
+    token = Secret(secrets.token_urlsafe(32))
+    tx.session.add(
+        WebSession(
+            id=new_id("ses"),
+            person_id=person.id,
+            token_digest=digest(token),
+            created_at=tx.at,
+            seen_at=tx.at,
+        )
+    )
+    _record_for_all(tx, person, "person.signed_in")
+    return token
+
+
+def _record_for_all(tx: Tx, person: Person, kind: str) -> None:
+    """Into the vendor's log for its people, into each tenant's for theirs."""
+    tenants = tx.session.scalars(
+        sa.select(Membership.tenant_id)
+        .where(Membership.person_id == person.id, Membership.ended_at.is_(None))
+        .distinct()
+    )
+    for tenant_id in tenants:
+        trail.record(tx, TenantId(tenant_id) if tenant_id else None, kind, person.id)
+
+
+def find_session(tx: Tx, token: Secret[str], times: Times) -> SignedIn | None:
+    """Who this session belongs to, if it is neither ended, idle for too long, nor too old."""
+    row = tx.session.execute(
+        sa.select(WebSession, Person)
+        .join(Person, Person.id == WebSession.person_id)
+        .where(WebSession.token_digest == digest(token), WebSession.ended_at.is_(None))
+    ).first()
+    if row is None:
+        return None
+    session, person = row
+    idle = tx.at - session.seen_at > timedelta(seconds=times.session_idle_s)
+    old = tx.at - session.created_at > timedelta(seconds=times.session_max_s)
+    if idle or old or person.disabled_at is not None:
+        return None
+    session.seen_at = tx.at
+    actor = Actor(side=person.side, via="password", person_id=PersonId(person.id))
+    return SignedIn(actor, person.name, session.id, session.created_at)
+
+
+def end_session(tx: Tx, token: Secret[str]) -> None:
+    tx.session.execute(
+        sa.update(WebSession)
+        .where(WebSession.token_digest == digest(token), WebSession.ended_at.is_(None))
+        .values(ended_at=tx.at)
+    )
+
+
+def end_sessions(tx: Tx, person_id: PersonId) -> None:
+    tx.session.execute(
+        sa.update(WebSession)
+        .where(WebSession.person_id == person_id, WebSession.ended_at.is_(None))
+        .values(ended_at=tx.at)
+    )
+
+
+def create_token(tx: Tx, name: str, days: int) -> tuple[TokenId, Secret[str]]:
+    """A personal API token for the actor: 256 random bits, shown once, kept as SHA-256."""
+    if tx.actor.person_id is None:
+        raise Denied("only a person has API tokens")
+    if not 1 <= days <= 365:
+        raise Invalid("a token lives 1 to 365 days", fields={"days": "1 to 365"})
+    token = Secret(TOKEN_PREFIX + secrets.token_urlsafe(32))
+    row = ApiToken(
+        id=new_id("tok"),
+        person_id=tx.actor.person_id,
+        name=name[:100],
+        token_digest=digest(token),
+        created_at=tx.at,
+        expires_at=tx.at + timedelta(days=days),
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    _record_for_all(tx, tx.session.get_one(Person, tx.actor.person_id), "token.created")
+    return TokenId(row.id), token
+
+
+def find_token(tx: Tx, token: Secret[str]) -> SignedIn | None:
+    row = tx.session.execute(
+        sa.select(ApiToken, Person)
+        .join(Person, Person.id == ApiToken.person_id)
+        .where(
+            ApiToken.token_digest == digest(token),
+            ApiToken.ended_at.is_(None),
+            ApiToken.expires_at > tx.at,
+            Person.disabled_at.is_(None),
+        )
+    ).first()
+    if row is None:
+        return None
+    stored, person = row
+    stored.used_at = tx.at
+    actor = Actor(side=person.side, via="token", person_id=PersonId(person.id))
+    return SignedIn(actor, person.name, None, stored.created_at)
+
+
+def list_tokens(tx: Tx) -> Sequence[ApiToken]:
+    query = sa.select(ApiToken).where(
+        ApiToken.person_id == tx.actor.person_id, ApiToken.ended_at.is_(None)
+    )
+    return tx.session.scalars(query.order_by(ApiToken.created_at)).all()
+
+
+def end_token(tx: Tx, token_id: str) -> None:
+    row = tx.session.get(ApiToken, token_id)
+    if row is None or row.person_id != tx.actor.person_id:
+        raise NotFound("there is no such token")
+    row.ended_at = tx.at
+    _record_for_all(tx, tx.session.get_one(Person, row.person_id), "token.ended")
+
+
+def invite(tx: Tx, person_id: PersonId, times: Times) -> str:
+    """Make an invitation and return its id; the code is made by `issue_code` at sending."""
+    row = Invitation(
+        id=new_id("inv"),
+        person_id=person_id,
+        created_at=tx.at,
+        expires_at=tx.at + timedelta(seconds=times.invitation_s),
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    return row.id
+
+
+def issue_code(tx: Tx, invitation_id: str) -> Secret[str]:
+    """A fresh code for the mail; only its digest is kept, and an earlier one is void."""
+    row = tx.session.get_one(Invitation, invitation_id)
+    code = Secret(secrets.token_urlsafe(24))
+    row.code_digest = digest(code)
+    return code
+
+
+def accept_invitation(tx: Tx, code: Secret[str], password: Secret[str]) -> PersonId:
+    """Set the first password, once. Raises NotFound when the code is used, old or wrong."""
+    row = tx.session.scalar(
+        sa.select(Invitation)
+        .where(
+            Invitation.code_digest == digest(code),
+            Invitation.used_at.is_(None),
+            Invitation.expires_at > tx.at,
+        )
+        .with_for_update()
+    )
+    if row is None:
+        raise NotFound("this invitation was used, has lapsed, or never existed; ask for another")
+    set_password(tx, PersonId(row.person_id), password)
+    row.used_at = tx.at
+    _record_for_all(tx, tx.session.get_one(Person, row.person_id), "invitation.accepted")
+    return PersonId(row.person_id)

@@ -1,0 +1,193 @@
+"""Tenants, and the servers that are registered: their live databases, and our test servers.
+
+The vendor enrols a tenant's first admin once, as the first entry of that tenant's log; from then on
+only that tenant's admins make or change its people.
+
+A registered login is sealed to the key port's public key before it gets here (see
+`broker.keys.intake`): this module stores bytes that it can't open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker import people, trail
+from broker.db import Base
+from broker.errors import Conflict, Invalid, NotFound
+from broker.ids import DatabaseId, PersonId, ServerId, TenantId, new_id
+from broker.trail import Personal
+from broker.tx import Tx
+
+_NAME = re.compile(r"\A[^\x00-\x1f]{1,200}\Z")
+
+
+class Tenant(Base):
+    """`ticket_customer` is the tenant's id in the ticket system; `log_origin` names its log."""
+
+    __tablename__ = "tenant"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    ticket_customer: Mapped[str] = mapped_column(unique=True)
+    log_origin: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class TenantDatabase(Base):
+    __tablename__ = "tenant_database"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
+    name: Mapped[str]
+    host: Mapped[str]
+    port: Mapped[int]
+    dbname: Mapped[str]
+    login: Mapped[str]
+    sealed_password: Mapped[bytes]
+    ca_file: Mapped[str | None]
+    schemas: Mapped[list[str]]
+    registered_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+
+class TestServer(Base):
+    __tablename__ = "test_server"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    host: Mapped[str]
+    port: Mapped[int]
+    login: Mapped[str]
+    sealed_password: Mapped[bytes]
+    ca_file: Mapped[str | None]
+    registered_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+
+class PublishedKey(Base):
+    """Public keys that workers publish, so that processes without the key port can show them."""
+
+    __tablename__ = "published_key"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    public: Mapped[bytes]
+    at: Mapped[datetime]
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.match(name) or not name.strip():
+        raise Invalid("a name has 1 to 200 characters", fields={"name": "1 to 200 characters"})
+    return name.strip()
+
+
+def enrol(
+    tx: Tx, *, name: str, ticket_customer: str, admin_email: str, admin_name: str, log_host: str
+) -> tuple[TenantId, PersonId]:
+    """Make a tenant with its log and its first admin, which is the log's first entry."""
+    people.check(tx, "tenant:create")
+    if tx.session.scalar(sa.select(Tenant.id).where(Tenant.ticket_customer == ticket_customer)):
+        raise Conflict(f"customer {ticket_customer} of the ticket system is enrolled already")
+    tenant_id = TenantId(new_id("tnt"))
+    tenant = Tenant(
+        id=tenant_id,
+        name=_check_name(name),
+        ticket_customer=_check_name(ticket_customer),
+        log_origin="",
+        created_at=tx.at,
+    )
+    tx.session.add(tenant)
+    tx.session.flush()
+    tenant.log_origin = trail.create_log(tx, tenant_id, log_host)
+    person_id = people.add_person(tx, side="tenant", email=admin_email, name=admin_name)
+    people.add_membership(tx, person_id, "admin", tenant_id, kind="admin.enrolled")
+    trail.record(tx, None, "tenant.enrolled", tenant_id)
+    return tenant_id, person_id
+
+
+def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> DatabaseId:
+    """Store a live database of a tenant: its standing consent to read the catalogue (G1)."""
+    people.check(tx, "database:register", tenant_id)
+    get_tenant(tx, tenant_id)
+    database.id = new_id("dbs")
+    database.tenant_id = tenant_id
+    database.name = _check_name(database.name)
+    database.registered_at = tx.at
+    tx.session.add(database)
+    tx.session.flush()
+    facts = {"engine": "postgresql", "port": database.port}
+    address = Personal("address", f"{database.host}/{database.dbname}")
+    trail.record(tx, tenant_id, "database.registered", database.id, facts, [address])
+    return DatabaseId(database.id)
+
+
+def register_server(tx: Tx, server: TestServer) -> ServerId:
+    """Store an internal test server, where sandboxes will run."""
+    people.check(tx, "server:register")
+    server.id = new_id("srv")
+    server.name = _check_name(server.name)
+    server.registered_at = tx.at
+    if tx.session.scalar(sa.select(TestServer.id).where(TestServer.name == server.name)):
+        raise Conflict(f"a test server named {server.name} is registered already")
+    tx.session.add(server)
+    tx.session.flush()
+    trail.record(tx, None, "server.registered", server.id)
+    return ServerId(server.id)
+
+
+def get_tenant(tx: Tx, tenant_id: str) -> Tenant:
+    tenant = tx.session.get(Tenant, tenant_id)
+    if tenant is None:
+        raise NotFound("there is no such tenant, or you may not see it")
+    return tenant
+
+
+def get_database(tx: Tx, database_id: str) -> TenantDatabase:
+    row = tx.session.get(TenantDatabase, database_id)
+    if row is None or row.removed_at is not None:
+        raise NotFound("there is no such database, or you may not see it")
+    return row
+
+
+def get_server(tx: Tx, server_id: str) -> TestServer:
+    row = tx.session.get(TestServer, server_id)
+    if row is None:
+        raise NotFound("there is no such test server")
+    return row
+
+
+def list_tenants(tx: Tx) -> Sequence[Tenant]:
+    """All for the vendor's people; their own for a tenant's."""
+    query = sa.select(Tenant).order_by(Tenant.name)
+    if tx.actor.side == "tenant":
+        query = query.where(Tenant.id.in_(people.list_tenants_of_actor(tx)))
+    elif tx.actor.side == "vendor":
+        people.check(tx, "tenant:read")
+    return tx.session.scalars(query).all()
+
+
+def list_databases(tx: Tx, tenant_id: TenantId) -> Sequence[TenantDatabase]:
+    people.check(tx, "database:read", tenant_id)
+    query = sa.select(TenantDatabase).where(
+        TenantDatabase.tenant_id == tenant_id, TenantDatabase.removed_at.is_(None)
+    )
+    return tx.session.scalars(query.order_by(TenantDatabase.name)).all()
+
+
+def list_servers(tx: Tx) -> Sequence[TestServer]:
+    query = sa.select(TestServer).where(TestServer.removed_at.is_(None))
+    return tx.session.scalars(query.order_by(TestServer.name)).all()
+
+
+def publish_key(tx: Tx, name: str, public: bytes) -> None:
+    row = tx.session.get(PublishedKey, name)
+    if row is None:
+        tx.session.add(PublishedKey(name=name, public=public, at=tx.at))
+    elif row.public != public:
+        row.public, row.at = public, tx.at
+        trail.record(tx, None, "key.published", name)
+
+
+def find_published_key(tx: Tx, name: str) -> bytes | None:
+    row = tx.session.get(PublishedKey, name)
+    return row.public if row else None

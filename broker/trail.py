@@ -1,0 +1,153 @@
+"""Audit entries, written in the transaction of the act that they record (G9).
+
+An entry is an intent until the integrator gives it a position (`audit/integrate.py`): here there is
+no hash of a predecessor and no lock, so writers never wait for each other. The bytes are never
+changed again; the application's role may not even update them.
+
+Personal fields and free text are commitments in the entry; what opens them stands in
+`audit_opening`, and can be erased without touching the log (G13).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker import entries
+from broker.db import Base
+from broker.ids import PersonId, TenantId, new_id
+from broker.tx import Tx
+
+
+class AuditLog(Base):
+    """One log per tenant, and one of the vendor's own acts (`tenant_id` is null)."""
+
+    __tablename__ = "audit_log"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"), unique=True)
+    origin: Mapped[str] = mapped_column(unique=True)
+    size: Mapped[int] = mapped_column(default=0)
+    frontier: Mapped[list[bytes]] = mapped_column(sa.ARRAY(sa.LargeBinary), default=list)
+
+
+class AuditEntry(Base):
+    """`idx` is its position once integrated; ids follow no order that matters."""
+
+    __tablename__ = "audit_entry"
+    id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
+    log_id: Mapped[str] = mapped_column(sa.ForeignKey("audit_log.id"))
+    entry: Mapped[bytes]
+    idx: Mapped[int | None]
+    leaf_hash: Mapped[bytes | None]
+
+
+class AuditOpening(Base):
+    """What opens a commitment: erased by deleting the row."""
+
+    __tablename__ = "audit_opening"
+    entry_id: Mapped[int] = mapped_column(sa.ForeignKey("audit_entry.id"), primary_key=True)
+    field: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
+    salt: Mapped[bytes]
+    value: Mapped[str]  # canonical JSON
+
+
+class AuditCheckpoint(Base):
+    """Every checkpoint that was signed: a C2SP signed note over the tree of that size."""
+
+    __tablename__ = "audit_checkpoint"
+    log_id: Mapped[str] = mapped_column(sa.ForeignKey("audit_log.id"), primary_key=True)
+    size: Mapped[int] = mapped_column(primary_key=True)
+    note: Mapped[str]
+    at: Mapped[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """A field about a person or free text, which may name one: committed to, not written out."""
+
+    field: str
+    value: Any
+    person_id: PersonId | None = None
+
+
+def record(
+    tx: Tx,
+    tenant_id: TenantId | None,
+    kind: str,
+    subject: str,
+    facts: Mapping[str, Any] | None = None,
+    personal: Sequence[Personal] = (),
+) -> None:
+    """Write one entry into the tenant's log, or the vendor's own when `tenant_id` is None.
+
+    `kind` is `<noun>.<participle>`; `facts` are ids, digests, instants and numbers: no names, no
+    free text, no secrets.
+    """
+    log = tx.session.execute(
+        sa.select(AuditLog.id, AuditLog.origin).where(
+            AuditLog.tenant_id.is_not_distinct_from(tenant_id)
+        )
+    ).one()
+    actor = {"side": tx.actor.side, "via": tx.actor.via}
+    if tx.actor.person_id is not None:
+        actor["id"] = tx.actor.person_id
+    draft = entries.EntryDraft(
+        kind=kind,
+        at=tx.at,
+        log_origin=log.origin,
+        actor=actor,
+        subject=subject,
+        facts=dict(facts or {}),
+        personal={item.field: item.value for item in personal},
+    )
+    content, opened = entries.build_entry(draft)
+    row = AuditEntry(log_id=log.id, entry=content)
+    tx.session.add(row)
+    tx.session.flush()
+    people = {item.field: item.person_id for item in personal}
+    for opening in opened:
+        tx.session.add(
+            AuditOpening(
+                entry_id=row.id,
+                field=opening.field,
+                person_id=people[opening.field],
+                salt=opening.salt,
+                value=entries.canonical(opening.value).decode(),
+            )
+        )
+
+
+def create_log(tx: Tx, tenant_id: TenantId | None, host: str) -> str:
+    """Make the log of a tenant (or the vendor's own) and return its origin: `<host>/log/<id>`."""
+    identity = new_id("log")
+    origin = f"{host}/log/{identity}"
+    tx.session.add(AuditLog(id=identity, tenant_id=tenant_id, origin=origin, size=0, frontier=[]))
+    tx.session.flush()
+    return origin
+
+
+def erase_person(tx: Tx, person_id: PersonId) -> int:
+    """Delete every opening about a person and return how many; each log still verifies (G13)."""
+    touched = tx.session.execute(
+        sa.select(AuditLog.tenant_id, sa.func.count())
+        .join(AuditEntry, AuditEntry.log_id == AuditLog.id)
+        .join(AuditOpening, AuditOpening.entry_id == AuditEntry.id)
+        .where(AuditOpening.person_id == person_id)
+        .group_by(AuditLog.tenant_id)
+    ).all()
+    tx.session.execute(sa.delete(AuditOpening).where(AuditOpening.person_id == person_id))
+    for tenant_id, count in touched:
+        log_of = TenantId(tenant_id) if tenant_id else None
+        record(tx, log_of, "person.erased", person_id, {"openings": count})
+    return sum(count for _, count in touched)
+
+
+def read_opening(value: str) -> Any:
+    return json.loads(value)
