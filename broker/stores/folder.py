@@ -88,12 +88,12 @@ class FolderStore:
                     # Without O_NONBLOCK a named pipe put in the object's place would hold us.
                     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                     descriptor = os.open(last, flags, dir_fd=parent)
+                    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        os.close(descriptor)
+                        raise StoreUnavailable(f"{name!r} in the store is no file")
             except FileNotFoundError:
                 raise NotFound(f"the store holds no {name!r}") from None
-        raw = _File(descriptor, "rb", name)
-        with io.BufferedReader(raw) as source:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StoreUnavailable(f"{name!r} in the store is no file")
+        with io.BufferedReader(_File(descriptor, "rb", name)) as source:
             yield cast("BinaryIO", source)
 
     def list_all(self, prefix: str) -> Iterator[StoredObject]:
