@@ -364,12 +364,13 @@ class _Check:
 
     def certificates(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
         """Each certificate stands in the log, and each that stands there is in the bundle. Returns
-        the ids of those that hold.
+        the ids of those that hold and were not revoked.
         """
         held: list[str] = []
         issued = {i: e for i, e in entries.items() if e.kind == "certificate.issued"}
         keys = self._keys(statements_key_name(self.bundle.origin)) if issued else []
         destroyed = {e.subject for e in entries.values() if e.kind == "snapshot.destroyed"}
+        revoked = {e.subject for e in entries.values() if e.kind == "certificate.revoked"}
         envelopes = {hashlib.sha256(data).hexdigest(): data for data in self.bundle.certificates}
         if len(envelopes) != len(self.bundle.certificates):
             self.bad("A certificate stands in the bundle twice.")
@@ -384,11 +385,13 @@ class _Check:
                 self.bad(f"Certificate {certificate} was issued twice.")
             if snapshot not in destroyed:
                 self.bad(f"Copy {snapshot} has a certificate, but no entry says it was destroyed.")
-            self.good(f"Certificate {certificate} for copy {snapshot} is signed and in the log.")
+            since = ", and was revoked later" if certificate in revoked else ""
+            text = f"Certificate {certificate} for copy {snapshot} is signed and in the log{since}."
+            self.good(text)
             held.append(certificate)
         for digest in envelopes:
             self.bad(f"The certificate with digest {digest} has no entry in the log.")
-        return tuple(held)
+        return tuple(certificate for certificate in held if certificate not in revoked)
 
     def _match_certificate(
         self, entry: Entry, data: bytes | None, keys: Sequence[VerifierKey]
