@@ -1,0 +1,193 @@
+"""Definitions of a tenant's database: dumped under the snapshot, restored by a nobody.
+
+An archive lives in memory (memfd) until the caller seals it; it is never a file, and never a
+script, for `psql` would obey commands hidden in names. What must stay true: it is restored only
+through a login that owns the sandbox's objects and nothing else, without owners and grants, and
+only the entries that `toc` lets pass.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from types import TracebackType
+from typing import Literal, Self
+
+from broker.engines import Target
+from broker.engines.postgres.connect import tool_connection
+from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying.toc import (
+    Skipped,
+    TocEntry,
+    find_reason_to_skip,
+    is_public_schema,
+    read_toc,
+)
+from broker.engines.postgres.copying.tools import tool
+
+Section = Literal["pre-data", "post-data"]
+OWN_SCHEMAS = "sab_s_*"  # scopes of live access: ours, not the tenant's
+# Parts of a copy that may fail without making it wrong: they compute from what is already there.
+MAY_FAIL = frozenset({"MATERIALIZED VIEW DATA"})
+_FAILED_AT = re.compile(r"^pg_restore: from TOC entry (\d+);", re.MULTILINE)
+_DUMP = (
+    "--format=custom", "--no-password", "--lock-wait-timeout=5s",
+    "--no-owner", "--no-acl", "--no-comments", "--no-publications", "--no-subscriptions",
+    "--no-security-labels", "--no-tablespaces",
+)  # fmt: skip
+_RESTORE = ("--no-password", "--no-owner", "--no-acl", "--exit-on-error")
+
+
+class Archive:
+    """An archive of pg_dump's, in memory. `path` opens it in this process and its children."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("archive", os.MFD_CLOEXEC)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        archive = cls()
+        with open(archive.fd, "wb", closefd=False) as stream:
+            stream.write(content)
+        return archive
+
+    @property
+    def path(self) -> str:
+        return f"/proc/self/fd/{self.fd}"
+
+    def read_bytes(self) -> bytes:
+        with open(self.path, "rb") as stream:  # noqa: PTH123  # a descriptor, opened afresh
+            return stream.read()
+
+    def close(self) -> None:
+        descriptor, self.fd = self.fd, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def dump_section(
+    target: Target,
+    section: Section,
+    snapshot_id: str,
+    *,
+    exclude: Sequence[str] = (OWN_SCHEMAS,),
+    checkpoint: Callable[[], None] | None = None,
+) -> Archive:
+    """Dump `pre-data` or `post-data` under an exported snapshot; the caller closes the archive.
+
+    `exclude` are patterns of schemas. `checkpoint` may raise to cancel. Raises CopyFailed.
+    """
+    archive = Archive()
+    arguments = [*_DUMP, f"--section={section}", f"--snapshot={snapshot_id}"]
+    arguments += [f"--exclude-schema={pattern}" for pattern in exclude]
+    try:
+        with (
+            tool_connection(target) as connection,
+            tool(
+                "pg_dump",
+                [*arguments, f"--dbname={connection.dsn}"],
+                connection=connection,
+                stdout=archive.fd,
+            ) as child,
+        ):
+            child.check_ended_well(checkpoint)
+    except BaseException:
+        archive.close()
+        raise
+    return archive
+
+
+def list_entries(archive: Archive) -> list[TocEntry]:
+    """What is in an archive, in its order. Raises CopyFailed when it is no archive."""
+    with tool("pg_restore", ["--list", archive.path], fds=[archive.fd]) as child:
+        listing = child.stdout.read().decode(errors="replace")
+        child.check_ended_well()
+    return read_toc(listing)
+
+
+def restore(
+    archive: Archive,
+    target: Target,
+    *,
+    skip: Callable[[TocEntry], str | None] = lambda _: None,
+    may_fail: Collection[str] = MAY_FAIL,
+    jobs: int = 1,
+    checkpoint: Callable[[], None] | None = None,
+) -> list[Skipped]:
+    """Restore an archive into the sandbox `target`, as the sandbox owner whose login it holds.
+
+    `skip` gives a reason to leave an entry out, beside those that are always left out. Entries of
+    the kinds `may_fail` are restored last, one by one; a failing one is listed and passed over.
+    Raises CopyFailed at the first other failure, with `facts['dump_id']` where it is known.
+    """
+    skipped: list[Skipped] = []
+    firm: list[TocEntry] = []
+    loose: list[TocEntry] = []
+    for entry in list_entries(archive):
+        why = find_reason_to_skip(entry) or skip(entry)
+        if why is not None:
+            skipped.append(Skipped(entry, why))
+        elif not is_public_schema(entry):
+            (loose if entry.kind in may_fail else firm).append(entry)
+    _run(archive, target, firm, jobs=jobs, checkpoint=checkpoint)
+    while loose:
+        try:
+            _run(archive, target, loose, checkpoint=checkpoint)
+            break
+        except CopyFailed as error:
+            numbers = [entry.dump_id for entry in loose]
+            if error.facts.get("dump_id") not in numbers:
+                raise
+            at = numbers.index(error.facts["dump_id"])
+            skipped.append(Skipped(loose[at], error.message))
+            loose = loose[at + 1 :]
+    return skipped
+
+
+def _run(
+    archive: Archive,
+    target: Target,
+    entries: Sequence[TocEntry],
+    *,
+    jobs: int = 1,
+    checkpoint: Callable[[], None] | None = None,
+) -> None:
+    """Restore exactly these entries: each is one statement or none. Raises CopyFailed."""
+    if not entries:
+        return
+    chosen = "".join(f"{entry.dump_id};\n" for entry in entries)
+    with (
+        Archive.from_bytes(chosen.encode()) as listed,
+        tool_connection(target, options={"client_min_messages": "error"}) as connection,
+        tool(
+            "pg_restore",
+            [
+                *_RESTORE,
+                f"--jobs={jobs}",
+                f"--use-list={listed.path}",
+                f"--dbname={connection.dsn}",
+                archive.path,
+            ],
+            connection=connection,
+            fds=[archive.fd, listed.fd],
+        ) as child,
+    ):
+        try:
+            child.check_ended_well(checkpoint)
+        except CopyFailed as error:
+            failed_at = _FAILED_AT.search(child.complaints())
+            if failed_at:
+                error.facts["dump_id"] = int(failed_at[1])
+            raise

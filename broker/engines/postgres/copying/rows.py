@@ -1,0 +1,235 @@
+"""Rows on their way: out of the tenant's server masked, into the sandbox and the seal, undecoded.
+
+`psql` reads and libpq writes, joined by a pipe: Python moves blocks of 1 MiB, never rows. What must
+stay true: a table is committed only when its reader ended well, so a copy has all rows or none;
+every reader stands on the exporter's snapshot; and the masking key passes as a start-up option in a
+service file in memory, never in an argument, a statement or the environment.
+
+The SELECT is an argument of `psql -c`, which everybody on this machine may see while it runs: it
+may hold ids that choose rows, but no secret. It is not fed as a script, because a hostile server
+could, by the encoding that it announces, make psql find its own commands inside a quoted name.
+`-c` goes to the server unparsed when it does not begin with a backslash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from broker.engines import Target
+from broker.engines.postgres.connect import connect, tool_connection
+from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying.exporter import READER_OPTIONS
+from broker.engines.postgres.copying.tools import BLOCK_BYTES, tool
+from broker.secret import Secret
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+# Linux takes 128 KiB in one argument; a longer statement goes through libpq here, row by row.
+MAX_ARGUMENT_BYTES = 120_000
+_SNAPSHOT_ID = re.compile(r"[0-9A-F]+-[0-9A-F]+-[0-9]+")
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """What is read: `select` in the tenant's database, under the exporter's snapshot.
+
+    `options` are session options, e.g. the masking key and `Exporter.reader_options`.
+    """
+
+    target: Target
+    snapshot_id: str
+    select: sql.Composed
+    options: Mapping[str, str | Secret[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowTarget:
+    """Where rows go: `table` as (schema, name), in the sandbox, through its owner's connection.
+
+    `columns` in the order of the SELECT, without generated ones; empty for a table without columns.
+    """
+
+    connection: Connection
+    table: tuple[str, str]
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedRows:
+    rows: int
+    bytes: int  # of COPY's text format
+
+
+def copy_rows(
+    source: RowSource,
+    into: RowTarget,
+    *,
+    tee: Callable[[bytes], None] | None = None,
+    checkpoint: Callable[[int], None] = lambda _: None,
+) -> CopiedRows:
+    """Copy a table's rows; `tee` gets each block too (to seal it).
+
+    `checkpoint` is called with the bytes so far before each block, and may raise to cancel.
+    Whatever is raised, the reader is ended and nothing is left in the table. Raises CopyFailed.
+    """
+    total = 0
+
+    def watched(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        nonlocal total
+        for block in blocks:
+            checkpoint(total)
+            if tee is not None:
+                tee(block)
+            total += len(block)
+            yield block
+        checkpoint(total)
+
+    # The text of values is in this encoding, on both sides.
+    statement = sql.SQL("COPY ({}) TO STDOUT WITH (ENCODING {})").format(
+        source.select, sql.Literal(_encoding(into.connection))
+    )
+    with _read(source, statement, into.connection) as blocks:
+        rows = load_rows(watched(blocks), into)
+    return CopiedRows(rows, total)
+
+
+def load_rows(blocks: Iterable[bytes], into: RowTarget) -> int:
+    """Fill a table with blocks of COPY's text format; return the number of rows.
+
+    A table is emptied and filled in one transaction, so that its rows are frozen and (with
+    `wal_level=minimal`) never enter the WAL. A partitioned root allows neither; it is added to.
+    Raises CopyFailed; whatever is raised, nothing of the blocks is left.
+    """
+    connection, name = into.connection, sql.Identifier(*into.table)
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        msg = "rows are loaded in a transaction of their own; the connection is in another"
+        raise ValueError(msg)
+    with _sandbox_errors(into.table), connection.transaction(), connection.cursor() as cursor:
+        # As the tenant's application does: a CHECK may call functions by unqualified names. It is
+        # safe because this login owns nothing but the sandbox's objects.
+        cursor.execute("SET LOCAL search_path = public")
+        cursor.execute("SET LOCAL lc_monetary = 'C'")
+        options: list[sql.Composable] = [
+            sql.SQL("ENCODING {}").format(sql.Literal(_encoding(connection)))
+        ]
+        if not _is_partitioned_root(cursor, into.table):
+            cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(name))
+            options.append(sql.SQL("FREEZE"))
+        columns = sql.SQL(", ").join(map(sql.Identifier, into.columns))
+        statement = sql.SQL("COPY {} {} FROM STDIN WITH ({})").format(
+            name,
+            sql.SQL("({})").format(columns) if into.columns else sql.SQL(""),
+            sql.SQL(", ").join(options),
+        )
+        with cursor.copy(statement) as copy:
+            for block in blocks:
+                copy.write(block)
+        return cursor.rowcount
+
+
+def _encoding(connection: Connection) -> str:
+    return connection.info.parameter_status("server_encoding") or "UTF8"
+
+
+def _is_partitioned_root(cursor: psycopg.Cursor[tuple[Any, ...]], table: tuple[str, str]) -> bool:
+    row = cursor.execute(
+        "SELECT c.relkind = 'p' FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        table,
+    ).fetchone()
+    if row is None:
+        raise CopyFailed(f"the table {'.'.join(table)} is not in the sandbox")
+    return bool(row[0])
+
+
+@contextlib.contextmanager
+def _sandbox_errors(table: tuple[str, str]) -> Iterator[None]:
+    """A server's message may quote a value: only its code and the names of things are kept."""
+    try:
+        yield
+    except psycopg.Error as error:
+        named = (error.diag.constraint_name, error.diag.column_name, error.diag.datatype_name)
+        about = ", ".join(name for name in named if name)
+        raise CopyFailed(
+            f"the sandbox refused rows of {'.'.join(table)}: SQLSTATE {error.sqlstate or 'none'}"
+            + (f" ({about})" if about else ""),
+            sqlstate=error.sqlstate,
+        ) from None
+
+
+@contextlib.contextmanager
+def _read(
+    source: RowSource, statement: sql.Composed, quoting: Connection
+) -> Iterator[Iterator[bytes]]:
+    """Blocks of what the COPY statement gives. The last raises unless the reader ended well."""
+    if not _SNAPSHOT_ID.fullmatch(source.snapshot_id):
+        msg = "this is no id of an exported snapshot"
+        raise ValueError(msg)
+    text = statement.as_string(quoting).encode()
+    options = {**READER_OPTIONS, **source.options}
+    reader = _read_by_psql if len(text) <= MAX_ARGUMENT_BYTES else _read_by_libpq
+    with reader(source, text, options) as blocks:
+        yield blocks
+
+
+@contextlib.contextmanager
+def _read_by_psql(
+    source: RowSource, statement: bytes, options: Mapping[str, str | Secret[str]]
+) -> Iterator[Iterator[bytes]]:
+    arguments: list[str | bytes] = [
+        *("--no-psqlrc", "--quiet", "--no-password"),
+        # Of an error only the code: its message may quote a value.
+        *("--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate"),
+        "--command=" + _BEGIN,
+        f"--command=SET TRANSACTION SNAPSHOT '{source.snapshot_id}'",
+        b"--command=" + statement,
+    ]
+    with (
+        tool_connection(source.target, options=options) as connection,
+        tool("psql", [*arguments, f"--dbname={connection.dsn}"], connection=connection) as child,
+    ):
+
+        def blocks() -> Iterator[bytes]:
+            while block := child.stdout.read(BLOCK_BYTES):
+                yield block
+            child.check_ended_well()
+
+        yield blocks()
+
+
+@contextlib.contextmanager
+def _read_by_libpq(
+    source: RowSource, statement: bytes, options: Mapping[str, str | Secret[str]]
+) -> Iterator[Iterator[bytes]]:
+    """The same without a child, for statements that no argument can hold; about half as fast."""
+    with contextlib.closing(connect(source.target, options=options)) as connection:
+
+        def blocks() -> Iterator[bytes]:
+            with connection.cursor() as cursor, cursor.copy(statement) as copy:
+                held = bytearray()
+                for row in copy:
+                    held += row
+                    if len(held) >= BLOCK_BYTES:
+                        yield bytes(held)
+                        held.clear()
+                if held:
+                    yield bytes(held)
+
+        try:
+            connection.execute(_BEGIN)
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{source.snapshot_id}'".encode())
+            yield blocks()
+        except psycopg.Error as error:
+            raise CopyFailed(
+                f"the tenant's server refused to give rows: SQLSTATE {error.sqlstate or 'none'}",
+                sqlstate=error.sqlstate,
+            ) from None

@@ -1,0 +1,44 @@
+"""Sequences and statistics: what follows the rows.
+
+Sequences are not part of a snapshot. What must stay true: they are read after the last row was
+copied, so that they stand at or beyond every copied id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from broker.engines.postgres.copying import CopyFailed
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+_SEQUENCES = """
+    SELECT n.nspname, c.relname
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'S' AND c.relpersistence <> 't'"""
+_SET = """
+    SELECT pg_catalog.setval(
+      pg_catalog.format('%%I.%%I', %s::text, %s::text)::pg_catalog.regclass, %s, %s)"""
+
+
+def set_sequences(source: Connection, sandbox_owner: Connection) -> None:
+    """Put every sequence of the sandbox where the source's stands now. Raises CopyFailed."""
+    for schema, name in sandbox_owner.execute(_SEQUENCES).fetchall():
+        read = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
+        try:
+            state = source.execute(read).fetchone()
+        except psycopg.Error as error:
+            raise CopyFailed(
+                f"the sequence {schema}.{name} can't be read: SQLSTATE {error.sqlstate}",
+                sqlstate=error.sqlstate,
+            ) from None
+        if state is not None:
+            sandbox_owner.execute(_SET, [schema, name, *state])
+
+
+def analyze(sandbox_owner: Connection) -> None:
+    """Compute statistics from the masked rows; the tenant's own hold values and stay there."""
+    sandbox_owner.execute("SET client_min_messages = error")  # catalogues that are not the owner's
+    sandbox_owner.execute("ANALYZE")
