@@ -9,6 +9,7 @@ import io
 import lzma
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "zstd": zstandard.ZstdCompressor().compress,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
-    "xz": lzma.compress,
+    "xz": partial(lzma.compress, preset=0),
     "zip:folder/member.txt": in_zip,
 }
 # Repeats enough to be packed away, and passes the borders of what is fed and searched at once.
