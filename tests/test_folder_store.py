@@ -278,12 +278,13 @@ def test_a_store_that_is_not_mounted_is_unavailable_not_empty(store: Store, fold
 def test_a_listing_that_can_not_be_finished_is_unavailable_as_a_whole(
     store: Store, folder: Path
 ) -> None:
-    """Too few open files stand for any fault half-way: also root, who is refused nothing, has it."""
+    """Too few open files stand for any fault half-way, as root is refused nothing."""
     put(store, NAME)
-    put(store, "/".join("deep" for _ in range(30)))
+    put(store, "/".join("deep" for _ in range(40)))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 15, hard))
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 20, hard))
     try:
         assert names(store, PREFIX) == [NAME]
         with pytest.raises(StoreUnavailable, match="Too many open files"):
