@@ -35,7 +35,8 @@ _STATE = """
     SELECT n.nspname, c.relname, c.oid, c.relfilenode, c.relkind
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_catalog.unnest(%s::text[], %s::text[]) AS wanted (schema, name)
+    JOIN ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))
+      AS wanted (schema, name)
       ON wanted.schema = n.nspname AND wanted.name = c.relname
     ORDER BY c.oid"""
 _CONSTRAINTS = """
