@@ -1,40 +1,40 @@
-"""Masks as SQL: they run inside the tenant's database, in the query that reads (G4).
+"""Masks: what each does, on which columns it can be used, and the selects that apply them.
 
-What must stay true: no function, operator or cast of the tenant's own runs in what is built here,
-for it would run in our session and could read the key. So every function and operator is named
-with `pg_catalog`, a value becomes text by its output function (`format('%s', …)`, which asks no
-cast), and nothing but a literal of our own is ever cast. A column without a fate is refused (G5);
-NULL stays NULL, so that who has a value is still seen, and a value never becomes NULL save by
-`null`.
-
-The keyed digest is RFC 2104 with SHA-256 over `label`, a zero byte and the value's text in UTF-8;
-its two pads are computed here, so that the server needs `sha256(bytea)` alone. The session's client
-encoding must be UTF8, for `textsend` speaks it.
+They run inside the tenant's database, in the query that reads (G4). What must stay true: a column
+without a fate is refused (G5); NULL stays NULL, so that who has a value is still seen, and a value
+never becomes NULL save by `null`. How no code of the tenant's runs in them: see `expressions.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from broker.engines import Column, Fate, Table
 from broker.engines.postgres.constants import find_constant
+from broker.engines.postgres.expressions import (
+    EMAIL_CHARS,
+    EXPRESSIONS,
+    INTEGER_TYPES,
+    TOKEN_MIN_CHARS,
+    as_text,
+    canonical_text,
+    hmac_hex,
+    is_text,
+    literal,
+    max_chars,
+    operate,
+    value_of,
+)
 from broker.errors import Invalid
 from broker.secret import Secret
 
 _BLOCK_BYTES = 64  # SHA-256's block, the length of both pads
-_TOKEN_CHARS = 32
-_TOKEN_MIN_CHARS = 24  # 96 bits: no two of a thousand million values collide
-_EMAIL_CHARS = 33
-_NAME_CHARS = 63  # of type `name`
-_FILLER = "lorem ipsum dolor sit amet consectetur adipiscing elit "
-_FILLER_MAX = 4096
 _SPOT_LABEL = "spot"
-_TEXT_TYPES = frozenset({"text", "character varying", "character", "name"})
 _TIME_TYPES = frozenset({"date", "timestamp without time zone", "timestamp with time zone"})
-_INTEGER_TYPES = frozenset({"integer", "bigint"})
+_NEEDED_CHARS = {"token": TOKEN_MIN_CHARS, "email": EMAIL_CHARS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,32 +155,20 @@ def _get_mask(name: str) -> Mask:
     return MASKS[name]
 
 
-def _is_text(column: Column) -> bool:
-    return column.base_type in _TEXT_TYPES or _is_citext(column)
-
-
-def _is_citext(column: Column) -> bool:
-    return column.base_type.endswith(".citext") and not column.enum
-
-
-def _room(column: Column) -> int | None:
-    return _NAME_CHARS if column.base_type == "name" else column.max_length
-
-
 def _find_type_obstacle(mask: str, column: Column) -> str | None:
-    text = _is_text(column)
+    text = is_text(column)
     supported = {
         "keep": True,
         "null": True,
         "constant": find_constant(column) is not None,
-        "token": text or column.base_type in {"uuid", *_INTEGER_TYPES},
+        "token": text or column.base_type in {"uuid", *INTEGER_TYPES},
         "email": text,
         "filler": text,
         "year": column.base_type in _TIME_TYPES,
     }
     if not supported[mask]:
         return f"{mask} is not made for type {column.type}"
-    room, needed = _room(column), {"token": _TOKEN_MIN_CHARS, "email": _EMAIL_CHARS}.get(mask, 0)
+    room, needed = max_chars(column), _NEEDED_CHARS.get(mask, 0)
     if text and room is not None and room < needed:
         return f"{mask} needs at least {needed} characters; {column.type} holds {room}"
     return None
@@ -188,7 +176,7 @@ def _find_type_obstacle(mask: str, column: Column) -> str | None:
 
 def _find_constraint_obstacle(mask: Mask, column: Column, table: Table) -> str | None:
     # 28 or 52 bits collide; and what a foreign key points at is unique, so can't be masked so.
-    short = mask.name == "token" and column.base_type in _INTEGER_TYPES
+    short = mask.name == "token" and column.base_type in INTEGER_TYPES
     for constraint in table.constraints:
         if column.name not in constraint.columns:
             continue
@@ -211,169 +199,22 @@ def _find_constraint_obstacle(mask: Mask, column: Column, table: Table) -> str |
     return None
 
 
-def _call(function: str, *arguments: sql.Composable) -> sql.Composed:
-    return sql.SQL("{}({})").format(
-        sql.Identifier("pg_catalog", function), sql.SQL(", ").join(arguments)
-    )
-
-
-def _operate(left: sql.Composable, operator: str, right: sql.Composable) -> sql.Composed:
-    sign = sql.SQL({"||": "||", "<>": "<>", "<": "<", ">=": ">="}[operator])
-    return sql.SQL("({} OPERATOR(pg_catalog.{}) {})").format(left, sign, right)
-
-
-def _constant(text: str, type_name: str) -> sql.Composed:
-    """A literal of our own, read by the input function of a built-in type (`text`, `int4[]`)."""
-    element, array = type_name.removesuffix("[]"), type_name.endswith("[]")
-    return sql.SQL("CAST({} AS {}{})").format(
-        sql.Literal(text), sql.Identifier("pg_catalog", element), sql.SQL("[]" if array else "")
-    )
-
-
-def _value(column: Column) -> sql.Composed:
-    return sql.SQL("{}").format(sql.Identifier("t", column.name))
-
-
-def _text(value: sql.Composable) -> sql.Composed:
-    return _call("format", sql.Literal("%s"), value)
-
-
-def _canonical(column: Column) -> sql.Composed:
-    """The value's text, the same for values that are equal: joins hold across char and varchar.
-
-    Numbers, collations and other types that are equal in different bytes are no joins of texts.
-    """
-    text = _text(_value(column))
-    if column.base_type == "character":
-        return _call("rtrim", text, _constant(" ", "text"))
-    return _call("lower", text) if _is_citext(column) else text
-
-
-def _digest(label: str, text: sql.Composable) -> sql.Composed:
-    """HMAC-SHA-256 of the label, a zero byte and the text, as 64 hexadecimal digits."""
-    if "\0" in label:
-        raise Invalid("a mask's label holds a zero byte")
-    prefix = _call("decode", sql.Literal(label.encode().hex() + "00"), sql.Literal("hex"))
-    message = _operate(prefix, "||", _call("textsend", text))
-    inner = _call("sha256", _operate(sql.SQL("k.i"), "||", message))
-    outer = _call("sha256", _operate(sql.SQL("k.o"), "||", inner))
-    return _call("encode", outer, sql.Literal("hex"))
-
-
-def _cut(text: sql.Composable, length: int) -> sql.Composed:
-    return _call("substr", text, sql.Literal(1), sql.Literal(length))
-
-
-def _null(column: Column, label: str) -> sql.Composed:
-    del label
-    constant = find_constant(column)
-    type_name = "text" if constant is None else constant.type_name
-    element = sql.Identifier("pg_catalog", type_name.removesuffix("[]"))
-    array = sql.SQL("[]" if type_name.endswith("[]") else "")
-    return sql.SQL("CAST(NULL AS {}{})").format(element, array)
-
-
-def _same(column: Column, label: str) -> sql.Composed:
-    del label
-    constant = find_constant(column)
-    if constant is None:
-        raise Invalid(f"no constant is known for type {column.type}")
-    return _constant(constant.text, constant.type_name)
-
-
-def _token(column: Column, label: str) -> sql.Composed:
-    digest = _digest(label, _canonical(column))
-    if column.base_type in _INTEGER_TYPES:
-        # 52 bits are safe in JSON's numbers; never negative.
-        digits, function = (7, "int4") if column.base_type == "integer" else (13, "int8")
-        bits = _operate(_constant("x", "text"), "||", _cut(digest, digits))
-        size = (sql.Literal("0"), sql.Literal(str(4 * digits)))
-        return _call(function, _call("bit_in", _call("textout", bits), *size))
-    if column.base_type == "uuid":
-        return _call("uuid_in", _call("textout", _cut(digest, 32)))
-    return _cut(digest, min(_TOKEN_CHARS, _room(column) or _TOKEN_CHARS))
-
-
-def _email(column: Column, label: str) -> sql.Composed:
-    local = _operate(_constant("u", "text"), "||", _cut(_digest(label, _canonical(column)), 16))
-    return _operate(local, "||", _constant("@example.invalid", "text"))  # RFC 2606
-
-
-def _filler(column: Column, label: str) -> sql.Composed:
-    """Empty stays empty; else 2^n characters, n counted by the bounds 2, 3, 5, 9 … passed."""
-    del label
-    text = _canonical(column)
-    bounds = [2**n + 1 for n in range(_FILLER_MAX.bit_length() - 1)]
-    passed = _call(
-        "width_bucket",
-        _call("length", text),
-        _constant("{" + ",".join(map(str, bounds)) + "}", "int4[]"),
-    )
-    size = _call("int4shl", sql.Literal(1), passed)
-    room = _room(column)
-    if room is not None:
-        size = sql.SQL("LEAST({}, {})").format(size, sql.Literal(room))
-    filler = _call("rpad", _constant("", "text"), size, _constant(_FILLER, "text"))
-    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
-        _operate(text, "<>", _constant("", "text")), filler, _constant("", "text")
-    )
-
-
-def _year(column: Column, label: str) -> sql.Composed:
-    """Total: years that no timestamp can name (a date may be later, 4714 BC began earlier than any)
-    are clipped, for an error here would end the copy and name the value.
-    """
-    del label
-    value, year = _value(column), _constant("year", "text")
-    name = {"date": "date", "timestamp without time zone": "timestamp"}.get(
-        column.base_type, "timestamptz"
-    )
-    first, last = (_constant(text, name) for text in ("4713-01-01 BC", "294276-01-01"))
-    truncated = _call("date_trunc", year, value)
-    if name == "date":
-        truncated = _call("date", _call("date_trunc", year, _call("timestamp", value)))
-    elif name == "timestamptz":
-        truncated = _call("date_trunc", year, value, _constant("UTC", "text"))
-    return sql.SQL(
-        "CASE WHEN NOT {finite} THEN {value} WHEN {early} THEN {first} WHEN {late} THEN {last}"
-        " ELSE {truncated} END"
-    ).format(
-        finite=_call("isfinite", value),
-        value=value,
-        early=_operate(value, "<", first),
-        first=first,
-        late=_operate(value, ">=", last),
-        last=last,
-        truncated=truncated,
-    )
-
-
-_EXPRESSIONS: Mapping[str, Callable[[Column, str], sql.Composed]] = {
-    "null": _null,
-    "constant": _same,
-    "token": _token,
-    "email": _email,
-    "filler": _filler,
-    "year": _year,
-}
-
-
 def _is_null(column: Column) -> sql.Composed:
     # `IS NULL` is also true of a composite whose fields are all NULL; this form is not, and looks
     # up no operator.
-    return sql.SQL("{} IS NOT DISTINCT FROM NULL").format(_value(column))
+    return sql.SQL("{} IS NOT DISTINCT FROM NULL").format(value_of(column))
 
 
 def _masked(column: Column, fate: Fate) -> sql.Composed:
     _get_mask(fate.mask)
     if fate.mask == "keep":
-        return _value(column)
+        return value_of(column)
     obstacle = _find_type_obstacle(fate.mask, column)
     if obstacle is not None:
         raise Invalid(f"column {column.name}: {obstacle}")
     if fate.label == _SPOT_LABEL:
         raise Invalid(f"the label {_SPOT_LABEL!r} is taken by the spot check")
-    expression = _EXPRESSIONS[fate.mask](column, fate.label)
+    expression = EXPRESSIONS[fate.mask](column, fate.label)
     if fate.mask == "null":
         return expression
     return sql.SQL("CASE WHEN {} THEN NULL ELSE {} END").format(_is_null(column), expression)
@@ -386,6 +227,16 @@ def _from(table: Table, key: KeySource | None) -> sql.Composed:
     return source if key is None else sql.SQL("{} CROSS JOIN {}").format(source, key.relation)
 
 
+def _copied(table: Table) -> list[Column]:
+    return [column for column in table.columns if not column.generated]
+
+
+def _check_fates(table: Table, columns: Sequence[Column], fates: Mapping[str, Fate]) -> None:
+    missing = [column.name for column in columns if column.name not in fates]
+    if missing:
+        raise Invalid(f"{table.full_name} has columns without a fate: {', '.join(missing)}")
+
+
 def _select(
     table: Table,
     columns: Sequence[Column],
@@ -393,9 +244,7 @@ def _select(
     key: KeySource,
     where: sql.Composable | None,
 ) -> tuple[sql.Composed, tuple[str, ...]]:
-    missing = [column.name for column in columns if column.name not in fates]
-    if missing:
-        raise Invalid(f"{table.full_name} has columns without a fate: {', '.join(missing)}")
+    _check_fates(table, columns, fates)
     outputs = [
         sql.SQL("{} AS {}").format(_masked(column, fates[column.name]), sql.Identifier(column.name))
         for column in columns
@@ -420,8 +269,7 @@ def masked_select(
     `where` is a condition over the alias `t`. The statement takes no parameters (it holds a `%`).
     Raises Invalid when a column has no fate, or a mask that is not made for its type.
     """
-    columns = [column for column in table.columns if not column.generated]
-    return _select(table, columns, fates, key, where)
+    return _select(table, _copied(table), fates, key, where)
 
 
 def live_select(
@@ -446,22 +294,23 @@ def spot_sample(
     nothing and is left out. Masks without a key give the same for what they gave, so no sampled
     value can stand in an honest copy, save by a number's chance collision.
     """
+    _check_fates(table, _copied(table), fates)
     samples = [
         sql.SQL(
             "SELECT {name} AS name, ARRAY(SELECT DISTINCT s.digest FROM (SELECT {digest} AS digest"
             " {source} WHERE {filled} AND {changed} LIMIT {limit}) AS s) AS digests"
         ).format(
-            name=_constant(column.name, "text"),
-            digest=_digest(_SPOT_LABEL, _text(_value(column))),
+            name=literal(column.name, "text"),
+            digest=_spot_digest(column),
             source=_from(table, key),
-            filled=_operate(_text(_value(column)), "<>", _constant("", "text")),
-            changed=_operate(
-                _text(_value(column)), "<>", _text(_masked(column, fates[column.name]))
+            filled=operate(canonical_text(column), "<>", literal("", "text")),
+            changed=operate(
+                canonical_text(column), "<>", as_text(_masked(column, fates[column.name]))
             ),
             limit=sql.Literal(limit),
         )
-        for column in table.columns
-        if not column.generated and MASKS[fates[column.name].mask].hides
+        for column in _copied(table)
+        if MASKS[fates[column.name].mask].hides
     ]
     return sql.SQL(" UNION ALL ").join(samples) if samples else None
 
@@ -474,6 +323,10 @@ def spot_count(
         raise Invalid("a digest is 64 hexadecimal digits")
     return sql.SQL("SELECT pg_catalog.count(*) {} WHERE {} OPERATOR(pg_catalog.=) ANY ({})").format(
         _from(table, key),
-        _digest(_SPOT_LABEL, _text(_value(column))),
-        _constant("{" + ",".join(digests) + "}", "text[]"),
+        _spot_digest(column),
+        literal("{" + ",".join(digests) + "}", "text[]"),
     )
+
+
+def _spot_digest(column: Column) -> sql.Composed:
+    return hmac_hex(_SPOT_LABEL, canonical_text(column))

@@ -1,0 +1,527 @@
+"""Masks on a real server: what they give, what they refuse, and that nobody else's code runs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from broker.embedded import EmbeddedServer
+from broker.engines import Column, Constraint, Fate, Table
+from broker.engines.postgres.catalogue import read_catalogue
+from broker.engines.postgres.connect import connect
+from broker.engines.postgres.constants import _CONSTANTS, find_constant
+from broker.engines.postgres.masks import (
+    MASKS,
+    SESSION_KEY,
+    find_obstacle,
+    live_select,
+    masked_select,
+    session_options,
+    spot_count,
+    spot_sample,
+    table_key,
+)
+from broker.errors import Invalid
+from broker.secret import Secret
+from tests.conftest import admin, new_database, superuser
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+KEY = Secret(bytes(range(32)))
+OTHER_KEY = Secret(b"\xff" * 64)
+
+
+class Reader(Protocol):
+    def __call__(self, key: Secret[bytes] = KEY) -> Connection: ...
+
+
+@pytest.fixture
+def database(live_server: EmbeddedServer) -> str:
+    return new_database(live_server)
+
+
+@pytest.fixture
+def owner(live_server: EmbeddedServer, database: str) -> Iterator[Connection]:
+    with admin(live_server, database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def reader(live_server: EmbeddedServer, database: str) -> Iterator[Reader]:
+    """Opens sessions as the broker does, the key's pads among their options."""
+    with ExitStack() as stack:
+        target = superuser(live_server, database)
+        yield lambda key=KEY: stack.enter_context(connect(target, options=session_options(key)))
+
+
+def table(connection: Connection, name: str = "t") -> Table:
+    return next(t for t in read_catalogue(connection).tables if t.name == name)
+
+
+def fates(masks: Mapping[str, str], label: str = "l") -> dict[str, Fate]:
+    return {column: Fate(mask, label, "") for column, mask in masks.items()}
+
+
+def read(
+    connection: Connection, masks: Mapping[str, str], name: str = "t", label: str = "l"
+) -> list[tuple[Any, ...]]:
+    select, _ = masked_select(table(connection, name), fates(masks, label), SESSION_KEY)
+    return connection.execute(select).fetchall()
+
+
+def mac(key: Secret[bytes], label: str, value: str) -> str:
+    message = label.encode() + b"\0" + value.encode()
+    return hmac.new(key.reveal(), message, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize("key", [KEY, OTHER_KEY])
+@pytest.mark.parametrize("value", ["", "é🦊\n\\x41 %s", "x" * 5000])
+def test_a_token_is_pythons_hmac(
+    owner: Connection, reader: Reader, key: Secret[bytes], value: str
+) -> None:
+    owner.execute("CREATE TABLE t (a text, b uuid, c int, d bigint, e varchar(24))")
+    uuid = UUID("12345678-1234-5678-1234-567812345678")
+    owner.execute("INSERT INTO t VALUES (%s, %s, 7, 8, 'v')", (value, uuid))
+    row = read(reader(key), dict.fromkeys("abcde", "token"), label="é'")
+    assert row == [
+        (
+            mac(key, "é'", value)[:32],
+            UUID(mac(key, "é'", str(uuid))[:32]),
+            int(mac(key, "é'", "7")[:7], 16),
+            int(mac(key, "é'", "8")[:13], 16),
+            mac(key, "é'", "v")[:24],
+        )
+    ]
+
+
+def test_an_email_reaches_nobody(owner: Connection, reader: Reader) -> None:
+    owner.execute("CREATE TABLE t (a varchar(33)); INSERT INTO t VALUES ('jo@example.org')")
+    expected = f"u{mac(KEY, 'l', 'jo@example.org')[:16]}@example.invalid"
+    assert read(reader(), {"a": "email"}) == [(expected,)]
+
+
+@pytest.mark.parametrize(
+    ("length", "filled"),
+    [(0, 0), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (2049, 4096), (9999, 4096)],
+)
+def test_filler_keeps_the_class_of_length(
+    owner: Connection, reader: Reader, length: int, filled: int
+) -> None:
+    owner.execute("CREATE TABLE t (a text, b varchar(10000), c char(6))")
+    owner.execute("INSERT INTO t VALUES (repeat('é', %s), repeat('é', %s), 'é')", (length, length))
+    ((a, b, c),) = read(reader(), dict.fromkeys("abc", "filler"))
+    assert (len(a), len(b), len(c)) == (filled, filled, 1)
+    assert "é" not in a + b + c
+
+
+def test_filler_fits_its_column(owner: Connection, reader: Reader) -> None:
+    owner.execute("CREATE TABLE t (a varchar(5)); INSERT INTO t VALUES ('abcde')")
+    assert read(reader(), {"a": "filler"}) == [("lorem",)]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "value", "expected"),
+    [
+        ("date", "2021-12-31", "2021-01-01"),
+        ("date", "infinity", "infinity"),
+        ("date", "-infinity", "-infinity"),
+        ("date", "4714-12-01 BC", "4713-01-01 BC"),
+        ("date", "5874897-12-31", "294276-01-01"),
+        ("date", "0044-03-15 BC", "0044-01-01 BC"),
+        ("timestamp(3)", "2021-12-31 23:59:59.999", "2021-01-01 00:00:00"),
+        ("timestamp", "-infinity", "-infinity"),
+        ("timestamp", "4714-11-24 00:00:00 BC", "4713-01-01 00:00:00 BC"),
+        ("timestamp", "294276-12-31 23:59:59.999999", "294276-01-01 00:00:00"),
+        ("timestamptz", "2021-12-31 23:30:00-05", "2022-01-01 00:00:00+00"),
+        ("timestamptz", "infinity", "infinity"),
+        ("timestamptz", "4714-11-24 00:00:00+00 BC", "4713-01-01 00:00:00+00 BC"),
+    ],
+)
+def test_only_the_year_stays(
+    owner: Connection, reader: Reader, type_name: str, value: str, expected: str
+) -> None:
+    owner.execute(f"CREATE TABLE t (a {type_name}); INSERT INTO t VALUES ('{value}')")
+    connection = reader()
+    select, _ = masked_select(table(connection), fates({"a": "year"}), SESSION_KEY)
+    text = sql.SQL("SELECT a::text FROM ({}) AS s").format(select)
+    assert connection.execute(text).fetchall() == [(expected,)]
+
+
+def test_every_constant_is_accepted_by_its_type_and_keeps_null(
+    owner: Connection, reader: Reader
+) -> None:
+    types = sorted(_CONSTANTS)
+    columns = [f"c{n} {name}, a{n} {name}[]" for n, name in enumerate(types)]
+    owner.execute(f"CREATE TABLE t ({', '.join(columns)}); INSERT INTO t DEFAULT VALUES")
+    constants = [find_constant(column) for column in table(owner).columns]
+    given = ", ".join(f"'{constant.text}'" for constant in constants if constant is not None)
+    owner.execute(f"INSERT INTO t VALUES ({given})")
+    assert given.count(",") >= 2 * len(types) - 1
+    connection = reader()
+    names = [column.name for column in table(connection).columns]
+    masked, _ = masked_select(
+        table(connection), fates(dict.fromkeys(names, "constant")), SESSION_KEY
+    )
+    connection.execute(sql.SQL("INSERT INTO public.t {}").format(masked))
+    rows = owner.execute("SELECT t::text, count(*) FROM t GROUP BY 1").fetchall()
+    assert [count for _, count in rows] == [2, 2]
+
+
+def supported(connection: Connection, mask: str) -> dict[str, str]:
+    """This mask on each column that takes it, `keep` on the others."""
+    found = table(connection)
+    return {
+        column.name: mask if find_obstacle(mask, column, found) is None else "keep"
+        for column in found.columns
+    }
+
+
+@pytest.mark.parametrize("mask", sorted(MASKS))
+def test_null_stays_null_and_a_value_becomes_null_by_no_mask_but_null(
+    owner: Connection, reader: Reader, mask: str
+) -> None:
+    owner.execute(
+        "CREATE TYPE pair AS (a int, b int); CREATE TYPE mood AS ENUM ('x');"
+        "CREATE TABLE t (a text, b varchar(40), c char(40), d uuid, e int, f bigint, g date,"
+        " h timestamptz, i text[], j jsonb, k pair, l mood, m name, n pair[], o timestamp);"
+        "INSERT INTO t DEFAULT VALUES;"
+        "INSERT INTO t VALUES ('', '', '', gen_random_uuid(), 0, 0, 'infinity', '-infinity',"
+        " '{}', 'null', ROW(NULL, NULL), 'x', '', '{}', now())"
+    )
+    connection = reader()
+    chosen = supported(connection, mask)
+    assert mask in chosen.values()
+    # Not fetched as values: Python has no date for infinity.
+    select, columns = masked_select(table(connection), fates(chosen), SESSION_KEY)
+    counts = sql.SQL("SELECT {} FROM ({}) AS s").format(
+        sql.SQL(", ").join(
+            sql.SQL("pg_catalog.count({})").format(sql.Identifier(name)) for name in columns
+        ),
+        select,
+    )
+    expected = [0 if mask == "null" else 1] * len(columns)
+    assert connection.execute(counts).fetchone() == tuple(expected)
+
+
+def test_names_are_quoted_whatever_they_hold(owner: Connection, reader: Reader) -> None:
+    schema, name, column = 'a "b', "x\n\\! 🦊 %s", "\"; DROP TABLE t; -- '%(a)s \\"
+    owner.execute(
+        sql.SQL("CREATE SCHEMA {}; CREATE TABLE {} ({} text, k text, t text)").format(
+            sql.Identifier(schema), sql.Identifier(schema, name), sql.Identifier(column)
+        )
+    )
+    owner.execute(
+        sql.SQL("INSERT INTO {} VALUES ('v', 'v', 'v')").format(sql.Identifier(schema, name))
+    )
+    connection = reader()
+    masks = fates({column: "token", "k": "token", "t": "filler"})
+    found = table(connection, name)
+    select, columns = masked_select(found, masks, SESSION_KEY)
+    token = mac(KEY, "l", "v")[:32]
+    assert columns == (column, "k", "t")
+    assert connection.execute(select).fetchall() == [(token, token, "l")]
+    sample = spot_sample(found, masks, SESSION_KEY, 5)
+    assert sample is not None
+    assert {row[0] for row in connection.execute(sample)} == {column, "k", "t"}
+
+
+def test_one_label_joins_and_another_label_or_key_does_not(
+    owner: Connection, reader: Reader
+) -> None:
+    owner.execute(
+        "CREATE TABLE t (a text); CREATE TABLE u (b char(40));"
+        "INSERT INTO t VALUES ('jo'); INSERT INTO u VALUES ('jo')"
+    )
+    here, other = reader(), reader(OTHER_KEY)
+    ((token,),) = read(here, {"a": "token"})
+    assert read(here, {"b": "token"}, "u") == [(token,)]
+    assert read(reader(), {"a": "token"}) == [(token,)]
+    assert read(here, {"b": "token"}, "u", label="other") != [(token,)]
+    assert read(other, {"a": "token"}) != [(token,)]
+
+
+def test_equal_citexts_get_equal_tokens(owner: Connection, reader: Reader) -> None:
+    """No citext is at hand here: an extension's type is stood for by its name."""
+    column = Column("a", "public.citext", "public.citext", tenant_type=True)
+    owner.execute("CREATE TABLE t (a text); INSERT INTO t VALUES ('Jo'), ('jo')")
+    select, _ = masked_select(
+        Table("public", "t", "table", (column,)), fates({"a": "token"}), SESSION_KEY
+    )
+    rows = reader().execute(select).fetchall()
+    assert rows == [(mac(KEY, "l", "jo")[:32],)] * 2
+
+
+HOSTILE = """
+CREATE TABLE ran (what text);
+CREATE FUNCTION caught(what text) RETURNS text LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO public.ran VALUES (what); RETURN what; END $$;
+CREATE TYPE mood AS ENUM ('fine');
+CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE plpgsql AS
+    $$ BEGIN RETURN public.caught('cast'); END $$;
+CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood) AS IMPLICIT;
+CREATE FUNCTION public.sha256(text) RETURNS bytea LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM public.caught('sha256'); RETURN ''; END $$;
+CREATE FUNCTION public.sha256(bytea) RETURNS bytea LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM public.caught('sha256'); RETURN ''; END $$;
+CREATE FUNCTION public.format(text, mood) RETURNS text LANGUAGE plpgsql AS
+    $$ BEGIN RETURN public.caught('format'); END $$;
+CREATE FUNCTION joined(bytea, bytea) RETURNS bytea LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM public.caught('operator'); RETURN ''; END $$;
+CREATE OPERATOR public.|| (LEFTARG = bytea, RIGHTARG = bytea, FUNCTION = joined);
+CREATE FUNCTION equal(text, text) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM public.caught('operator'); RETURN true; END $$;
+CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = equal);
+CREATE OPERATOR public.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = equal);
+CREATE TYPE pair AS (a mood);
+CREATE TABLE t (a text, b mood, c mood[], d pair);
+INSERT INTO t VALUES ('x', 'fine', '{fine}', ROW('fine'));
+"""
+
+
+def test_no_code_of_the_tenants_runs_in_our_selects(owner: Connection, reader: Reader) -> None:
+    """Its cast would run as our role and could read the key; so would what shadows a function."""
+    owner.execute(HOSTILE)
+    owner.execute("SET search_path TO public, pg_catalog")
+    owner.execute("SELECT 'fine'::mood::text, 'a' = 'b'::text, sha256(''::bytea)")
+    assert owner.execute("SELECT count(*) FROM ran").fetchone() == (3,)  # the traps do work
+    owner.execute("TRUNCATE ran")
+    connection = reader()
+    found = table(connection)
+    connection.execute("SET search_path TO public, pg_catalog")
+    for mask in MASKS:
+        masks = fates(supported(connection, mask))
+        connection.execute("SET search_path TO public, pg_catalog")
+        select, _ = masked_select(found, masks, SESSION_KEY)
+        with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT").format(select)) as copy:
+            assert list(copy)
+        sample = spot_sample(found, masks, SESSION_KEY, 5)
+        if sample is not None:
+            assert connection.execute(sample).fetchall()
+    for column in found.columns:
+        counted = connection.execute(spot_count(found, column, ["0" * 64], SESSION_KEY))
+        assert counted.fetchone() == (0,)
+    assert owner.execute("SELECT count(*) FROM ran").fetchone() == (0,)
+
+
+def test_the_key_is_in_no_statement_that_the_server_shows(
+    owner: Connection, reader: Reader
+) -> None:
+    owner.execute("CREATE TABLE t (a text)")
+    connection = reader()
+    read(connection, {"a": "token"})
+    pid = connection.info.backend_pid
+    row = owner.execute("SELECT to_json(a)::text FROM pg_stat_activity a WHERE pid = %s", (pid,))
+    shown = str(row.fetchone())
+    assert "broker.i" in shown  # the name of the setting is what it shows
+    for pad in session_options(KEY).values():
+        assert pad.reveal() not in shown
+    assert KEY.reveal().hex() not in shown
+
+
+def test_a_column_without_a_fate_is_refused(owner: Connection, reader: Reader) -> None:
+    """G5: a column added yesterday is masked today, or nothing is read."""
+    owner.execute("CREATE TABLE t (a text, added text)")
+    found = table(reader())
+    for build in (masked_select, live_select):
+        with pytest.raises(Invalid, match="added"):
+            build(found, fates({"a": "keep"}), SESSION_KEY)
+    with pytest.raises(Invalid, match="added"):
+        spot_sample(found, fates({"a": "keep"}), SESSION_KEY, 5)
+
+
+def test_a_mask_that_its_type_does_not_take_is_refused() -> None:
+    found = Table("s", "t", "table", (Column("a", "jsonb", "jsonb"),))
+    for mask in ("token", "email", "filler", "year", "no-such-mask"):
+        with pytest.raises(Invalid):
+            masked_select(found, fates({"a": mask}), SESSION_KEY)
+    with pytest.raises(Invalid, match="taken"):
+        masked_select(found, fates({"a": "constant"}, "spot"), SESSION_KEY)
+
+
+def test_a_copy_leaves_generated_columns_out_and_a_view_demands_their_fate(
+    owner: Connection, reader: Reader
+) -> None:
+    owner.execute("CREATE TABLE t (a text, loud text GENERATED ALWAYS AS (upper(a)) STORED)")
+    owner.execute("INSERT INTO t VALUES ('v')")
+    connection = reader()
+    found = table(connection)
+    assert masked_select(found, fates({"a": "keep"}), SESSION_KEY)[1] == ("a",)
+    with pytest.raises(Invalid, match="loud"):
+        live_select(found, fates({"a": "keep"}), SESSION_KEY)
+    select, columns = live_select(found, fates({"a": "keep", "loud": "token"}), SESSION_KEY)
+    assert columns == ("a", "loud")
+    assert connection.execute(select).fetchall() == [("v", mac(KEY, "l", "V")[:32])]
+
+
+def test_a_live_view_reads_its_key_from_a_table_and_a_root_with_its_partitions(
+    owner: Connection,
+) -> None:
+    owner.execute(
+        "CREATE TABLE t (n int, a text) PARTITION BY RANGE (n);"
+        "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9);"
+        "INSERT INTO t VALUES (1, 'v'), (2, NULL);"
+        'CREATE SCHEMA "sab_s_%"; CREATE TABLE "sab_s_%".masking_key (i bytea, o bytea)'
+    )
+    pads = [bytes.fromhex(pad.reveal()) for pad in session_options(KEY).values()]
+    owner.execute('INSERT INTO "sab_s_%%".masking_key VALUES (%s, %s)', pads)
+    select, _ = live_select(
+        table(owner),
+        fates({"n": "keep", "a": "token"}),
+        table_key("sab_s_%"),
+        sql.SQL("t.n OPERATOR(pg_catalog.<) 9"),
+    )
+    owner.execute(sql.SQL('CREATE VIEW "sab_s_%".t AS {}').format(select))
+    rows = owner.execute('SELECT * FROM "sab_s_%".t ORDER BY n').fetchall()
+    assert rows == [(1, mac(KEY, "l", "v")[:32]), (2, None)]
+
+
+def test_a_copy_of_a_parent_leaves_the_rows_of_its_heirs(owner: Connection, reader: Reader) -> None:
+    owner.execute("CREATE TABLE t (a int); CREATE TABLE heir () INHERITS (t)")
+    owner.execute("INSERT INTO t VALUES (1); INSERT INTO heir VALUES (2)")
+    assert read(reader(), {"a": "keep"}) == [(1,)]
+
+
+SPOTTED = {
+    "a": "token",
+    "b": "filler",
+    "c": "year",
+    "d": "constant",
+    "e": "null",
+    "f": "email",
+    "g": "constant",
+    "h": "keep",
+}
+
+
+def test_the_spot_check_finds_what_was_not_masked_and_nothing_else(
+    owner: Connection, reader: Reader
+) -> None:
+    shape = "(a text, b char(9), c date, d numeric(9, 2), e int, f varchar(40), g char(3), h text)"
+    owner.execute(f"CREATE TABLE t {shape}; CREATE TABLE honest {shape}; CREATE TABLE leak {shape}")
+    owner.execute(
+        "INSERT INTO t SELECT 'name ' || n, 'note ' || n, date '2020-01-01' + n, n, n,"
+        " n || '@example.org', n, 'kept' FROM generate_series(0, 99) n"
+    )
+    owner.execute("INSERT INTO t VALUES ('', '', NULL, NULL, NULL, '', '', '')")
+    owner.execute("INSERT INTO leak SELECT * FROM t")
+    connection = reader()
+    masks = fates(SPOTTED)
+    rows = sql.SQL("INSERT INTO public.honest {}").format(
+        masked_select(table(connection), masks, SESSION_KEY)[0]
+    )
+    connection.execute(rows)
+    sample = spot_sample(table(connection), masks, SESSION_KEY, 20)
+    assert sample is not None
+    digests: dict[str, list[str]] = dict(connection.execute(sample).fetchall())
+    assert set(digests) == set("abcdefg")
+    assert all(len(found) == 20 for found in digests.values())
+    assert mac(KEY, "spot", "name 0") in digests["a"]
+
+    def count(name: str) -> dict[str, int]:
+        found = table(connection, name)
+        return {
+            column.name: connection.execute(
+                spot_count(found, column, digests[column.name], SESSION_KEY)
+            ).fetchall()[0][0]
+            for column in found.columns
+            if column.name in digests
+        }
+
+    assert count("leak") == dict.fromkeys("abcdefg", 20)
+    assert count("honest") == dict.fromkeys("abcdefg", 0)
+
+
+def test_a_spot_count_takes_digests_only() -> None:
+    found = Table("s", "t", "table", (Column("a", "text", "text"),))
+    for wrong in ("'", "0" * 63, "G" * 64, "0" * 63 + "\n"):
+        with pytest.raises(Invalid):
+            spot_count(found, found.columns[0], [wrong], SESSION_KEY)
+    assert spot_sample(found, fates({"a": "keep"}), SESSION_KEY, 5) is None
+
+
+def test_a_key_that_is_too_short_is_refused_and_not_shown() -> None:
+    with pytest.raises(Invalid) as caught:
+        session_options(Secret(b"short-key"))
+    assert "short-key" not in str(caught.value)
+    assert "36" * 32 not in repr(session_options(KEY))
+
+
+MAIL = Column("mail", "character varying(40)", "character varying", 40)
+NUMBER = Column("n", "bigint", "bigint")
+BIRTH = Column("born", "date", "date", not_null=True)
+
+
+@pytest.mark.parametrize(
+    ("mask", "column", "constraint", "part"),
+    [
+        ("keep", MAIL, Constraint("c", "check", ("mail",)), None),
+        ("email", MAIL, Constraint("c", "check", ("mail",)), "CHECK c"),
+        ("email", MAIL, Constraint("c", "check", ("n",)), None),
+        ("email", MAIL, Constraint("u", "unique", ("mail",)), None),
+        ("filler", MAIL, Constraint("u", "unique", ("mail",)), "unique constraint u"),
+        ("constant", MAIL, Constraint("u", "unique", ("mail", "n")), "unique constraint u"),
+        ("null", MAIL, Constraint("u", "unique", ("mail",)), None),
+        ("email", MAIL, Constraint("u", "unique", ("mail",), expression=True), "index u"),
+        ("null", MAIL, Constraint("u", "unique", ("mail",), expression=True), "index u"),
+        ("email", MAIL, Constraint("x", "exclusion", ("mail",)), "exclusion constraint x"),
+        ("token", NUMBER, Constraint("p", "primary", ("n",)), "unique constraint p"),
+        ("token", NUMBER, Constraint("f", "foreign", ("n",)), "foreign key f"),
+        ("token", NUMBER, Constraint("u", "unique", ("mail",)), None),
+        ("token", MAIL, Constraint("f", "foreign", ("mail",)), None),
+        ("filler", MAIL, Constraint("f", "foreign", ("mail",)), "foreign key f"),
+        ("null", MAIL, Constraint("f", "foreign", ("mail",)), None),
+        ("null", MAIL, Constraint("f", "foreign", ("mail", "n")), "foreign key f"),
+        ("year", BIRTH, Constraint("u", "unique", ("mail",)), None),
+        ("year", BIRTH, Constraint("u", "primary", ("born",)), "unique constraint u"),
+        ("null", BIRTH, Constraint("u", "unique", ("mail",)), "may not be NULL"),
+        ("token", BIRTH, Constraint("u", "unique", ("mail",)), "not made for type date"),
+    ],
+)
+def test_what_a_constraint_forbids_is_told_in_a_sentence(
+    mask: str, column: Column, constraint: Constraint, part: str | None
+) -> None:
+    found = find_obstacle(mask, column, Table("s", "t", "table", (column,), (constraint,)))
+    assert (found is None) if part is None else (found is not None and part in found)
+
+
+@pytest.mark.parametrize(
+    ("mask", "column", "part"),
+    [
+        ("token", Column("a", "varchar(23)", "character varying", 23), "24 characters"),
+        ("token", Column("a", "varchar(24)", "character varying", 24), None),
+        ("email", Column("a", "char(32)", "character", 32), "33 characters"),
+        ("email", Column("a", "name", "name"), None),
+        ("constant", Column("a", "s.mood", "s.mood", enum=True, tenant_type=True), "s.mood"),
+        ("null", Column("a", "s.mood", "s.mood", enum=True, tenant_type=True), None),
+        ("filler", Column("a", "s.d", "text", domain="s.d", tenant_type=True), None),
+        ("filler", Column("a", "s.d", "text", domain="s.d", domain_checks=True), "domain s.d"),
+        ("token", Column("key", "text", "text"), "partitions"),
+        ("null", Column("key", "text", "text", not_null=True, generated=True), None),
+        ("constant", Column("a", "s.mood[]", "s.mood[]", tenant_type=True), None),
+        ("year", Column("a", "time", "time without time zone"), "not made"),
+    ],
+)
+def test_what_a_column_forbids_is_told_in_a_sentence(
+    mask: str, column: Column, part: str | None
+) -> None:
+    found = find_obstacle(mask, column, Table("s", "t", "table", (column,), partition_key=("key",)))
+    assert (found is None) if part is None else (found is not None and part in found)
+
+
+def test_a_mask_that_does_not_exist_is_no_obstacle_but_an_error() -> None:
+    with pytest.raises(Invalid, match="blur"):
+        find_obstacle("blur", MAIL, Table("s", "t", "table", (MAIL,)))
+
+
+def test_masks_tell_what_they_are() -> None:
+    assert set(MASKS) == {"keep", "null", "constant", "token", "email", "filler", "year"}
+    assert {name for name, mask in MASKS.items() if not mask.hides} == {"keep"}
+    assert {name for name, mask in MASKS.items() if mask.needs_key} == {"token", "email"}
+    assert all(mask.summary.endswith(".") for mask in MASKS.values())
