@@ -12,8 +12,9 @@ from psycopg import sql
 
 from broker.embedded import EmbeddedServer
 from broker.engines.postgres.account import setup_sql, setup_test_server_sql
-from broker.engines.postgres.leases import issue, revoke
+from broker.engines.postgres.leases import issue
 from broker.engines.postgres.looks import AccountTooWeak, NotOurs, StillThere, list_marked_roles
+from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import (
     Scope,
     ScopeInUse,
@@ -155,7 +156,7 @@ def test_the_whole_catalogue_shows_no_key_to_the_lease(
             " AND has_table_privilege(c.oid, 'SELECT')"
         ).fetchall()
         for (table,) in tables:
-            rows = connection.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.SQL(table)))  # type: ignore[arg-type]  # a name that regclass quoted
+            rows = connection.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.SQL(table)))
             texts += [text for (text,) in rows]
         views = connection.execute("SELECT pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v'")
         texts += [text for (text,) in views]
@@ -298,7 +299,7 @@ def test_names_with_quotes_and_signs_are_quoted(live_server: EmbeddedServer) -> 
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(dbname)))
     with admin(live_server, dbname) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-        connection.execute(setup_sql(dbname, user, verifier, [schema], app_roles=["postgres"]))  # type: ignore[arg-type]  # a script, made with psycopg.sql
+        connection.execute(setup_sql(dbname, user, verifier, [schema], app_roles=["postgres"]))
         row = connection.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [user])
         assert row.fetchone() == (1,)
 
