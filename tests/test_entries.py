@@ -8,7 +8,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.entries import (
@@ -55,6 +55,7 @@ def test_keys_are_ordered_by_their_utf16_code_units() -> None:
 
 
 @given(st.dictionaries(text, values, max_size=5))
+@settings(deadline=None)
 def test_what_is_written_reads_back_as_the_same_value(value: dict[str, object]) -> None:
     assert parse_canonical(canonical(value)) == value
 

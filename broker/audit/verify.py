@@ -37,6 +37,7 @@ CERTIFICATE_TYPE = "application/vnd.support-access-broker.destruction+json"
 # Entries are integrated in the order of their commits and carry the instant at which their
 # transaction opened. Transactions overlap, so instants may step back, by no more than this.
 OVERLAP = timedelta(seconds=120)
+_CERTIFICATE_IDS = ("certificate", "snapshot", "log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +135,13 @@ def verify_certificate(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
     for key in trusted:
         try:
             statement = _open_certificate(data, [key])
-            origin = get_name(statement, "log")
         except VerificationFailed:
             continue
+        certificate, snapshot, origin = (str(statement[name]) for name in _CERTIFICATE_IDS)
         if key.name == statements_key_name(origin):  # one vendor's key speaks for its own logs only
-            text = (
-                f"Certificate {statement['certificate']} for copy {statement['snapshot']}"
-                f" of log {origin} is signed by {key.hint}."
-            )
-            summary = Summary(origin=origin, certificates=(str(statement["certificate"]),))
+            text = f"Certificate {certificate} for copy {snapshot} is signed by {key.hint}."
             found = (Finding(ok=True, text=text),)
+            summary = Summary(origin=origin, certificates=(certificate,))
             return Report(found, authenticated=True, summary=summary, statement=statement)
     return _refused("No trusted key has signed this certificate, or it was changed since.")
 
@@ -158,7 +156,7 @@ def _open_certificate(data: bytes, keys: Sequence[VerifierKey]) -> dict[str, Jso
     statement = parse_canonical(payload, max_bytes=MAX_PAYLOAD_BYTES)
     if not is_version_1(statement) or statement.get("type") != "destruction":
         raise VerificationFailed("this is no certificate of destruction of version 1")
-    for name in ("certificate", "snapshot", "log"):
+    for name in _CERTIFICATE_IDS:
         get_name(statement, name)
     return statement
 
@@ -213,8 +211,9 @@ class _Check:
             self.bad(f"{verdict}: no key {', '.join(self.missing_keys)} was given from outside.")
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Every checkpoint is signed by the log's key, names this log, and is larger than the
-        last.
+        """Each checkpoint is signed by the log's key, names this log, and is larger than the last.
+
+        Returns those that hold.
         """
         found: list[Checkpoint] = []
         keys = self._keys(self.bundle.origin)
@@ -334,15 +333,13 @@ class _Check:
     def grants(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
         """No grant comes back after its end. Returns those that are still open."""
         still = self._lifecycle(entries, "grant.approved", "grant.ended")
-        for grant in still:
-            self.good(f"Grant {grant} is still open.")
+        self.findings += [Finding(ok=True, text=f"Grant {one} is still open.") for one in still]
         return still
 
     def copies(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
         """No copy comes back after its destruction. Returns those that are still alive."""
         still = self._lifecycle(entries, "snapshot.ordered", "snapshot.destroyed")
-        for snapshot in still:
-            self.good(f"Copy {snapshot} was not yet destroyed.")
+        self.findings += [Finding(ok=True, text=f"Copy {one} is still alive.") for one in still]
         return still
 
     def _lifecycle(self, entries: Mapping[int, Entry], begin: str, end: str) -> tuple[str, ...]:
@@ -354,7 +351,9 @@ class _Check:
         for index, entry in entries.items():
             if entry.kind == begin:
                 if entry.subject in begun or entry.subject in ended:
-                    self.bad(f"Entry {index}: a second {begin} of {entry.subject}.")
+                    self.bad(
+                        f"Entry {index}: a second {begin} of {entry.subject}, or one after its end."
+                    )
                 begun[entry.subject] = None
             elif entry.kind == end:
                 if entry.subject in ended:

@@ -86,11 +86,13 @@ def test_proofs_are_the_known_ones() -> None:
 
 
 @given(sizes)
+@settings(deadline=None)
 def test_the_root_is_the_recursive_definitions(size: int) -> None:
     assert root(MANY[:size]) == reference_root(MANY[:size])
 
 
 @given(sizes, sizes)
+@settings(deadline=None)
 def test_a_stored_frontier_goes_on_where_it_stopped(first: int, second: int) -> None:
     frontier = Frontier()
     for leaf in MANY[:first]:
@@ -122,7 +124,7 @@ def test_every_leaf_is_proven_in_every_tree_and_nowhere_else() -> None:
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_changed_inclusion_proof_is_refused(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, len(MANY)))
     index = data.draw(st.integers(0, size - 1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.audit.bundle import build_bundle, parse_bundle
 from broker.audit.note import VerifierKey
@@ -13,10 +15,13 @@ from broker.audit.verify import (
     verify_bundle,
     verify_certificate,
 )
-from broker.entries import canonical, parse_canonical
+from broker.entries import Json, canonical, parse_canonical
 from broker.errors import Invalid
 from tests.audit.signing import SigningKey
 from tests.audit.world import ORIGIN, Log, small_log
+
+OTHER_VALUES: list[Json] = [None, True, 0, -1, 2**53 - 1, "", "A" * 43 + "=", "\x1b[2J"]
+OTHER_VALUES += [[], [[]], {}, {"a": []}]
 
 
 def refused(report: Report, text: str) -> bool:
@@ -56,7 +61,7 @@ def test_what_is_still_open_is_listed_and_is_no_fault() -> None:
     assert report.ok
     assert report.summary.open_grants == ("grt_b",)
     assert report.summary.living_copies == ("snp_a",)
-    assert "Copy snp_a was not yet destroyed." in [finding.text for finding in report.findings]
+    assert "Copy snp_a is still alive." in [finding.text for finding in report.findings]
 
 
 def test_every_changed_byte_of_a_bundle_is_caught() -> None:
@@ -67,6 +72,35 @@ def test_every_changed_byte_of_a_bundle_is_caught() -> None:
             changed = bytearray(data)
             changed[place] ^= bit
             assert not verify_bundle(bytes(changed), log.trusted).ok, data[place - 20 : place + 20]
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_whatever_stands_in_a_bundle_the_verifier_answers_and_does_not_fail(
+    data: st.DataObject,
+) -> None:
+    """A value anywhere in the document is replaced; also in an entry that the log then signs."""
+    log = small_log()
+    index = data.draw(st.integers(0, 4))
+    entry: Json = dict(parse_canonical(log.entries[index]))
+    document: Json = dict(parse_canonical(log.export(), max_bytes=None))
+    changed = canonical(replaced_somewhere(data, document), max_bytes=None)
+    verify_bundle(changed, log.trusted)
+    log.entries[index] = canonical(replaced_somewhere(data, entry))
+    log.notes.clear()
+    log.sign()
+    verify_bundle(log.export(), log.trusted)
+
+
+def replaced_somewhere(data: st.DataObject, value: Json) -> Json:
+    """A copy of `value` in which one part, drawn at random, is something else."""
+    if isinstance(value, dict) and value and data.draw(st.integers(0, 4)):
+        key = data.draw(st.sampled_from(sorted(value)))
+        return value | {key: replaced_somewhere(data, value[key])}
+    if isinstance(value, list) and value and data.draw(st.integers(0, 4)):
+        place = data.draw(st.integers(0, len(value) - 1))
+        return [*value[:place], replaced_somewhere(data, value[place]), *value[place + 1 :]]
+    return data.draw(st.sampled_from(OTHER_VALUES))
 
 
 def test_every_shortened_bundle_is_malformed() -> None:
@@ -134,6 +168,23 @@ def test_a_replayed_entry_is_noticed() -> None:
     assert refused(report, "a second grant.approved of grt_a")
     log.sign()  # even when the broker itself had signed it
     assert refused(verify_bundle(log.export(), log.trusted), "a second grant.approved of grt_a")
+
+
+def test_a_grant_that_comes_back_after_its_end_is_noticed() -> None:
+    log = Log()
+    log.record("grant.ended", "grt_a")
+    log.record("grant.approved", "grt_a")
+    log.sign()
+    assert refused(verify_bundle(log.export(), log.trusted), "a second grant.approved of grt_a")
+
+
+def test_a_checkpoint_of_more_entries_than_there_are_is_refused() -> None:
+    """Also when it carries the root of those that are there."""
+    log = small_log()
+    checkpoint = verify_bundle(log.export(), log.trusted).summary.last_checkpoint
+    assert checkpoint is not None
+    log.notes[-1] = log.log_key.checkpoint(6, checkpoint.root)
+    assert refused(verify_bundle(log.export(), log.trusted), "first 6 entries are not those")
 
 
 def test_a_copy_that_is_destroyed_or_made_twice_is_noticed() -> None:

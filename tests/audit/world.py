@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +37,13 @@ class Log:
     def trusted(self) -> tuple[VerifierKey, ...]:
         return (self.log_key.verifier, self.statements_key.verifier)
 
-    def record(self, kind: str, subject: str, minutes: float | None = None, **facts: Json) -> None:
+    def record(
+        self,
+        kind: str,
+        subject: str,
+        minutes: float | None = None,
+        facts: Mapping[str, Json] | None = None,
+    ) -> None:
         after = timedelta(minutes=len(self.entries) if minutes is None else minutes)
         draft = EntryDraft(
             kind=kind,
@@ -44,7 +51,7 @@ class Log:
             log_origin=self.origin,
             actor={"side": "vendor", "via": "password", "id": "psn_a"},
             subject=subject,
-            facts=facts,
+            facts=facts or {},
             personal={"name": "Zoë"} if kind == "grant.approved" else {},
         )
         data, opened = build_entry(draft)
@@ -76,7 +83,7 @@ class Log:
             "snapshot": snapshot,
             "digest": digest,
         }
-        self.record("certificate.issued", certificate, **facts)
+        self.record("certificate.issued", certificate, facts=facts)
         self.envelopes.append(envelope)
 
     def bundle(self) -> Bundle:
