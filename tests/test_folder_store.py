@@ -183,9 +183,12 @@ def test_a_listing_shows_what_the_store_does_not_understand(store: Store, folder
     for name in strange:
         (folder / PREFIX / name).write_bytes(b"?")
     (folder / PREFIX / "link").symlink_to("/etc/passwd")
+    (folder / PREFIX / "dangling").symlink_to("nowhere")
     (folder / PREFIX / "loop").symlink_to(folder, target_is_directory=True)
     os.mkfifo(folder / PREFIX / "pipe")
-    inside = {PREFIX + name for name in (*strange, "link", "loop", "pipe", "public.orders")}
+    inside = {
+        PREFIX + name for name in (*strange, "link", "dangling", "loop", "pipe", "public.orders")
+    }
     assert set(names(store)) == inside
     for stored in store.list_all(PREFIX):
         store.delete(stored)

@@ -229,6 +229,7 @@ def test_the_probe_reads_the_probe_ticket(system: RealSystem, tickets: TicketSys
     [
         "http://desk.example",
         "http://127.0.0.1.desk.example",
+        "http://10.0.0.1",
         "ftp://desk.example",
         "desk.example",
         "https://",

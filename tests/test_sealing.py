@@ -28,6 +28,7 @@ from broker.sealing import (
     seal_writer,
 )
 from broker.secret import Secret
+from broker.stores.folder import FolderStore
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -257,6 +258,24 @@ def test_an_error_of_the_source_comes_out_as_it_was() -> None:
     with pytest.raises(_SinkBroke):
         list(open_sealed(source, key, CONTEXT, sealed))
     assert not source.closed
+
+
+def test_a_store_holds_a_sealed_object_only_when_it_is_finished(tmp_path: Path) -> None:
+    store, key = FolderStore.create_folder(tmp_path / "store"), new_data_key()
+
+    def put(*, fail: bool) -> Sealed:
+        with store.create("a/b") as sink, seal_writer(sink, key, CONTEXT) as writer:
+            writer.write(b"rows")
+            if fail:
+                raise _SinkBroke
+        return writer.sealed
+
+    with pytest.raises(_SinkBroke):
+        put(fail=True)
+    assert [stored.unfinished for stored in store.list_all("")] == [True]
+    sealed = put(fail=False)
+    with store.open("a/b") as source:
+        assert b"".join(open_sealed(source, key, CONTEXT, sealed)) == b"rows"
 
 
 def test_a_manifest_comes_back_as_it_was() -> None:

@@ -5,6 +5,7 @@
       signing/          <purpose>.key            32 bytes, Ed25519 seed
       erased/           <name, "/" as ".">       tombstones: only ever added
       heads/            <sha256 of origin>       last signed checkpoint of a log
+      intake.key                                 32 bytes, X25519: opens logins sealed for us
       labels.key                                 32 bytes, HMAC key of labels
 
 What must stay true: a tombstone outranks a key file, so a key that a backup put back stays unusable
@@ -31,10 +32,12 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.errors import Conflict, Invalid, NotFound, VerificationFailed
 from broker.keys import LOG_KEY, STATEMENTS_KEY, KeyErased, KeyState, KeyUnavailable
+from broker.keys.intake import open_login
 from broker.secret import Secret
 
 _KEY_BYTES = 32
@@ -66,6 +69,7 @@ class Keyring:
                 (folder / name).mkdir(mode=0o700)
             for purpose in _PURPOSES:
                 _write(folder / "signing" / f"{purpose}.key", secrets.token_bytes(_KEY_BYTES))
+            _write(folder / "intake.key", secrets.token_bytes(_KEY_BYTES))
             _write(folder / "labels.key", secrets.token_bytes(_KEY_BYTES))
             _sync_folder(folder.parent)
         return cls(folder)
@@ -134,6 +138,16 @@ class Keyring:
     def label_key(self) -> Secret[bytes]:
         with self._reading():
             return Secret(_get_key(self._folder / "labels.key"))
+
+    def intake_public(self) -> bytes:
+        return self._intake_key().public_key().public_bytes_raw()
+
+    def open_intake(self, sealed: bytes, context: bytes) -> Secret[str]:
+        return open_login(self._intake_key(), sealed, context)
+
+    def _intake_key(self) -> X25519PrivateKey:
+        with self._reading():
+            return X25519PrivateKey.from_private_bytes(_get_key(self._folder / "intake.key"))
 
     # Signer
 

@@ -113,6 +113,7 @@ class FolderStore:
         *folders, last = _check_listed(stored.name)
         with self._answering(), self._root() as root, _locked(root, fcntl.LOCK_EX):
             with contextlib.suppress(FileNotFoundError), _entered(root, folders) as parent:
+                # Gone already may mean: by a call that was killed before its fsync.
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(last, dir_fd=parent)
                 os.fsync(parent)
