@@ -359,11 +359,15 @@ def test_a_certificate_that_says_something_else_than_its_entry_is_refused(
 
 @pytest.mark.parametrize("digest", [None, 5, ["a"], {"a": "b"}, "", "0" * 64])
 def test_an_entry_that_names_no_certificate_is_refused(digest: Json) -> None:
-    log = small_log()
+    log = Log()
     facts: dict[str, Json] = {"certificate": "crt_b", "snapshot": "snp_a", "digest": digest}
     log.record("certificate.issued", "crt_b", facts=facts)
+    log.record("snapshot.destroyed", "snp_a")
+    log.issue("crt_a", "snp_a")
     log.sign()
-    assert refused(verify_bundle(log.export(), log.trusted), "The certificate of entry 5")
+    report = verify_bundle(log.export(), log.trusted)
+    assert refused(report, "The certificate of entry 0")
+    assert report.summary.certificates == ("crt_a",)
 
 
 def test_a_certificate_signed_with_another_key_is_refused() -> None:
