@@ -25,7 +25,7 @@ from psycopg.pq import TransactionStatus
 
 from broker.engines import Target
 from broker.engines.postgres.connect import connect, tool_connection
-from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying import CopyFailed, SourceBusy
 from broker.engines.postgres.copying.exporter import READER_OPTIONS
 from broker.engines.postgres.copying.tools import BLOCK_BYTES, tool
 from broker.secret import Secret
@@ -34,6 +34,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 # Linux takes 128 KiB in one argument; a longer statement goes through libpq here, row by row.
 MAX_ARGUMENT_BYTES = 120_000
 _SNAPSHOT_ID = re.compile(r"[0-9A-F]+-[0-9A-F]+-[0-9]+")
+_SQLSTATE = re.compile(r"^(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5})$", re.MULTILINE)
+_LOCK_NOT_AVAILABLE = "55P03"
+_LOST = "the connection to the tenant's server broke while rows were read, or the reader was killed"
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -78,7 +81,8 @@ def copy_rows(
     """Copy a table's rows; `tee` gets each block too (to seal it).
 
     `checkpoint` is called with the bytes so far before each block, and may raise to cancel.
-    Whatever is raised, the reader is ended and nothing is left in the table. Raises CopyFailed.
+    Whatever is raised, the reader is ended and nothing is left in the table.
+    Raises CopyFailed, or SourceBusy when the copy stands in the tenant's way.
     """
     total = 0
 
@@ -201,7 +205,11 @@ def _read_by_psql(
         def blocks() -> Iterator[bytes]:
             while block := child.stdout.read(BLOCK_BYTES):
                 yield block
-            child.check_ended_well()
+            try:
+                child.check_ended_well()
+            except CopyFailed:
+                code = _SQLSTATE.search(child.complaints())
+                raise (_refused(code[1]) if code else CopyFailed(_LOST)) from None
 
         yield blocks()
 
@@ -229,7 +237,16 @@ def _read_by_libpq(
             connection.execute(f"SET TRANSACTION SNAPSHOT '{source.snapshot_id}'".encode())
             yield blocks()
         except psycopg.Error as error:
-            raise CopyFailed(
-                f"the tenant's server refused to give rows: SQLSTATE {error.sqlstate or 'none'}",
-                sqlstate=error.sqlstate,
-            ) from None
+            raise (_refused(error.sqlstate) if error.sqlstate else CopyFailed(_LOST)) from None
+
+
+def _refused(sqlstate: str) -> CopyFailed | SourceBusy:
+    """A reader that starts while somebody waits for the exporter's lock queues behind them."""
+    if sqlstate == _LOCK_NOT_AVAILABLE:
+        return SourceBusy(
+            "the tenant's own work (a migration?) waits for a table that is being copied; let it "
+            "pass and start over"
+        )
+    return CopyFailed(
+        f"the tenant's server refused to give rows: SQLSTATE {sqlstate}", sqlstate=sqlstate
+    )

@@ -1,0 +1,202 @@
+"""Rows arrive whole or not at all, and nothing secret is seen on their way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from broker.embedded import EmbeddedServer
+from broker.engines import Target
+from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying.exporter import Exporter
+from broker.engines.postgres.copying.rows import RowSource, RowTarget, copy_rows, load_rows
+from broker.secret import Secret
+from tests.conftest import new_database, superuser
+from tests.engines.copying_world import opened_sandbox
+
+TABLE = ("public", "t")
+KEY = "k3y-of-this-copy"
+MANY = 300_000
+
+
+class Cancelled(Exception):
+    pass
+
+
+@pytest.fixture
+def source(live_server: EmbeddedServer) -> Target:
+    return superuser(live_server, new_database(live_server))
+
+
+@pytest.fixture
+def into(test_server: EmbeddedServer) -> Iterator[psycopg.Connection]:
+    """A sandbox with a table that holds one row from before."""
+    with opened_sandbox(test_server) as sandbox, sandbox.connect() as connection:
+        connection.execute("CREATE TABLE public.t (n int, what text)")
+        connection.execute("INSERT INTO public.t VALUES (0, 'before')")
+        yield connection
+
+
+@contextlib.contextmanager
+def reading(source: Target, select: str) -> Iterator[RowSource]:
+    with Exporter(source, []) as exporter:
+        options = {**exporter.reader_options, "sab.key": Secret(KEY)}
+        yield RowSource(source, exporter.snapshot_id, sql.Composed([sql.SQL(select)]), options)
+
+
+def rows_select(count: int = MANY) -> str:
+    return f"SELECT n, 'row ' || n FROM generate_series(1, {count}) n"
+
+
+def children() -> list[Path]:
+    """Processes that this one started, by their stat file (the parent stands after the name)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            stat = (entry / "stat").read_text() if entry.name.isdigit() else ""
+            after = stat.rpartition(")")[2].split()
+            if after and after[1] == str(os.getpid()) and "(psql)" in stat:
+                found.append(entry)
+    return found
+
+
+def only_the_row_from_before(into: psycopg.Connection) -> bool:
+    return into.execute("SELECT * FROM public.t").fetchall() == [(0, "before")]
+
+
+def test_every_block_is_teed_and_the_tee_fills_the_table_again(
+    source: Target, into: psycopg.Connection
+) -> None:
+    blocks: list[bytes] = []
+    target = RowTarget(into, TABLE, ["n", "what"])
+    with reading(source, rows_select()) as rows:
+        copied = copy_rows(rows, target, tee=blocks.append)
+    assert copied.rows == MANY
+    assert copied.bytes == sum(map(len, blocks))
+    assert len(blocks) > 2
+    digest = "SELECT count(*), sum(hashtext(t::text)) FROM public.t"
+    first = into.execute(digest).fetchone()
+    assert load_rows(blocks, target) == MANY
+    assert into.execute(digest).fetchone() == first
+
+
+def test_a_reader_that_fails_in_the_middle_leaves_nothing_and_tells_no_value(
+    source: Target, into: psycopg.Connection
+) -> None:
+    select = f"SELECT n, 'x' || ('secret' || n)::text || CASE WHEN n = {MANY} THEN ('secret' || n)::int END FROM generate_series(1, {MANY}) n"  # noqa: E501  # one statement
+    with reading(source, select) as rows, pytest.raises(CopyFailed) as caught:
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]))
+    assert "22P02" in caught.value.message
+    assert "secret" not in caught.value.message
+    assert only_the_row_from_before(into)
+
+
+def test_a_reader_that_is_killed_leaves_nothing(source: Target, into: psycopg.Connection) -> None:
+    def kill(so_far: int) -> None:
+        for child in children() if so_far else []:
+            os.kill(int(child.name), signal.SIGKILL)
+
+    with reading(source, rows_select(2 * MANY)) as rows, pytest.raises(CopyFailed):
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]), checkpoint=kill)
+    assert only_the_row_from_before(into)
+
+
+def test_a_cancelled_copy_leaves_nothing_and_no_child(
+    source: Target, into: psycopg.Connection
+) -> None:
+    def cancel(so_far: int) -> None:
+        if so_far:
+            raise Cancelled
+
+    with reading(source, rows_select()) as rows, pytest.raises(Cancelled):
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]), checkpoint=cancel)
+    assert only_the_row_from_before(into)
+    assert children() == []
+
+
+def test_a_seal_that_fails_leaves_nothing(source: Target, into: psycopg.Connection) -> None:
+    def full(_: bytes) -> None:
+        raise OSError(28, "no space left")
+
+    with reading(source, rows_select(5)) as rows, pytest.raises(OSError, match="no space"):
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]), tee=full)
+    assert only_the_row_from_before(into)
+
+
+def test_the_key_reaches_the_query_and_is_in_no_argument_and_no_environment(
+    source: Target, into: psycopg.Connection
+) -> None:
+    seen: list[bytes] = []
+
+    def look(so_far: int) -> None:
+        for child in children() if so_far == 0 else []:
+            seen.extend((child / name).read_bytes() for name in ("cmdline", "environ"))
+
+    select = f"SELECT n, current_setting('sab.key') FROM generate_series(1, {MANY}) n"
+    with reading(source, select) as rows:
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]), checkpoint=look)
+    assert into.execute("SELECT DISTINCT what FROM public.t").fetchall() == [(KEY,)]
+    assert any(b"COPY (SELECT" in text for text in seen)  # we did look at the reader
+    for text in seen:
+        assert KEY.encode() not in text
+        assert source.password.reveal().encode() not in text
+
+
+def test_a_statement_too_long_for_an_argument_is_read_all_the_same(
+    source: Target, into: psycopg.Connection
+) -> None:
+    select = f"SELECT n, 'row ' || n /* {'-' * 200_000} */ FROM generate_series(1, 9) n"
+    with reading(source, select) as rows:
+        assert copy_rows(rows, RowTarget(into, TABLE, ["n", "what"])).rows == 9
+    assert into.execute("SELECT max(what) FROM public.t").fetchone() == ("row 9",)
+
+
+def test_a_long_statement_that_fails_leaves_nothing(
+    source: Target, into: psycopg.Connection
+) -> None:
+    select = f"SELECT 1 / (n - 5), 'x' /* {'-' * 200_000} */ FROM generate_series(1, 9) n"
+    with reading(source, select) as rows, pytest.raises(CopyFailed, match="22012"):
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]))
+    assert only_the_row_from_before(into)
+
+
+def test_rows_that_the_sandbox_refuses_are_not_quoted(
+    source: Target, into: psycopg.Connection
+) -> None:
+    with reading(source, "SELECT 'hunter2', 'x'") as rows, pytest.raises(CopyFailed) as caught:
+        copy_rows(rows, RowTarget(into, TABLE, ["n", "what"]))
+    assert "22P02" in caught.value.message
+    assert "hunter2" not in caught.value.message
+    assert only_the_row_from_before(into)
+
+
+def test_a_partitioned_root_is_added_to_and_its_leaf_is_emptied_first(
+    source: Target, into: psycopg.Connection
+) -> None:
+    into.execute("CREATE TABLE public.p (n int, what text) PARTITION BY LIST (n)")
+    into.execute("CREATE TABLE public.p1 PARTITION OF public.p DEFAULT")
+    with reading(source, rows_select(1000)) as rows:
+        for table in ("p1", "p1", "p"):
+            copy_rows(rows, RowTarget(into, ("public", table), ["n", "what"]))
+    assert into.execute("SELECT count(*) FROM public.p1").fetchone() == (2000,)
+
+
+def test_rows_are_not_loaded_into_a_transaction_of_somebody_else(
+    into: psycopg.Connection,
+) -> None:
+    into.execute("BEGIN")
+    with pytest.raises(ValueError, match="transaction of their own"):
+        load_rows([], RowTarget(into, TABLE, ["n", "what"]))
+
+
+def test_a_snapshot_id_that_is_none_is_refused(source: Target, into: psycopg.Connection) -> None:
+    rows = RowSource(source, "0'; DROP TABLE t; --", sql.Composed([sql.SQL("SELECT 1")]), {})
+    with pytest.raises(ValueError, match="no id"):
+        copy_rows(rows, RowTarget(into, TABLE, ["n"]))
