@@ -75,7 +75,7 @@ class Announcer:
             message_id, body = self._queue.get()
             for wait_s in _WAITS_S:
                 time.sleep(wait_s)
-                if not self.enabled or self._send(message_id, body):
+                if self._send(message_id, body):
                     break
 
     def _send(self, message_id: str, body: str) -> bool:

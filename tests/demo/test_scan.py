@@ -32,7 +32,7 @@ def test_a_needle_is_found_once_across_the_borders_of_chunks(tmp_path: Path, bef
     for chunks in (1, 2):
         at = chunks * CHUNK_BYTES + before
         (tmp_path / "large").write_bytes(bytes(at) + WORD + bytes(100))
-        report = scan({"here": tmp_path}, NEEDLES)
+        report = scan({"here": tmp_path}, {**NEEDLES, "longer": [b"not there " * 9]})
         assert [(hit.file, hit.offset) for hit in report.hits] == [("large", at)]
 
 
@@ -152,6 +152,13 @@ def test_a_file_that_cannot_be_read_is_a_problem() -> None:
 def test_a_root_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     (problem,) = scan({"here": tmp_path / "mistyped"}, NEEDLES).problems
     assert "no such" in problem.reason
+
+
+def test_a_file_that_vanished_since_it_was_listed_is_named_but_no_problem(tmp_path: Path) -> None:
+    report = scan_module.Report()
+    scan_module._FileScan(report, "here", tmp_path, tmp_path / "temporary", NEEDLES).run()
+    assert report.vanished == [("here", "temporary")]
+    assert not report.problems
 
 
 def test_a_link_out_of_the_root_is_a_problem_and_one_within_is_not(tmp_path: Path) -> None:
