@@ -20,7 +20,7 @@ PREFIX = "BROKER_"
 # Variables of the command line, which is a client and reads no settings.
 CLIENT_VARIABLES = frozenset(
     f"{PREFIX}{name}"
-    for name in ("CONFIG", "URL", "TOKEN", "PROFILE", "OUTPUT", "CA_BUNDLE", "HOME")
+    for name in ("CONFIG", "URL", "TOKEN", "PROFILE", "OUTPUT", "CA_BUNDLE", "HOME", "CRASH_AT")
 )
 
 

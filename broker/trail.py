@@ -42,6 +42,7 @@ class AuditEntry(Base):
     __tablename__ = "audit_entry"
     id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
     log_id: Mapped[str] = mapped_column(sa.ForeignKey("audit_log.id"))
+    subject: Mapped[str]
     entry: Mapped[bytes]
     idx: Mapped[int | None]
     leaf_hash: Mapped[bytes | None]
@@ -108,7 +109,7 @@ def record(
         personal={item.field: item.value for item in personal},
     )
     content, opened = entries.build_entry(draft)
-    row = AuditEntry(log_id=log.id, entry=content)
+    row = AuditEntry(log_id=log.id, subject=subject, entry=content)
     tx.session.add(row)
     tx.session.flush()
     people = {item.field: item.person_id for item in personal}

@@ -19,11 +19,12 @@ from broker.db import Busy, Database
 from broker.engines import Column, Table, Target
 from broker.engines.postgres import catalogue as catalogues
 from broker.engines.postgres import leases as roles
-from broker.engines.postgres import scopes
+from broker.engines.postgres import revoking, scopes
 from broker.engines.postgres.connect import connect
-from broker.engines.postgres.leases import Ended, LeaseRole
+from broker.engines.postgres.leases import LeaseRole
 from broker.engines.postgres.looks import look
 from broker.engines.postgres.masks import live_select, table_key
+from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
 from broker.errors import BrokerError, Conflict
 from broker.grants import requests
@@ -212,7 +213,7 @@ def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
                 work = _read_work(database, port, lease_id)
                 if work.state != "revoking":
                     return
-                ended = roles.revoke(work.target, work.role)
+                ended = revoking.revoke(work.target, work.role)
                 found = look(work.target, work.role)
                 if not found.found_nothing:
                     raise Conflict(f"{work.role} is still there after it was dropped")

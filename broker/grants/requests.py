@@ -284,7 +284,7 @@ def forget_literals(tx: Tx, grant: Grant) -> None:
 
 
 def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
-    """Until when `kind` (`live` or `copy`) is given; raises GrantRefused with what to do instead."""
+    """Until when `kind` (`live` or `copy`) is given; raises GrantRefused saying what to do."""
     if grant.state == "requested":
         raise GrantRefused(
             f"{grant.id} is not approved yet; the customer's admin must decide first"

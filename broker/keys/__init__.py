@@ -16,7 +16,6 @@ from typing import Protocol
 from broker.errors import BrokerError, Unavailable
 from broker.secret import Secret
 
-LOGINS_KEY = "logins"  # seals the logins of registered servers
 LOG_KEY = "log"  # signs checkpoints
 STATEMENTS_KEY = "statements"  # signs certificates
 
@@ -65,6 +64,12 @@ class Sealer(Protocol):
 
     def label_key(self) -> Secret[bytes]:
         """The key of labels' MACs (see `broker.labels`)."""
+
+    def intake_public(self) -> bytes:
+        """The public key to which logins are sealed (see `broker.keys.intake`)."""
+
+    def open_intake(self, sealed: bytes, context: bytes) -> Secret[str]:
+        """Open a login sealed to `intake_public`. Raises VerificationFailed, KeyUnavailable."""
 
 
 class Signer(Protocol):

@@ -1,0 +1,77 @@
+"""A tenant's log as one file that is verified offline, without trusting this database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from broker import trail
+from broker.audit.bundle import Bundle, Opening, build_bundle
+from broker.audit.note import VerifierKey
+from broker.audit.verify import statements_key_name
+from broker.errors import Conflict, NotFound
+from broker.ids import TenantId
+from broker.trail import AuditCheckpoint, AuditEntry, AuditLog, AuditOpening
+from broker.tx import Tx
+
+
+def verifier_keys(origin: str, log_public: bytes, statements_public: bytes) -> tuple[str, str]:
+    """The two keys that a customer pins: of its log, and of the vendor's statements."""
+    return (
+        VerifierKey(origin, log_public).format(),
+        VerifierKey(statements_key_name(origin), statements_public).format(),
+    )
+
+
+def export_bundle(
+    tx: Tx,
+    tenant_id: TenantId | None,
+    certificates: Sequence[tuple[str, bytes]],
+    keys: Sequence[str],
+) -> bytes:
+    """Everything up to the last signed checkpoint. `certificates` are (id, envelope) of the tenant.
+
+    A certificate is in the bundle once its entry is covered. Raises Conflict before the first
+    checkpoint.
+    """
+    log = tx.session.scalar(
+        sa.select(AuditLog).where(AuditLog.tenant_id.is_not_distinct_from(tenant_id))
+    )
+    if log is None:
+        raise NotFound("there is no such log, or you may not see it")
+    checkpoints = tx.session.scalars(
+        sa.select(AuditCheckpoint)
+        .where(AuditCheckpoint.log_id == log.id)
+        .order_by(AuditCheckpoint.size)
+    ).all()
+    if not checkpoints:
+        raise Conflict("nothing of this log is signed yet; try again in some seconds")
+    size = checkpoints[-1].size
+    rows = tx.session.execute(
+        sa.select(AuditEntry.idx, AuditEntry.subject, AuditEntry.entry)
+        .where(AuditEntry.log_id == log.id, AuditEntry.idx < size)
+        .order_by(AuditEntry.idx)
+    ).all()
+    openings = tx.session.execute(
+        sa.select(AuditEntry.idx, AuditOpening.field, AuditOpening.salt, AuditOpening.value)
+        .join(AuditOpening, AuditOpening.entry_id == AuditEntry.id)
+        .where(AuditEntry.log_id == log.id, AuditEntry.idx < size)
+        .order_by(AuditEntry.idx, AuditOpening.field)
+    ).all()
+    covered = {row.subject for row in rows}
+    return build_bundle(
+        Bundle(
+            origin=log.origin,
+            entries=tuple(row.entry for row in rows),
+            openings=tuple(
+                Opening(row.idx, row.field, row.salt, trail.read_opening(row.value))
+                for row in openings
+            ),
+            checkpoints=tuple(checkpoint.note for checkpoint in checkpoints),
+            keys=tuple(keys),
+            certificates=tuple(
+                envelope for identity, envelope in certificates if identity in covered
+            ),
+        )
+    )

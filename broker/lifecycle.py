@@ -1,0 +1,119 @@
+"""What ends what: the one door through which grants, leases and copies end.
+
+    ticket ended ─┐
+    window over   ├─▶ grant ended ─▶ its leases revoking, its copies condemned
+    a click       │
+    person gone  ─┘
+
+Ending is a change of states, entries and hints in one transaction; what is then done on servers is
+done by jobs and, if those are lost, by the sweeps. Nothing here talks to the outside.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from broker import mail, people
+from broker.errors import Conflict
+from broker.grants import leases, requests
+from broker.grants.model import Grant, Lease
+from broker.ids import PersonId, TenantId
+from broker.jobs import Queue
+from broker.snapshots import ordering
+from broker.snapshots.model import Snapshot
+from broker.tickets import mirror
+from broker.tickets.mirror import Seen
+from broker.tx import Tx
+
+_OPEN = ("requested", "approved")
+
+
+def end_grant(tx: Tx, grant: Grant, why: str, queue: Queue) -> bool:
+    """End a grant or request with all that rests on it; False when it already was over."""
+    if not requests.mark_ended(tx, grant, why):
+        return False
+    for lease in leases.list_open(tx, grant_id=grant.id):
+        leases.end(tx, lease, why, queue)
+    for snapshot in ordering.list_alive(tx, grant_id=grant.id):
+        ordering.condemn(tx, snapshot, why, queue)
+    mail.write(
+        tx,
+        PersonId(grant.requester_id),
+        None,
+        f"{grant.id} has ended",
+        f"Access under {grant.id} has ended: {why}. Logins are cut and copies destroyed.",
+    )
+    return True
+
+
+def end_grant_by_click(tx: Tx, grant_id: str, queue: Queue) -> None:
+    """Either side ends a grant at once. Raises Conflict when it was over already."""
+    grant = requests.get_grant(tx, grant_id)
+    people.check(tx, "grant:end", TenantId(grant.tenant_id))
+    why = "ended by the customer" if tx.actor.side == "tenant" else "ended by the vendor"
+    if not end_grant(tx, grant, why, queue):
+        raise Conflict(f"{grant.id} is {grant.state} already, since {grant.state_at.isoformat()}")
+
+
+def end_lease_by_click(tx: Tx, lease_id: str, queue: Queue) -> None:
+    lease = leases.get_lease(tx, lease_id)
+    people.check(tx, "lease:end", TenantId(lease.tenant_id))
+    if not leases.end(tx, lease, f"ended by the {tx.actor.side}", queue):
+        raise Conflict(f"{lease.id} is {lease.state} already")
+
+
+def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:
+    snapshot = ordering.get_snapshot(tx, snapshot_id)
+    people.check(tx, "snapshot:condemn", TenantId(snapshot.tenant_id))
+    if not ordering.condemn(tx, snapshot, f"destroyed by the {tx.actor.side}'s wish", queue):
+        raise Conflict(f"{snapshot.id} is {snapshot.state} already")
+
+
+def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
+    """Everything of a tenant ends now; returns how many grants did."""
+    people.check(tx, "grant:end", tenant_id)
+    rows = tx.session.scalars(
+        sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
+    ).all()
+    return sum(end_grant(tx, grant, "the customer ended everything", queue) for grant in rows)
+
+
+def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:
+    """End what rests on a ticket that a look has just ended."""
+    if seen.ended and seen.ticket_id is not None:
+        end_of_ticket(tx, seen.ticket_id, queue)
+
+
+def end_of_ticket(tx: Tx, ticket_id: str, queue: Queue) -> None:
+    rows = tx.session.scalars(
+        sa.select(Grant).where(Grant.ticket_id == ticket_id, Grant.state.in_(_OPEN))
+    ).all()
+    for grant in rows:
+        end_grant(tx, grant, "the ticket has ended", queue)
+
+
+def find_reason_to_end(tx: Tx, grant: Grant) -> str | None:
+    """Why this grant should not exist now, if it should not: what the sweep asks of each."""
+    if grant.state == "requested" and tx.at >= grant.lapses_at:
+        return "nobody answered"
+    if grant.state == "approved" and grant.ends_at is not None and tx.at >= grant.ends_at:
+        return "its time is over"
+    ticket = tx.session.get(mirror.Ticket, grant.ticket_id)
+    if ticket is None or ticket.ended_at is not None:
+        return "the ticket has ended"
+    if people.get_person(tx, grant.requester_id).disabled_at is not None:
+        return "the person who asked was disabled"
+    return None
+
+
+def end_overdue_lease(tx: Tx, lease: Lease, queue: Queue) -> bool:
+    """A lease ends with its own time, also while its grant goes on."""
+    return tx.at >= lease.ends_at and leases.end(tx, lease, "its time is over", queue)
+
+
+def condemn_overdue(tx: Tx, snapshot: Snapshot, queue: Queue) -> bool:
+    """A copy ends with its own time, or with a grant that is over for whatever reason."""
+    grant = requests.get_grant(tx, snapshot.grant_id)
+    if grant.state != "approved":
+        return ordering.condemn(tx, snapshot, f"its grant is {grant.state}", queue)
+    return tx.at >= snapshot.ends_at and ordering.condemn(tx, snapshot, "its time is over", queue)

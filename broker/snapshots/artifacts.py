@@ -1,0 +1,46 @@
+"""A snapshot's sealed objects in the store: writing them, reading them back, deleting them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from broker.sealing import SealContext, Sealed, SealWriter, seal_writer
+from broker.secret import Secret
+from broker.stores import Store
+
+LABEL = "label"  # in clear, for the reaper: what this prefix is, and until when
+
+
+@contextmanager
+def sealed_object(
+    store: Store, prefix: str, name: str, key: Secret[bytes], snapshot_id: str
+) -> Iterator[SealWriter]:
+    """A writer to a new sealed object; without an error in the block it is whole and visible."""
+    with (
+        store.create(prefix + name) as sink,
+        seal_writer(sink, key, SealContext(snapshot_id, name)) as writer,
+    ):
+        yield writer
+
+
+def put_sealed(
+    store: Store, prefix: str, name: str, key: Secret[bytes], snapshot_id: str, content: bytes
+) -> Sealed:
+    with sealed_object(store, prefix, name, key, snapshot_id) as writer:
+        writer.write(content)
+    return writer.sealed
+
+
+def put_label(store: Store, prefix: str, text: str) -> None:
+    with store.create(prefix + LABEL) as sink:
+        sink.write(text.encode())
+
+
+def delete_all(store: Store, prefix: str) -> int:
+    """Delete everything under a prefix, versions and unfinished uploads too; returns how many."""
+    count = 0
+    for stored in list(store.list_all(prefix)):
+        store.delete(stored)
+        count += 1
+    return count

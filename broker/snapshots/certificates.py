@@ -1,0 +1,192 @@
+"""Certificates: the signed statement that a copy was destroyed, how, and what remains.
+
+A statement holds ids, digests and instants: no person's name, no address, no ticket title, no free
+text, so that erasing a person breaks no signature (G13). It claims no more than was done: NIST
+SP 800-88's words, `clear` and `cryptographic erase`, per place, and residue with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from broker import __version__, entries, mail, people, trail
+from broker.audit import dsse
+from broker.audit.verify import CERTIFICATE_TYPE, statements_key_name
+from broker.errors import NotFound
+from broker.grants.model import Decision, Grant
+from broker.ids import CertificateId, TenantId, new_id
+from broker.keys import STATEMENTS_KEY
+from broker.snapshots.model import Certificate, Look, Snapshot
+from broker.snapshots.ordering import get_snapshot, list_inventory
+from broker.snapshots.ports import Ports
+from broker.tenants import get_tenant
+from broker.tx import Tx, system
+
+METHODS = {
+    "data key": "cryptographic erase: the snapshot's own wrapping key was erased",
+    "artifact": "clear: every object, version and unfinished upload was deleted; sealed all along",
+    "sandbox database": "clear: the database was dropped and a checkpoint asked for",
+    "sandbox role": "clear: the role was dropped",
+}
+RESIDUE_SHARED = (
+    "shared test server: freed blocks of its volume and write-ahead log segments not yet removed "
+    "may hold masked rows, columns that were approved as kept, and what engineers wrote, until "
+    "they are overwritten or the volume's key is changed"
+)
+
+
+def certify(ports: Ports, snapshot_id: str) -> None:
+    """Sign and store the certificate of a destroyed copy, once, and mail it to the admins."""
+    with ports.database.begin(system("worker")) as tx:
+        snapshot = tx.session.get(Snapshot, snapshot_id, with_for_update=True)
+        if snapshot is None or snapshot.state != "destroyed":
+            return
+        if find_certificate(tx, snapshot_id) is not None:
+            return
+        tenant = get_tenant(tx, snapshot.tenant_id)
+        identity = CertificateId(new_id("crt"))
+        statement = _statement(tx, identity, snapshot, tenant.log_origin)
+        envelope = dsse.seal(
+            CERTIFICATE_TYPE,
+            entries.canonical(statement, max_bytes=dsse.MAX_PAYLOAD_BYTES),
+            statements_key_name(tenant.log_origin),
+            ports.keys.public(STATEMENTS_KEY),
+            lambda message: ports.keys.sign(STATEMENTS_KEY, message),
+        )
+        _store(tx, identity, snapshot, envelope)
+
+
+def _store(tx: Tx, identity: CertificateId, snapshot: Snapshot, envelope: bytes) -> None:
+    tenant_id = TenantId(snapshot.tenant_id)
+    tx.session.add(
+        Certificate(
+            id=identity,
+            tenant_id=tenant_id,
+            snapshot_id=snapshot.id,
+            envelope=envelope,
+            issued_at=tx.at,
+        )
+    )
+    facts = {
+        "certificate": identity,
+        "digest": hashlib.sha256(envelope).hexdigest(),
+        "snapshot": snapshot.id,
+    }
+    trail.record(tx, tenant_id, "certificate.issued", identity, facts)
+    text = (
+        f"The copy {snapshot.id} of your database was destroyed, and looks through other "
+        "connections found nothing of it. The signed certificate is attached.\n\n"
+        "You can verify it without us and without a network:\n"
+        f"  broker certificates verify {identity}.dsse.json --key KEYFILE\n"
+        "KEYFILE holds the vendor's key that you pinned when you were enrolled."
+    )
+    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+        subject = f"Your copy {snapshot.id} was destroyed: certificate {identity}"
+        mail.write(tx, person_id, tenant_id, subject, text, attachment=identity)
+
+
+def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str) -> dict[str, Any]:
+    grant = tx.session.get_one(Grant, snapshot.grant_id)
+    decision = tx.session.scalar(sa.select(Decision).where(Decision.grant_id == grant.id))
+    looked = tx.session.scalars(
+        sa.select(Look).where(Look.snapshot_id == snapshot.id).order_by(Look.id)
+    ).all()
+    erased_at = next((look.at for look in looked if look.kind == "key erased"), None)
+    return {
+        "v": 1,
+        "type": "destruction",
+        "certificate": identity,
+        "log": origin,
+        "tenant": snapshot.tenant_id,
+        "snapshot": snapshot.id,
+        "database": snapshot.database_id,
+        "grant": grant.id,
+        "ticket": grant.ticket_id,
+        "decision": decision.id if decision else None,
+        "plan": {"shown": grant.asked_digest, "given": snapshot.plan_digest},
+        "why": snapshot.condemned_why,
+        "at": {
+            "ordered": _instant(snapshot.ordered_at),
+            "ready": _instant(snapshot.ready_at),
+            "condemned": _instant(snapshot.condemned_at),
+            "key_erased": _instant(erased_at),
+            "destroyed": _instant(snapshot.destroyed_at),
+            "issued": _instant(tx.at),
+        },
+        "inventory": [
+            {"kind": item.kind, "place": item.place, "written": _instant(item.written_at)}
+            for item in list_inventory(tx, snapshot.id)
+        ],
+        "looks": _looks(looked),
+        "method": METHODS,
+        "residue": [RESIDUE_SHARED],
+        "attested": [],
+        "not_covered": [
+            "what people took out by hand from the sandbox, by copying from their screens or files"
+        ],
+        "software": f"support-access-broker {__version__}",
+    }
+
+
+def _looks(looked: Sequence[Look]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": look.kind,
+            "place": look.place,
+            "method": look.method,
+            "found": look.found,
+            "at": _instant(look.at),
+        }
+        for look in looked
+        if look.kind != "key erased"
+    ]
+
+
+def _instant(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None
+
+
+def find_certificate(tx: Tx, snapshot_id: str) -> Certificate | None:
+    return tx.session.scalar(sa.select(Certificate).where(Certificate.snapshot_id == snapshot_id))
+
+
+def get_certificate(tx: Tx, certificate_id: str) -> Certificate:
+    row = tx.session.get(Certificate, certificate_id)
+    if row is None:
+        raise NotFound("there is no such certificate, or you may not see it")
+    return row
+
+
+def check_readable(tx: Tx, certificate_id: str) -> Certificate:
+    row = get_certificate(tx, certificate_id)
+    people.check(tx, "certificate:read", TenantId(row.tenant_id))
+    return row
+
+
+def list_of_tenant(tx: Tx, tenant_id: TenantId) -> Sequence[Certificate]:
+    people.check(tx, "certificate:read", tenant_id)
+    query = sa.select(Certificate).where(Certificate.tenant_id == tenant_id)
+    return tx.session.scalars(query.order_by(Certificate.issued_at.desc())).all()
+
+
+def read_attachment(tx: Tx, certificate_id: str) -> bytes:
+    return get_certificate(tx, certificate_id).envelope
+
+
+def read_statement(envelope: bytes) -> dict[str, Any]:
+    """What an envelope says, for showing; it is verified by whoever doubts it, not here."""
+    import base64
+    import json
+
+    payload = json.loads(envelope)["payload"]
+    statement: dict[str, Any] = json.loads(base64.b64decode(payload))
+    return statement
+
+
+def get_snapshot_of(tx: Tx, certificate: Certificate) -> Snapshot:
+    return get_snapshot(tx, certificate.snapshot_id)

@@ -1,0 +1,179 @@
+"""Destroying a condemned copy, whatever fails on the way.
+
+    leases revoked → key erased → sandbox dropped → objects deleted → independent looks → destroyed
+
+The key dies first of all that holds data: from then on what is sealed is unreadable, whatever fails
+later. A later step goes on when an earlier one is stuck, but nothing is called destroyed before
+every look passed (G7, G8). Every step is idempotent; there is no last try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from broker import retries, tenants, trail
+from broker.db import Busy
+from broker.engines import Target
+from broker.engines.postgres.copying import sandbox
+from broker.errors import BrokerError
+from broker.faults import crash_point
+from broker.grants import lease_steps, leases
+from broker.grants.targets import server_target
+from broker.ids import TenantId
+from broker.snapshots import looks
+from broker.snapshots.artifacts import delete_all
+from broker.snapshots.looks import Found
+from broker.snapshots.model import Look, Snapshot
+from broker.snapshots.ordering import get_snapshot
+from broker.snapshots.ports import Ports
+from broker.snapshots.states import DESTROYED
+from broker.states import advance
+from broker.tx import system
+
+_WORKER = system("worker")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    snapshot: Snapshot
+    server: Target
+
+
+def destroy(ports: Ports, snapshot_id: str) -> None:
+    """Do all that can be done now towards the end of a condemned copy; note what is in the way."""
+    try:
+        with ports.database.exclusive(f"snapshot {snapshot_id}"):
+            try:
+                work = _read(ports, snapshot_id)
+                if work is None:
+                    return
+                problems = _end(ports, work)
+                if not problems:
+                    looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
+                    found, problems = looks.look_everywhere(
+                        ports.keys, ports.store, work.server, work.snapshot
+                    )
+                    if not problems:
+                        _confirm(ports, snapshot_id, found)
+                        return
+            except BrokerError as error:
+                problems = [error.message]
+            _note(ports, snapshot_id, problems)
+    except Busy:
+        return  # a copy that is being stopped, or another worker; the sweep asks again
+
+
+def _read(ports: Ports, snapshot_id: str) -> _Work | None:
+    with ports.database.begin(_WORKER) as tx:
+        snapshot = get_snapshot(tx, snapshot_id)
+        if snapshot.state != "condemned":
+            return None
+        row = tenants.get_server(tx, snapshot.server_id)
+        return _Work(snapshot, server_target(ports.keys, row))
+
+
+def _end(ports: Ports, work: _Work) -> list[str]:
+    """All steps in order; returns what is in the way, a sentence each."""
+    snapshot = work.snapshot
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("leases", lambda: _revoke_leases(ports, snapshot)),
+        ("data key", lambda: _erase_key(ports, snapshot)),
+        ("sandbox", lambda: _drop_sandbox(work)),
+        ("artifact", lambda: _delete_objects(ports, snapshot)),
+    )
+    problems: list[str] = []
+    for name, step in steps:
+        try:
+            step()
+        except BrokerError as error:
+            problems.append(f"{name}: {error.message}")
+        crash_point(f"after-{name.replace(' ', '-')}")
+    return problems
+
+
+def _revoke_leases(ports: Ports, snapshot: Snapshot) -> None:
+    with ports.database.begin(_WORKER) as tx:
+        left = [lease.id for lease in leases.list_open(tx, snapshot_id=snapshot.id)]
+        for lease in leases.list_open(tx, snapshot_id=snapshot.id):
+            leases.end(tx, lease, "the copy is condemned", ports.queue)
+    for lease_id in left:
+        lease_steps.revoke(ports.database, ports.keys, lease_id)
+    with ports.database.begin(_WORKER) as tx:
+        stuck = [lease.id for lease in leases.list_open(tx, snapshot_id=snapshot.id)]
+    if stuck:
+        raise BrokerError(f"logins are not revoked yet: {', '.join(stuck)}")
+
+
+def _erase_key(ports: Ports, snapshot: Snapshot) -> None:
+    ports.keys.erase(snapshot.wrapping_key)
+    with ports.database.begin(_WORKER) as tx:
+        told = tx.session.scalar(
+            sa.select(Look.id).where(Look.snapshot_id == snapshot.id, Look.kind == "key erased")
+        )
+        if told is None:
+            tx.session.add(
+                Look(
+                    snapshot_id=snapshot.id,
+                    kind="key erased",
+                    place=snapshot.wrapping_key,
+                    method="erased by the key port",
+                    found=False,
+                    at=tx.at,
+                )
+            )
+            facts = {"key": snapshot.wrapping_key}
+            trail.record(tx, TenantId(snapshot.tenant_id), "key.erased", snapshot.id, facts)
+
+
+def _drop_sandbox(work: _Work) -> None:
+    """By name, and by label: an engineer's clone or a renamed database goes too."""
+    snapshot = work.snapshot
+    own_roles = [snapshot.owner_role, snapshot.use_role]
+    sandbox.drop_sandbox(work.server, snapshot.sandbox, own_roles)
+    for found in sandbox.list_sandboxes(work.server):
+        label = found.label_text or ""
+        if label.startswith("sab1 sandbox ") and snapshot.id in label:
+            sandbox.drop_sandbox(work.server, found.name, own_roles)
+
+
+def _delete_objects(ports: Ports, snapshot: Snapshot) -> None:
+    delete_all(ports.store, snapshot.prefix)
+
+
+def _confirm(ports: Ports, snapshot_id: str, found: list[Found]) -> None:
+    with ports.database.begin(_WORKER) as tx:
+        snapshot = get_snapshot(tx, snapshot_id)
+        for item in found:
+            tx.session.add(
+                Look(
+                    snapshot_id=snapshot_id,
+                    kind=item.kind,
+                    place=item.place,
+                    method=item.method,
+                    found=item.found,
+                    at=tx.at,
+                )
+            )
+        advance(
+            tx,
+            snapshot,
+            DESTROYED,
+            values={"destroyed_at": tx.at, "wrapped_key": None},
+            facts={"looks": len(found), "attempts": snapshot.attempts},
+        )
+        retries.note_success(snapshot)
+        ports.queue.put(tx, "certify_snapshot", snapshot_id, queue="copies")
+
+
+def _note(ports: Ports, snapshot_id: str, problems: list[str]) -> None:
+    with ports.database.begin(_WORKER) as tx:
+        snapshot = get_snapshot(tx, snapshot_id)
+        if snapshot.state == "condemned":
+            first = snapshot.stuck_since is None
+            retries.note_failure(snapshot, tx.at, "; ".join(problems))
+            if first:
+                facts = {"problems": len(problems)}
+                trail.record(tx, TenantId(snapshot.tenant_id), "snapshot.stuck", snapshot_id, facts)

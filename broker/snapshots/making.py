@@ -1,0 +1,167 @@
+"""Making a copy: intent, effect, look, confirm, for the whole of it.
+
+1. The row says `copying`, and the inventory names every place, before anything is there.
+2. A wrapping key of this snapshot alone; under it a fresh data key. The masking key lives in this
+   process's memory and in no other place, and dies with this function.
+3. `loading.fill` reads under one snapshot, masked in the tenant's server, into store and sandbox.
+4. `ready` after the checks, or nothing is kept: a failed try is cleared away before it is noted.
+
+A worker that dies leaves `copying`; the next one clears what there is and begins anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker import retries, tenants
+from broker.db import Busy, Held
+from broker.engines import Target
+from broker.engines.postgres.copying import sandbox
+from broker.errors import BrokerError
+from broker.faults import crash_point
+from broker.grants import requests
+from broker.grants.plan import Plan
+from broker.grants.targets import live_target, server_target
+from broker.sealing import new_data_key
+from broker.secret import Secret
+from broker.snapshots import loading
+from broker.snapshots.artifacts import delete_all
+from broker.snapshots.loading import Filled
+from broker.snapshots.model import Snapshot
+from broker.snapshots.ordering import condemn, get_snapshot, write_down
+from broker.snapshots.ports import Ports
+from broker.snapshots.progress import CopyStopped, Watch
+from broker.snapshots.states import COPYING, READY
+from broker.states import advance
+from broker.tx import system
+
+WORKER = system("worker")
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a copy needs of its row, read in a transaction that is over."""
+
+    snapshot: Snapshot
+    plan: Plan
+    source: Target
+    server: Target
+
+
+def copy(ports: Ports, snapshot_id: str) -> None:
+    """Make an ordered copy, or what a dead worker left of one, from the start."""
+    try:
+        with ports.database.exclusive(f"snapshot {snapshot_id}") as held:
+            work = _begin(ports, snapshot_id)
+            if work is None:
+                return
+            try:
+                clear(ports, work)
+                filled = _fill(ports, work, held)
+                _confirm(ports, work, filled)
+            except BrokerError as error:
+                _give_back(ports, work, error)
+    except Busy:
+        return
+
+
+def _begin(ports: Ports, snapshot_id: str) -> Work | None:
+    """Move to `copying`, and write every place down; None when there is nothing to do."""
+    with ports.database.begin(WORKER) as tx:
+        snapshot = get_snapshot(tx, snapshot_id)
+        if snapshot.state not in {"ordered", "copying"}:
+            return None
+        if snapshot.state == "ordered":
+            advance(tx, snapshot, COPYING)
+        write_down(tx, snapshot.id, "data key", snapshot.wrapping_key)
+        write_down(tx, snapshot.id, "sandbox database", snapshot.sandbox)
+        for role in (snapshot.owner_role, snapshot.use_role):
+            write_down(tx, snapshot.id, "sandbox role", role)
+        write_down(tx, snapshot.id, "artifact", snapshot.prefix)
+        return Work(
+            snapshot=snapshot,
+            plan=requests.get_plan(tx, snapshot.grant_id, snapshot.plan_digest),
+            source=live_target(ports.keys, tenants.get_database(tx, snapshot.database_id)),
+            server=server_target(ports.keys, tenants.get_server(tx, snapshot.server_id)),
+        )
+
+
+def clear(ports: Ports, work: Work) -> None:
+    """Take away whatever an earlier try left."""
+    snapshot = work.snapshot
+    sandbox.drop_sandbox(work.server, snapshot.sandbox, [snapshot.owner_role, snapshot.use_role])
+    delete_all(ports.store, snapshot.prefix)
+
+
+def _fill(ports: Ports, work: Work, held: Held) -> Filled:
+    data_key = _make_data_key(ports, work.snapshot)
+    tables = sum(table.rows for table in work.plan.tables)
+    watch = Watch(ports.database, held, work.snapshot.id, tables)
+    return loading.fill(
+        loading.Job(
+            snapshot=work.snapshot,
+            plan=work.plan,
+            policy=ports.policy,
+            source=work.source,
+            server=work.server,
+            store=ports.store,
+            data_key=data_key,
+            label_key=ports.keys.label_key(),
+            watch=watch,
+        )
+    )
+
+
+def _make_data_key(ports: Ports, snapshot: Snapshot) -> Secret[bytes]:
+    """A fresh data key, wrapped under the snapshot's own key, which is made first.
+
+    Raises KeyErased when the snapshot was condemned and its key has died already.
+    """
+    ports.keys.create(snapshot.wrapping_key)
+    data_key = new_data_key()
+    wrapped = ports.keys.wrap(snapshot.wrapping_key, data_key, snapshot.id.encode())
+    with ports.database.begin(WORKER) as tx:
+        get_snapshot(tx, snapshot.id).wrapped_key = wrapped
+    return data_key
+
+
+def _confirm(ports: Ports, work: Work, filled: Filled) -> None:
+    crash_point("copy-filled")
+    with ports.database.begin(WORKER) as tx:
+        snapshot = get_snapshot(tx, work.snapshot.id)
+        advance(
+            tx,
+            snapshot,
+            READY,
+            values={
+                "ready_at": tx.at,
+                "manifest_size": filled.manifest.size_bytes,
+                "manifest_sha256": filled.manifest.sha256,
+                "report": filled.report,
+            },
+            facts={
+                "tables": filled.tables,
+                "rows": filled.rows,
+                "manifest": filled.manifest.sha256,
+                "plan": snapshot.plan_digest,
+                "drift": len(filled.report["drift"]),
+            },
+        )
+        retries.note_success(snapshot)
+
+
+def _give_back(ports: Ports, work: Work, error: BrokerError) -> None:
+    """Keep nothing of a failed try; say why; give up after some tries."""
+    reason = error.message
+    try:
+        clear(ports, work)
+    except BrokerError as left:
+        reason = f"{reason}; and clearing up: {left.message}"
+    with ports.database.begin(WORKER) as tx:
+        snapshot = get_snapshot(tx, work.snapshot.id)
+        if snapshot.state != "copying":
+            return  # condemned meanwhile: its own job goes on from here
+        retries.note_failure(snapshot, tx.at, reason)
+        if snapshot.attempts >= _TRIES and not isinstance(error, CopyStopped):
+            condemn(tx, snapshot, "the copy failed again and again", ports.queue)

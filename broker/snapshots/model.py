@@ -1,0 +1,91 @@
+"""Tables of snapshots, their inventories, looks and certificates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker.db import Base, Json, Retried
+from broker.states import StatefulRow
+
+
+class Snapshot(StatefulRow, Retried):
+    """`wrapped_key` is the data key under the snapshot's own wrapping key, which never lies here:
+    an old backup of this table opens nothing once that key is erased (G6).
+    """
+
+    __tablename__ = "snapshot"
+    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"))
+    database_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant_database.id"))
+    server_id: Mapped[str] = mapped_column(sa.ForeignKey("test_server.id"))
+    requester_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    plan_digest: Mapped[str]
+    ordered_at: Mapped[datetime]
+    ready_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime]
+    condemned_at: Mapped[datetime | None]
+    condemned_why: Mapped[str | None]
+    destroyed_at: Mapped[datetime | None]
+    wrapped_key: Mapped[bytes | None]
+    manifest_size: Mapped[int | None]
+    manifest_sha256: Mapped[str | None]
+    progress: Mapped[Json]
+    report: Mapped[Json | None]
+
+    @property
+    def sandbox(self) -> str:
+        """Name of the sandbox database; its roles carry the same letters."""
+        return f"sab_{self.id[4:]}"
+
+    @property
+    def owner_role(self) -> str:
+        return f"sab_o_{self.id[4:]}"
+
+    @property
+    def use_role(self) -> str:
+        return f"sab_u_{self.id[4:]}"
+
+    @property
+    def wrapping_key(self) -> str:
+        return f"snapshot/{self.id}"
+
+    @property
+    def prefix(self) -> str:
+        return f"snapshots/{self.id}/"
+
+
+class InventoryItem(Base):
+    """A place that holds, or is about to hold, a part of a snapshot: written before the part."""
+
+    __tablename__ = "inventory_item"
+    id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"))
+    kind: Mapped[str]
+    place: Mapped[str]
+    written_at: Mapped[datetime]
+
+
+class Look(Base):
+    """A fresh look at one place, made after the end: what it found, and how it was made."""
+
+    __tablename__ = "look"
+    id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"))
+    kind: Mapped[str]
+    place: Mapped[str]
+    method: Mapped[str]
+    found: Mapped[bool]
+    at: Mapped[datetime]
+
+
+class Certificate(Base):
+    """The signed statement of a destruction: a DSSE envelope, kept as it was signed."""
+
+    __tablename__ = "certificate"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
+    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"), unique=True)
+    envelope: Mapped[bytes]
+    issued_at: Mapped[datetime]

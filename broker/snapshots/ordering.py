@@ -1,0 +1,140 @@
+"""Ordering a copy, leasing its sandbox, and condemning it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from broker import people, retries, tenants
+from broker.errors import Conflict, Denied, NotFound
+from broker.grants import leases, requests
+from broker.grants.leases import LeasePlan
+from broker.ids import LeaseId, SnapshotId, TenantId, new_id
+from broker.jobs import Queue
+from broker.snapshots.model import InventoryItem, Snapshot
+from broker.snapshots.states import ALIVE, CONDEMN, NOT_DESTROYED
+from broker.states import StateConflict, advance, record_birth
+from broker.tx import Tx
+
+
+def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> SnapshotId:
+    """Order a copy under an approved grant; the worker makes it. Raises GrantRefused, Conflict.
+
+    The obligation to destroy it, with its end, stands in the row before anything is made.
+    """
+    people.check(tx, "snapshot:order")
+    grant = requests.get_grant(tx, grant_id, lock=True)
+    if tx.actor.person_id != grant.requester_id:
+        raise Denied(f"{grant.id} was given to another person; ask for access yourself")
+    until = requests.check_usable(tx, grant, kind="copy")
+    alive = tx.session.scalar(
+        sa.select(Snapshot.id).where(Snapshot.grant_id == grant.id, Snapshot.state.in_(ALIVE))
+    )
+    if alive is not None:
+        raise Conflict(f"{grant.id} has a copy already: {alive}; destroy it before another is made")
+    snapshot = Snapshot(
+        id=new_id("snp"),
+        tenant_id=grant.tenant_id,
+        state="ordered",
+        grant_id=grant.id,
+        database_id=grant.database_id,
+        server_id=_choose_server(tx, server_id),
+        requester_id=grant.requester_id,
+        plan_digest=grant.given_digest,
+        ordered_at=tx.at,
+        ends_at=until,
+        progress={},
+    )
+    retries.hint(snapshot, tx.at)
+    facts = {
+        "grant": grant.id,
+        "plan": grant.given_digest or "",
+        "server": snapshot.server_id,
+        "ends_at": until.isoformat(),
+    }
+    record_birth(tx, snapshot, "snapshot.ordered", facts=facts)
+    queue.put(tx, "copy_snapshot", snapshot.id, queue="copies")
+    return SnapshotId(snapshot.id)
+
+
+def _choose_server(tx: Tx, server_id: str | None) -> str:
+    if server_id is not None:
+        return tenants.get_server(tx, server_id).id
+    servers = tenants.list_servers(tx)
+    if not servers:
+        raise Conflict("no test server is registered; an operator does it: broker servers create")
+    return servers[0].id
+
+
+def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> LeaseId:
+    """Ask for a login on a ready copy's sandbox."""
+    snapshot = get_snapshot(tx, snapshot_id)
+    grant = requests.get_grant(tx, snapshot.grant_id)
+    requests.check_usable(tx, grant, kind="copy")
+    if snapshot.state != "ready":
+        raise Conflict(f"{snapshot.id} is {snapshot.state}; a login needs a copy that is ready")
+    where = LeasePlan(
+        scope_name=snapshot.use_role,
+        dbname=snapshot.sandbox,
+        ends_at=snapshot.ends_at,
+        server_id=snapshot.server_id,
+        snapshot_id=snapshot.id,
+    )
+    return leases.ask_lease(tx, grant, verifier, where, queue)
+
+
+def condemn(tx: Tx, snapshot: Snapshot, why: str, queue: Queue) -> bool:
+    """Condemn a copy, its leases with it; False when it already was. There is no way back (G7).
+
+    `lifecycle` calls this, and a copy that gives up.
+    """
+    try:
+        values = {"condemned_at": tx.at, "condemned_why": why}
+        advance(tx, snapshot, CONDEMN, values=values, facts={"why": why})
+    except StateConflict:
+        return False
+    snapshot.attempts = 0
+    snapshot.stuck_since = snapshot.stuck_reason = None
+    retries.hint(snapshot, tx.at)
+    for lease in leases.list_open(tx, snapshot_id=snapshot.id):
+        leases.end(tx, lease, why, queue)
+    queue.put(tx, "destroy_snapshot", snapshot.id, queue="copies")
+    return True
+
+
+def write_down(tx: Tx, snapshot_id: str, kind: str, place: str) -> None:
+    """Put a place into the inventory, before anything is put there; idempotent."""
+    tx.session.execute(
+        sa.text(
+            "INSERT INTO inventory_item (snapshot_id, kind, place, written_at) "
+            "VALUES (:s, :k, :p, :at) ON CONFLICT DO NOTHING"
+        ),
+        {"s": snapshot_id, "k": kind, "p": place, "at": tx.at},
+    )
+
+
+def list_inventory(tx: Tx, snapshot_id: str) -> Sequence[InventoryItem]:
+    query = sa.select(InventoryItem).where(InventoryItem.snapshot_id == snapshot_id)
+    return tx.session.scalars(query.order_by(InventoryItem.id)).all()
+
+
+def get_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None:
+        raise NotFound("there is no such copy, or you may not see it")
+    return snapshot
+
+
+def check_readable(tx: Tx, snapshot_id: str) -> Snapshot:
+    """The copy, if the actor may see it; otherwise the same NotFound as for none (G12)."""
+    snapshot = get_snapshot(tx, snapshot_id)
+    people.check(tx, "snapshot:read", TenantId(snapshot.tenant_id))
+    return snapshot
+
+
+def list_alive(tx: Tx, *, grant_id: str) -> Sequence[Snapshot]:
+    query = sa.select(Snapshot).where(
+        Snapshot.grant_id == grant_id, Snapshot.state.in_(NOT_DESTROYED)
+    )
+    return tx.session.scalars(query).all()

@@ -1,0 +1,79 @@
+"""Watching over a copy that is being made: its progress, and whether it should go on.
+
+What must stay true: a copy whose snapshot was condemned, or whose worker lost its lock, stops
+within about a second, and makes nothing more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import sqlalchemy as sa
+
+from broker.db import Database, Held
+from broker.errors import Conflict
+from broker.snapshots.model import Snapshot
+from broker.tx import system
+
+_EVERY_S = 0.5
+
+
+class CopyStopped(Conflict):
+    """The copy was condemned while it was made, or another worker may be at it."""
+
+    type = "copy-stopped"
+
+
+class Watch:
+    """Counts what was done, writes it down now and then, and raises CopyStopped when it is over."""
+
+    def __init__(self, database: Database, held: Held, snapshot_id: str, tables: int) -> None:
+        self._database = database
+        self._held = held
+        self._snapshot_id = snapshot_id
+        self._tables = tables
+        self._lock = threading.Lock()
+        self._bytes: dict[str, int] = {}
+        self._done = 0
+        self._step = ""
+        self._next = 0.0
+
+    def step(self, name: str) -> None:
+        """Begin a step, e.g. `definitions`, `rows`, `indexes`, `checks`."""
+        with self._lock:
+            self._step, self._next = name, 0.0
+        self.tick()
+
+    def moved(self, table: str, bytes_so_far: int) -> None:
+        with self._lock:
+            self._bytes[table] = bytes_so_far
+        self.tick()
+
+    def table_done(self) -> None:
+        with self._lock:
+            self._done += 1
+
+    def tick(self) -> None:
+        """Write the progress down if it is time to, and check that the copy should go on."""
+        with self._lock:
+            if time.monotonic() < self._next:
+                return
+            self._next = time.monotonic() + _EVERY_S
+            progress = {
+                "step": self._step,
+                "tables_done": self._done,
+                "tables": self._tables,
+                "bytes": sum(self._bytes.values()),
+            }
+            if not self._held.still_held():
+                raise CopyStopped("this worker lost its hold of the copy; another begins anew")
+            with self._database.begin(system("worker")) as tx:
+                going_on = tx.session.execute(
+                    sa.update(Snapshot)
+                    .where(Snapshot.id == self._snapshot_id, Snapshot.state == "copying")
+                    .values(progress=progress)
+                    .returning(Snapshot.id)
+                ).scalar()
+            if going_on is None:
+                raise CopyStopped("the copy was condemned while it was made")

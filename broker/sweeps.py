@@ -1,0 +1,202 @@
+"""What should not exist now, and what is due to be tried again: asked of the tables, every time.
+
+Level-triggered: losing every webhook, click and job loses nothing but the time until the next
+sweep. Batches are bounded and one bad row never keeps the rest: each is done in a savepoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from broker import lifecycle, retries
+from broker.db import Database
+from broker.errors import BrokerError
+from broker.grants import requests
+from broker.grants.leases import list_unused_scopes
+from broker.grants.model import Grant, Lease, LiveScope
+from broker.jobs import Queue
+from broker.logs import get_log
+from broker.people import Person
+from broker.snapshots.model import Certificate, Snapshot
+from broker.snapshots.states import ALIVE
+from broker.tickets.mirror import Ticket
+from broker.tx import Tx, system
+
+_BATCH = 200
+_log = get_log(__name__)
+R = TypeVar("R")
+
+
+class Overtaken(BrokerError):
+    """This sweep was ordered by a scheduler that no longer leads; nothing was done."""
+
+    type = "overtaken"
+
+
+def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
+    """End what should not exist now; returns how many things were ended."""
+    with database.begin(system("sweep")) as tx:
+        check_fence(tx, fence)
+        ended = _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
+        ended += _each(
+            tx, _list_due_leases(tx), lambda lease: lifecycle.end_overdue_lease(tx, lease, queue)
+        )
+        ended += _each(
+            tx, _list_due_copies(tx), lambda copy: lifecycle.condemn_overdue(tx, copy, queue)
+        )
+        _note_run(tx, "ends", fence, ended)
+    return ended
+
+
+def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
+    """Enqueue again what is due: whatever its job did, or if it was lost."""
+    with database.begin(system("sweep")) as tx:
+        check_fence(tx, fence)
+        due: list[tuple[Grant | Lease | Snapshot, str, str]] = [
+            *[(g, "plan_grant", "access") for g in requests.list_without_plan(tx, _BATCH)],
+            *[(le, _LEASE_JOBS[le.state], "access") for le in _due(tx, Lease, tuple(_LEASE_JOBS))],
+            *[(s, _COPY_JOBS[s.state], "copies") for s in _due(tx, Snapshot, tuple(_COPY_JOBS))],
+        ]
+        for row, job, name in due:
+            queue.put(tx, job, row.id, queue=name)
+            retries.hint(row, tx.at)
+        for snapshot_id in _list_uncertified(tx):
+            queue.put(tx, "certify_snapshot", snapshot_id, queue="copies")
+        for name in list_unused_scopes(tx, _BATCH):
+            _put_scope_drop(tx, name, queue)
+        _note_run(tx, "retries", fence, len(due))
+    return len(due)
+
+
+_LEASE_JOBS = {"pending": "issue_lease", "revoking": "revoke_lease"}
+_COPY_JOBS = {
+    "ordered": "copy_snapshot",
+    "copying": "copy_snapshot",
+    "condemned": "destroy_snapshot",
+}
+
+
+def check_fence(tx: Tx, fence: int) -> None:
+    """Refuse a sweep of a scheduler that was overtaken by another."""
+    current = tx.session.scalar(sa.text("SELECT fence FROM scheduler_lead"))
+    if current is not None and fence < current:
+        raise Overtaken(f"a scheduler with a later fencing number ({current}) leads")
+
+
+def _note_run(tx: Tx, kind: str, fence: int, found: int) -> None:
+    tx.session.execute(
+        sa.text(
+            "INSERT INTO sweep_run (kind, at, fence, found) VALUES (:k, :at, :f, :n) ON CONFLICT "
+            "(kind) DO UPDATE SET at = excluded.at, fence = excluded.fence, found = excluded.found"
+        ),
+        {"k": kind, "at": tx.at, "f": fence, "n": found},
+    )
+
+
+def _each(tx: Tx, rows: Sequence[R], act: Callable[[R], bool]) -> int:
+    """Do all, each in a savepoint; what fails is logged and met again by the next sweep."""
+    done = 0
+    for row in rows:
+        try:
+            with tx.session.begin_nested():
+                done += act(row)
+        except (BrokerError, sa.exc.SQLAlchemyError) as error:
+            _log.error("sweep_failed_for", row=type(row).__name__, error=str(error))
+    return done
+
+
+def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
+    why = lifecycle.find_reason_to_end(tx, grant)
+    return why is not None and lifecycle.end_grant(tx, grant, why, queue)
+
+
+def _list_due_grants(tx: Tx) -> Sequence[Grant]:
+    ended_tickets = sa.select(Ticket.id).where(Ticket.ended_at.is_not(None))
+    disabled = sa.select(Person.id).where(Person.disabled_at.is_not(None))
+    return tx.session.scalars(
+        sa.select(Grant)
+        .where(
+            Grant.state.in_(("requested", "approved")),
+            sa.or_(
+                sa.and_(Grant.state == "requested", Grant.lapses_at <= tx.at),
+                Grant.ends_at <= tx.at,
+                Grant.ticket_id.in_(ended_tickets),
+                Grant.requester_id.in_(disabled),
+            ),
+        )
+        .limit(_BATCH)
+    ).all()
+
+
+def _list_due_leases(tx: Tx) -> Sequence[Lease]:
+    return tx.session.scalars(
+        sa.select(Lease)
+        .where(Lease.state.in_(("pending", "issued")), Lease.ends_at <= tx.at)
+        .order_by(Lease.ends_at)
+        .limit(_BATCH)
+    ).all()
+
+
+def _list_due_copies(tx: Tx) -> Sequence[Snapshot]:
+    over = sa.select(Grant.id).where(Grant.state != "approved")
+    return tx.session.scalars(
+        sa.select(Snapshot)
+        .where(
+            Snapshot.state.in_(ALIVE),
+            sa.or_(Snapshot.ends_at <= tx.at, Snapshot.grant_id.in_(over)),
+        )
+        .order_by(Snapshot.ends_at)
+        .limit(_BATCH)
+    ).all()
+
+
+def _due(tx: Tx, model: type[R], states: tuple[str, ...]) -> Sequence[R]:
+    columns = sa.inspect(model).columns
+    return tx.session.scalars(
+        sa.select(model)
+        .where(columns["state"].in_(states), columns["next_try_at"] <= tx.at)
+        .order_by(columns["next_try_at"])
+        .limit(_BATCH)
+    ).all()
+
+
+def _list_uncertified(tx: Tx) -> Sequence[str]:
+    certified = sa.select(Certificate.snapshot_id)
+    return tx.session.scalars(
+        sa.select(Snapshot.id)
+        .where(Snapshot.state == "destroyed", Snapshot.id.not_in(certified))
+        .limit(_BATCH)
+    ).all()
+
+
+def _put_scope_drop(tx: Tx, name: str, queue: Queue) -> None:
+    """Its database's id is the job's argument: ids only, and the job looks for unused scopes."""
+    row = tx.session.get_one(LiveScope, name)
+    queue.put(tx, "drop_scopes", row.database_id, queue="access")
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A promise that is late, for `broker health` and the operator's page."""
+
+    what: str
+    id: str
+    since_s: float
+    reason: str
+
+
+def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
+    """Condemned copies and revoking leases that are not done after `after_s` seconds."""
+    copies = tx.session.scalars(sa.select(Snapshot).where(Snapshot.state == "condemned"))
+    leases = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking"))
+    late: list[Late] = []
+    for row in (*copies, *leases):
+        age = (tx.at - row.state_at).total_seconds()
+        if age >= after_s:
+            reason = row.stuck_reason or "waiting for its turn"
+            late.append(Late(type(row).__name__.lower(), row.id, age, reason))
+    return sorted(late, key=lambda item: -item.since_s)
