@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,10 +10,11 @@ import psycopg
 import pytest
 
 from broker.embedded import EmbeddedServer
-from broker.engines import Catalogue, Column, Constraint, Literal, Table
+from broker.engines import Catalogue, Column, Constraint, Literal, Table, Target
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.errors import Invalid
+from broker.secret import Secret
 from tests.conftest import admin, new_database, superuser
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -268,6 +270,35 @@ def test_obstacles_are_sentences(owner: Connection, reader: Connection) -> None:
     )
     assert len(found) == len(starts)
     assert all(sentence.startswith(start) for sentence, start in zip(found, starts, strict=True))
+
+
+def test_what_an_extension_owns_comes_with_it_and_its_rows_are_named(
+    owner: Connection, reader: Connection
+) -> None:
+    owner.execute(
+        "CREATE TABLE settings (x text DEFAULT 'from-extension'); CREATE VIEW seen AS SELECT 1;"
+        "CREATE FUNCTION quick(int) RETURNS int LANGUAGE internal AS 'int4abs';"
+        "CREATE TYPE kind AS ENUM ('from-extension');"
+        "ALTER EXTENSION plpgsql ADD TABLE settings; ALTER EXTENSION plpgsql ADD VIEW seen;"
+        "ALTER EXTENSION plpgsql ADD FUNCTION quick(int); ALTER EXTENSION plpgsql ADD TYPE kind;"
+        "UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass::oid]"
+    )
+    found = read_catalogue(reader)
+    assert (found.tables, found.views, found.literals) == ((), (), ())
+    (sentence,) = found.obstacles
+    assert sentence.startswith("public.settings belongs to the extension plpgsql, which may keep")
+
+
+def test_the_catalogue_needs_no_right_on_anything(
+    live_server: EmbeddedServer, database: str, owner: Connection, shop: Catalogue
+) -> None:
+    role = f"r_{secrets.token_hex(6)}"
+    owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'only-here'")
+    password = Secret("only-here")
+    target = Target(live_server.host, live_server.port, database, role, password)
+    with connect(target) as connection:
+        assert read_catalogue(connection) == shop
+    owner.execute(f"DROP ROLE {role}")
 
 
 def test_names_are_taken_as_they_are(owner: Connection, reader: Connection) -> None:

@@ -1,9 +1,9 @@
 """The questions that `catalogue.py` asks of pg_catalog, and of nothing else.
 
 What must stay true: they run with search_path `pg_catalog, pg_temp`, so an unqualified name here is
-PostgreSQL's own; they call no function of the tenant's, and read no table, no statistic and no
-temporary relation. `%(schemas)s` are the schemas that are read. What belongs to an extension is
-left out: the copy gets it from the extension.
+PostgreSQL's own; they call no function of the tenant's, and read no table and no statistic.
+`%(schemas)s` are the schemas that are read; temporary relations lie in others. What belongs to an
+extension is left out: the copy gets it from the extension.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
 LEFT JOIN pg_class pc ON pc.oid = i.inhparent
 LEFT JOIN pg_namespace pn ON pn.oid = pc.relnamespace
-WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p')
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass
                   AND e.objid = c.oid AND e.deptype = 'e')
 """
@@ -145,7 +145,7 @@ RELATIONS: Final = """
 SELECT c.relkind, n.nspname || '.' || c.relname
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('v', 'm', 'S') AND c.relpersistence <> 't'
+WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('v', 'm', 'S')
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass
                   AND e.objid = c.oid AND e.deptype = 'e')
 """
@@ -212,7 +212,7 @@ relations AS (
     SELECT c.oid, c.relkind, c.relispartition, c.relpartbound,
         n.nspname || '.' || c.relname AS name
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = ANY (%(schemas)s) AND c.relpersistence <> 't'
+    WHERE n.nspname = ANY (%(schemas)s)
       AND NOT EXISTS (SELECT FROM owned WHERE classid = 'pg_class'::regclass AND objid = c.oid)
 ), types AS (
     SELECT t.*, n.nspname || '.' || t.typname AS name

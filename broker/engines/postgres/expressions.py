@@ -5,9 +5,8 @@ for it would run in our session and could read the key. So every function and op
 with `pg_catalog`, a value becomes text by its output function (`format('%s', …)`, which asks no
 cast), and nothing but a literal of our own is ever cast. A row is the alias `t`, the key `k`.
 
-The keyed digest is RFC 2104 with SHA-256 over `label`, a zero byte and the value's text in UTF-8;
-its two pads are computed by us, so that the server needs `sha256(bytea)` alone. The session's
-client encoding must be UTF8, for `textsend` speaks it.
+The keyed digest is RFC 2104 with SHA-256 over `label`, a zero byte and the value's text in the
+database's encoding; its two pads are computed by us, so the server needs `sha256(bytea)` alone.
 """
 
 from __future__ import annotations
@@ -85,12 +84,21 @@ def canonical_text(column: Column) -> sql.Composed:
     return call("lower", as_text(value)) if _is_citext(column) else as_text(value)
 
 
+def _bytes_of(text: sql.Composable) -> sql.Composed:
+    """The text's own bytes. `textsend` would follow the client encoding, which whoever reads a live
+    view may set: it gives another digest, or an error that names a character of the hidden value.
+    `convert_to` fails on a database without encoding.
+    """
+    escaped = call("replace", text, literal("\\", "text"), literal("\\\\", "text"))
+    return call("decode", escaped, sql.Literal("escape"))
+
+
 def hmac_hex(label: str, text: sql.Composable) -> sql.Composed:
     """HMAC-SHA-256 of the label, a zero byte and the text, as 64 hexadecimal digits."""
     if "\0" in label:
         raise Invalid("a mask's label holds a zero byte")
     prefix = call("decode", sql.Literal(label.encode().hex() + "00"), sql.Literal("hex"))
-    message = operate(prefix, "||", call("textsend", text))
+    message = operate(prefix, "||", _bytes_of(text))
     inner = call("sha256", operate(sql.SQL("k.i"), "||", message))
     outer = call("sha256", operate(sql.SQL("k.o"), "||", inner))
     return call("encode", outer, sql.Literal("hex"))

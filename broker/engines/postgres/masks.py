@@ -199,12 +199,6 @@ def _find_constraint_obstacle(mask: Mask, column: Column, table: Table) -> str |
     return None
 
 
-def _is_null(column: Column) -> sql.Composed:
-    # `IS NULL` is also true of a composite whose fields are all NULL; this form is not, and looks
-    # up no operator.
-    return sql.SQL("{} IS NOT DISTINCT FROM NULL").format(value_of(column))
-
-
 def _masked(column: Column, fate: Fate) -> sql.Composed:
     _get_mask(fate.mask)
     if fate.mask == "keep":
@@ -217,7 +211,9 @@ def _masked(column: Column, fate: Fate) -> sql.Composed:
     expression = EXPRESSIONS[fate.mask](column, fate.label)
     if fate.mask == "null":
         return expression
-    return sql.SQL("CASE WHEN {} THEN NULL ELSE {} END").format(_is_null(column), expression)
+    return sql.SQL("CASE WHEN {} IS NULL THEN NULL ELSE {} END").format(
+        value_of(column), expression
+    )
 
 
 def _from(table: Table, key: KeySource | None) -> sql.Composed:
