@@ -304,6 +304,28 @@ def test_names_with_quotes_and_signs_are_quoted(live_server: EmbeddedServer) -> 
         assert row.fetchone() == (1,)
 
 
+def test_tables_that_the_application_makes_later_are_readable_and_it_keeps_its_rights(
+    live: Registered,
+) -> None:
+    application = f"app_{live.target.dbname}"
+    verifier = make_verifier(live.target.password)
+    with live.admin() as connection:
+        connection.execute(f"CREATE ROLE {application}; GRANT ALL ON SCHEMA app TO {application}")
+        connection.execute(
+            setup_sql(
+                live.target.dbname, live.target.user, verifier, ["app"], app_roles=[application]
+            )
+        )
+        connection.execute(f"SET ROLE {application}; CREATE TABLE app.later (x serial)")
+        row = connection.execute(
+            "SELECT has_table_privilege('sab_reader', 'app.later', 'SELECT'),"
+            " has_sequence_privilege('sab_reader', 'app.later_x_seq', 'SELECT'),"
+            " has_database_privilege(current_database(), 'CONNECT'),"
+            " has_database_privilege(current_database(), 'TEMPORARY')"
+        ).fetchone()
+    assert row == (True, True, True, True)
+
+
 def test_an_account_without_the_setups_grants_is_told_so(live_server: EmbeddedServer) -> None:
     live = register(live_server)
     with live.admin() as connection:

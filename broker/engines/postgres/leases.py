@@ -8,7 +8,6 @@ really do; a role that is being ended is never revived.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,6 +28,7 @@ from broker.engines.postgres.scram import check_verifier
 from broker.errors import Conflict, Invalid
 from broker.labels import is_marked
 
+_PLACES = ("SCHEMA", "DATABASE")  # where a role may create
 _NAMED = 10  # objects in a sentence; all are in the facts
 
 
@@ -72,6 +72,8 @@ class LeaseRole:
             raise Invalid(f"{self.role!r} is no name of a lease's role")
         if not is_marked(self.label_text):
             raise Invalid("a lease carries a label")
+        if self.valid_until.tzinfo is None:
+            raise Invalid("the end of a lease is an instant with its zone")
         check_verifier(self.verifier)
 
 
@@ -143,8 +145,10 @@ def _check_same(found: MarkedRole, lease: LeaseRole) -> None:
     """A second call finds the first one's work, whole; it never revives what is being ended."""
     if found.comment != lease.label_text:
         raise RoleTaken(f"the role {lease.role} exists and belongs to another lease")
-    if found.valid_until is None or found.valid_until.year == 1:
+    if found.valid_until is not None and found.valid_until.year == 1:
         raise RoleTaken(f"the role {lease.role} is being ended; issue a new lease")
+    if found.valid_until != lease.valid_until:
+        raise RoleTaken(f"the end of {lease.role} was altered by somebody else; end this lease")
 
 
 def _check_role(connection: Connection, lease: LeaseRole) -> None:
@@ -201,11 +205,12 @@ _EXCESS = """
            AND n.nspname !~ '^pg_(toast_)?temp_[0-9]+$')
     SELECT CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
            format('%%I.%%I', c.nspname, c.relname),
-           ARRAY(SELECT DISTINCT a.grantee
+           ARRAY(SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                                 ELSE quote_ident(pg_get_userbyid(a.grantee)) END
                    FROM (SELECT c.relacl AS acl
-                         UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = c.oid) AS all_,
+                         UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = c.oid) AS acls,
                         aclexplode(acl) AS a
-                  WHERE a.grantee = 0 OR pg_has_role(role.oid, a.grantee, 'USAGE'))::bigint[]
+                  WHERE a.grantee = 0 OR pg_has_role(role.oid, a.grantee, 'USAGE'))
       FROM relation c, role
      WHERE CASE WHEN c.relkind = 'S'
                 THEN has_sequence_privilege(role.oid, c.oid, 'USAGE, SELECT, UPDATE')
@@ -214,10 +219,10 @@ _EXCESS = """
                   OR has_any_column_privilege(role.oid, c.oid, 'INSERT, UPDATE, REFERENCES')
                   OR NOT c.meant AND has_any_column_privilege(role.oid, c.oid, 'SELECT') END
     UNION ALL
-    SELECT 'SCHEMA', format('%%I', n.nspname), ARRAY[0]
+    SELECT 'SCHEMA', format('%%I', n.nspname), ARRAY['PUBLIC']
       FROM pg_namespace n, role WHERE has_schema_privilege(role.oid, n.oid, 'CREATE')
     UNION ALL
-    SELECT 'DATABASE', format('%%I', current_database()), ARRAY[0]
+    SELECT 'DATABASE', format('%%I', current_database()), ARRAY['PUBLIC']
       FROM role WHERE has_database_privilege(role.oid, current_database(), 'CREATE')
      ORDER BY 1, 2
 """
@@ -227,7 +232,11 @@ def _check_relations(connection: Connection, lease: LeaseRole) -> None:
     rows = connection.execute(_EXCESS, {"role": lease.role, "scope": lease.scope}).fetchall()
     if not rows:
         return
-    mends = [mend for kind, name, grantees in rows for mend in _mends(kind, name, grantees, lease)]
+    mends = [
+        f"REVOKE {'CREATE' if kind in _PLACES else 'ALL'} ON {kind} {name} FROM {who};"
+        for kind, name, grantees in rows
+        for who in grantees
+    ]
     names = [name for _, name, _ in rows]
     more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
     raise ScopeExceeded(
@@ -236,9 +245,3 @@ def _check_relations(connection: Connection, lease: LeaseRole) -> None:
         relations=names,
         sql=" ".join(mends),
     )
-
-
-def _mends(kind: str, name: str, grantees: Iterable[int], lease: LeaseRole) -> list[str]:
-    rights = "CREATE" if kind in ("SCHEMA", "DATABASE") else "ALL"
-    whom = {"PUBLIC" if oid == 0 else sql.Identifier(lease.scope).as_string() for oid in grantees}
-    return [f"REVOKE {rights} ON {kind} {name} FROM {who};" for who in sorted(whom)]

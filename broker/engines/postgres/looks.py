@@ -100,10 +100,10 @@ def session(
                 f"{error.diag.message_primary}; let the DBA run the setup's SQL again"
             ) from None
         except psycopg.OperationalError as error:
-            if error.sqlstate is not None and not error.sqlstate.startswith(("57P", "08")):
-                raise
+            why = error.diag.message_primary or "our session ended"
             raise ServerUnavailable(
-                f"the server at {target.host}:{target.port} ended our session; nothing is known"
+                f"the server at {target.host}:{target.port} did not do what we asked: {why}; "
+                "nothing is known, try again"
             ) from None
 
 
