@@ -8,8 +8,8 @@ only the entries that `toc` lets pass.
 
 from __future__ import annotations
 
+import itertools
 import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Literal, Self
@@ -30,7 +30,6 @@ Section = Literal["pre-data", "post-data"]
 OWN_SCHEMAS = "sab_s_*"  # scopes of live access: ours, not the tenant's
 # Parts of a copy that may fail without making it wrong: they compute from what is already there.
 MAY_FAIL = frozenset({"MATERIALIZED VIEW DATA"})
-_FAILED_AT = re.compile(r"^pg_restore: from TOC entry (\d+);", re.MULTILINE)
 _DUMP = (
     "--format=custom", "--no-password", "--lock-wait-timeout=5s",
     "--no-owner", "--no-acl", "--no-comments", "--no-publications", "--no-subscriptions",
@@ -128,31 +127,27 @@ def restore(
 ) -> list[Skipped]:
     """Restore an archive into the sandbox `target`, as the sandbox owner whose login it holds.
 
-    `skip` gives a reason to leave an entry out, beside those that are always left out. Entries of
-    the kinds `may_fail` are restored last, one by one; a failing one is listed and passed over.
-    Raises CopyFailed at the first other failure, with `facts['dump_id']` where it is known.
+    `skip` gives a reason to leave an entry out, beside those that are always left out. An entry of
+    the kinds `may_fail` is restored by itself; a failing one is listed and passed over. Raises
+    CopyFailed at the first other failure.
     """
     skipped: list[Skipped] = []
-    firm: list[TocEntry] = []
-    loose: list[TocEntry] = []
+    kept: list[TocEntry] = []
     for entry in list_entries(archive):
         why = find_reason_to_skip(entry) or skip(entry)
         if why is not None:
             skipped.append(Skipped(entry, why))
         elif not is_public_schema(entry):
-            (loose if entry.kind in may_fail else firm).append(entry)
-    _run(archive, target, firm, jobs=jobs, checkpoint=checkpoint)
-    while loose:
-        try:
-            _run(archive, target, loose, checkpoint=checkpoint)
-            break
-        except CopyFailed as error:
-            numbers = [entry.dump_id for entry in loose]
-            if error.facts.get("dump_id") not in numbers:
-                raise
-            at = numbers.index(error.facts["dump_id"])
-            skipped.append(Skipped(loose[at], error.message))
-            loose = loose[at + 1 :]
+            kept.append(entry)
+    for loose, group in itertools.groupby(kept, key=lambda entry: entry.kind in may_fail):
+        if not loose:
+            _run(archive, target, list(group), jobs=jobs, checkpoint=checkpoint)
+            continue
+        for entry in group:
+            try:
+                _run(archive, target, [entry], checkpoint=checkpoint)
+            except CopyFailed as error:
+                skipped.append(Skipped(entry, error.message))
     return skipped
 
 
@@ -164,9 +159,7 @@ def _run(
     jobs: int = 1,
     checkpoint: Callable[[], None] | None = None,
 ) -> None:
-    """Restore exactly these entries: each is one statement or none. Raises CopyFailed."""
-    if not entries:
-        return
+    """Restore exactly these entries, chosen by number. Raises CopyFailed at the first failure."""
     chosen = "".join(f"{entry.dump_id};\n" for entry in entries)
     with (
         Archive.from_bytes(chosen.encode()) as listed,
@@ -184,10 +177,4 @@ def _run(
             fds=[archive.fd, listed.fd],
         ) as child,
     ):
-        try:
-            child.check_ended_well(checkpoint)
-        except CopyFailed as error:
-            failed_at = _FAILED_AT.search(child.complaints())
-            if failed_at:
-                error.facts["dump_id"] = int(failed_at[1])
-            raise
+        child.check_ended_well(checkpoint)
