@@ -294,8 +294,18 @@ def test_revoking_twice_at_the_same_moment_succeeds_twice(live: Registered, leas
     assert look(live.target, lease.role.role) == NOTHING
 
 
+@pytest.fixture
+def public_connect(live: Registered) -> Iterator[None]:
+    """The DBA gave CONNECT back to PUBLIC: taking the scope alone then keeps nobody out."""
+    database = sql.Identifier(live.target.dbname)
+    with live.admin() as connection:
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(database))
+        yield
+        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(database))
+
+
 def test_nobody_who_reconnects_in_a_loop_reads_after_login_was_refused(
-    live: Registered, lease: Lease
+    live: Registered, lease: Lease, public_connect: None
 ) -> None:
     """A session that began to read before may end reading; none that began later reads."""
     stop = threading.Event()

@@ -103,9 +103,8 @@ def _find_or_create(connection: Connection, lease: LeaseRole, *, bounded: bool) 
         if found is not None:
             _check_same(found, lease)
             return
-        if connection.execute("SELECT to_regrole(quote_ident(%s))", [lease.scope]).fetchone() == (
-            None,
-        ):
+        scope = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [lease.scope])
+        if scope.fetchone() is None:
             raise ScopeMissing(f"the scope {lease.scope} is not on this server; make it first")
         _create(connection, lease, bounded=bounded)
 

@@ -66,7 +66,6 @@ def revoke(target: Target, role: str, *, deadline_s: float = 20) -> Ended:
     Raises StillThere past the deadline, or at once where only a superuser can help; NotOurs;
     AccountTooWeak; ServerUnavailable: nothing is known then. Repeat until it returns.
     """
-    ending = None
     with session(target, options={"lock_timeout": _LOCK_TIMEOUT}) as connection:
         found = find_ours(connection, role)
         if found is None:
@@ -110,7 +109,7 @@ class _Ending:
     def insist(self, step: Callable[[], object]) -> None:
         """Repeat a step until nobody stands in its way; the lease's sessions are ended meanwhile.
 
-        A role that is gone meanwhile was dropped by another worker: the last look decides.
+        What is gone meanwhile was dropped by another worker: the last look decides.
         """
         while True:
             try:
