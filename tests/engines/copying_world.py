@@ -13,6 +13,7 @@ from psycopg import sql
 
 from broker.embedded import EmbeddedServer
 from broker.engines import Target
+from broker.engines.postgres.account import MARK
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying.archive import dump_section, restore
 from broker.engines.postgres.copying.checks import check_copy
@@ -58,6 +59,8 @@ def make_account(server: EmbeddedServer) -> Target:
             f"CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD '{make_verifier(password)}'"
         )
         connection.execute(f"GRANT pg_signal_backend, pg_checkpoint TO {name}")
+        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [MARK]).fetchone():
+            connection.execute(f"GRANT {MARK} TO {name} WITH ADMIN OPTION")
     return Target(server.host, server.port, "postgres", name, password)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from broker.embedded import EmbeddedServer
 from broker.engines import ServerUnavailable
+from broker.engines.postgres.account import MARK
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed
 from broker.engines.postgres.copying.sandbox import (
@@ -179,3 +180,22 @@ def test_a_name_that_is_taken_is_an_error(sandbox: Sandbox) -> None:
 def test_an_encoding_of_the_tenant_is_kept(test_server: EmbeddedServer) -> None:
     with opened_sandbox(test_server, "LATIN1") as sandbox, sandbox.connect() as connection:
         assert connection.execute("SHOW server_encoding").fetchone() == ("LATIN1",)
+
+
+@pytest.fixture
+def mark(test_server: EmbeddedServer) -> Iterator[None]:
+    """The mark role, as the server's DBA makes it."""
+    with admin(test_server) as connection:
+        present = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [MARK]).fetchone()
+        if present is None:
+            connection.execute(f"CREATE ROLE {MARK} NOLOGIN")
+        yield
+        if present is None:
+            connection.execute(f"DROP ROLE {MARK}")
+
+
+def test_the_owner_carries_the_mark_and_its_label(mark: None, test_server: EmbeddedServer) -> None:
+    look = "SELECT pg_has_role(%s, %s, 'MEMBER'), shobj_description(%s::regrole, 'pg_authid')"
+    with opened_sandbox(test_server) as sandbox, admin(test_server) as connection:
+        owner = sandbox.new.owner
+        assert connection.execute(look, [owner, MARK, owner]).fetchone() == (True, "sab1 owner")

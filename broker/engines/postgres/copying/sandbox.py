@@ -23,13 +23,13 @@ import psycopg
 from psycopg import errors, sql
 
 from broker.engines import Target
+from broker.engines.postgres.account import MARK
 from broker.engines.postgres.connect import connect, run
 from broker.engines.postgres.copying import CopyFailed
 from broker.engines.postgres.scram import check_verifier
 from broker.errors import Invalid
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-MARK = "sab_managed"  # a role without rights that every role of ours belongs to
 _NAME = re.compile(r"sab_[a-z0-9_]{1,59}")
 _LOAD_CONNECTIONS = 16  # rows in parallel and pg_restore's jobs
 _END_MS = 5000
