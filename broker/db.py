@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -54,6 +55,13 @@ class Retried:
     stuck_reason: Mapped[str | None]
 
 
+def make_engine(dsn: Secret[str], **options: Any) -> sa.Engine:
+    """An engine for a libpq connection string, which stays out of SQLAlchemy's own errors."""
+    return sa.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(dsn.reveal()), **options
+    )
+
+
 class Busy(BrokerError):
     """Another process is at the same thing; nothing was done here."""
 
@@ -64,9 +72,8 @@ class Database:
     """Opens transactions on the control database. `clock` replaces its clock in tests."""
 
     def __init__(self, dsn: Secret[str], *, clock: Callable[[], datetime] | None = None) -> None:
-        url = sa.make_url(dsn.reveal()).set(drivername="postgresql+psycopg")
-        self.engine = sa.create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True)
-        self._lock_engine = sa.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self.engine = make_engine(dsn, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        self._lock_engine = make_engine(dsn, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._clock = clock
 
     @contextlib.contextmanager

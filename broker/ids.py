@@ -23,19 +23,8 @@ CertificateId = NewType("CertificateId", str)  # crt_
 LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
-    "tnt",
-    "psn",
-    "tok",
-    "tkt",
-    "dbs",
-    "srv",
-    "grt",
-    "lse",
-    "snp",
-    "crt",
-    "log",
-    "inv",
-    "ses",
+    *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv"),
+    *("grt", "dec", "lse", "snp", "crt", "log"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

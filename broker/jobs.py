@@ -8,7 +8,7 @@ if the job is lost. Arguments are ids only (G11): the library writes them into i
 from __future__ import annotations
 
 import procrastinate
-from procrastinate import PsycopgConnector
+from procrastinate import PsycopgConnector, SyncPsycopgConnector
 
 from broker.errors import Invalid
 from broker.ids import PREFIXES
@@ -24,10 +24,13 @@ def open_queue(dsn: Secret[str]) -> procrastinate.App:
 
 
 class Queue:
-    """Puts jobs into the queue within the caller's transaction."""
+    """Puts jobs into the queue within the caller's transaction.
 
-    def __init__(self, app: procrastinate.App) -> None:
-        self._app = app
+    On an application object of its own, never opened: it works on the caller's connection only.
+    """
+
+    def __init__(self) -> None:
+        self._app = procrastinate.App(connector=SyncPsycopgConnector())
 
     def put(self, tx: Tx, name: str, identity: str, *, queue: str) -> None:
         """Enqueue job `name` for the thing `identity`, at the commit of `tx`."""

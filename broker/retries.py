@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import psycopg
+
 from broker.db import Retried
+from broker.errors import BrokerError
 from broker.logs import redact
 
+# What work on other servers can raise without being a defect of ours: noted, and tried again.
+FAILURES = (BrokerError, psycopg.Error, OSError)
 HINT_S = 30  # a job that was enqueued as a hint gets this long before a sweep enqueues another
 _FIRST_S, _CAP_S = 2, 300
 
@@ -30,3 +35,12 @@ def note_success(row: Retried) -> None:
 
 def hint(row: Retried, at: datetime) -> None:
     row.next_try_at = at + timedelta(seconds=HINT_S)
+
+
+def describe(error: Exception) -> str:
+    """A sentence for the row and its reader. A server's own message may quote a value: never it."""
+    if isinstance(error, BrokerError):
+        return error.message
+    if isinstance(error, psycopg.Error):
+        return f"the server answered SQLSTATE {error.sqlstate or 'none, the connection was lost'}"
+    return f"the system answered {type(error).__name__}"

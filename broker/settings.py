@@ -44,7 +44,7 @@ class Vendor(Section):
     """`host` names logs and keys (`<host>/log/…`): it must never change once a log exists."""
 
     name: str = "Vendor"
-    host: str = Field(default="broker.example", pattern=r"\A[a-z0-9.-]+\Z")
+    host: str = Field(default="broker.example", pattern=r"^[a-z0-9.-]+$")
 
 
 class Control(Section):

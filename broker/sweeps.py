@@ -80,6 +80,17 @@ _COPY_JOBS = {
 }
 
 
+def list_unused_scopes_of(tx: Tx, database_id: str) -> list[str]:
+    """Names of the scopes on one database that no open lease uses."""
+    names = set(list_unused_scopes(tx, _BATCH))
+    rows = tx.session.scalars(
+        sa.select(LiveScope.name).where(
+            LiveScope.database_id == database_id, LiveScope.dropped_at.is_(None)
+        )
+    )
+    return [name for name in rows if name in names]
+
+
 def check_fence(tx: Tx, fence: int) -> None:
     """Refuse a sweep of a scheduler that was overtaken by another."""
     current = tx.session.scalar(sa.text("SELECT fence FROM scheduler_lead"))

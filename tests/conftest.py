@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from broker.demo.canaries import Marks
 from broker.embedded import (
     ROOT_FOLDER,
     TEST_SERVER_SETTINGS,
@@ -19,6 +20,14 @@ from broker.embedded import (
     running,
 )
 from broker.engines import Target
+from tests.world import (
+    ControlTemplate,
+    World,
+    build_world,
+    clone_crm,
+    make_control_template,
+    make_crm_template,
+)
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +82,34 @@ def admin(server: EmbeddedServer, dbname: str = "postgres") -> psycopg.Connectio
         dbname=dbname,
         autocommit=True,
     )
+
+
+@pytest.fixture(scope="session")
+def control_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(servers_folder / "control")
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def control_template(control_server: EmbeddedServer) -> ControlTemplate:
+    return make_control_template(control_server)
+
+
+@pytest.fixture(scope="session")
+def crm_marks(live_server: EmbeddedServer) -> Marks:
+    return make_crm_template(live_server, scale=0.01)
+
+
+@pytest.fixture
+def world(
+    control_template: ControlTemplate,
+    live_server: EmbeddedServer,
+    test_server: EmbeddedServer,
+    crm_marks: Marks,
+    tmp_path: Path,
+) -> Iterator[World]:
+    """A tenant with a CRM, an engineer who may ask, a test server: ready for a story."""
+    crm = clone_crm(live_server)
+    with build_world(control_template, live_server, test_server, tmp_path, crm, crm_marks) as made:
+        yield made

@@ -45,7 +45,7 @@ CREATE TABLE contacts (
   first_name text NOT NULL,
   last_name text NOT NULL,
   job_title varchar(80),
-  email text NOT NULL CHECK (email LIKE '%@%'),
+  email text NOT NULL,
   phone text,
   address text,
   birth_date date,

@@ -26,7 +26,7 @@ from broker.engines.postgres.looks import look
 from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
-from broker.errors import BrokerError, Conflict
+from broker.errors import Conflict
 from broker.grants import requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Lease, LiveScope
@@ -35,6 +35,7 @@ from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
 from broker.labels import Label
+from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.states import StateConflict, advance
 from broker.tx import system
@@ -100,7 +101,7 @@ def issue(database: Database, port: KeyPort, lease_id: str) -> None:
                 return
             try:
                 _make_role(database, port, work)
-            except BrokerError as error:
+            except FAILURES as error:
                 _note_failure(database, lease_id, error)
                 return
             _confirm_issued(database, lease_id)
@@ -198,11 +199,11 @@ def _confirm_issued(database: Database, lease_id: str) -> None:
         retries.note_success(lease)
 
 
-def _note_failure(database: Database, lease_id: str, error: BrokerError) -> None:
+def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, lease_id)
         if lease.state in {"pending", "revoking"}:
-            retries.note_failure(lease, tx.at, error.message)
+            retries.note_failure(lease, tx.at, describe(error))
 
 
 def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
@@ -217,7 +218,7 @@ def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
                 found = look(work.target, work.role)
                 if not found.found_nothing:
                     raise Conflict(f"{work.role} is still there after it was dropped")
-            except BrokerError as error:
+            except FAILURES as error:
                 _note_failure(database, lease_id, error)
                 return
             _confirm_revoked(database, lease_id, ended)
@@ -267,5 +268,5 @@ def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
                 row.dropped_at = tx.at
                 tenant_id = TenantId(tenants.get_database(tx, row.database_id).tenant_id)
                 trail.record(tx, tenant_id, "scope.dropped", row.database_id, {"scope": name})
-    except BrokerError:
+    except FAILURES:
         return  # the sweep asks again for scopes without a lease

@@ -144,13 +144,23 @@ def from_document(document: Mapping[str, Any]) -> Plan:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the fate of a column depends on."""
+
+    policy: Policy
+    find_obstacle: FindObstacle
+    joined: Mapping[tuple[FullName, str], str]  # column -> label of its class of foreign keys
+    decided: Mapping[str, str | None]  # label -> the one mask of its class, None if impossible
+
+
 def make_plan(policy: Policy, catalogue: Catalogue, find_obstacle: FindObstacle) -> Plan:
     """Decide the fate of every column of every table. Deterministic."""
     tables = {(table.schema, table.name): table for table in catalogue.tables}
     joined = _join_classes(catalogue.tables)
-    plans = tuple(
-        _plan_table(policy, table, tables, joined, find_obstacle) for table in catalogue.tables
-    )
+    decided = _decide_classes(policy, tables, joined, find_obstacle)
+    rules = _Rules(policy, find_obstacle, joined, decided)
+    plans = tuple(_plan_table(table, _root(table, tables), rules) for table in catalogue.tables)
     return Plan(policy.version, plans, _remarks(catalogue))
 
 
@@ -164,21 +174,44 @@ def _root(table: Table, tables: Mapping[FullName, Table]) -> Table:
     return table
 
 
-def _plan_table(
+def _decide_classes(
     policy: Policy,
-    table: Table,
     tables: Mapping[FullName, Table],
     joined: Mapping[tuple[FullName, str], str],
     find_obstacle: FindObstacle,
-) -> TablePlan:
-    root = _root(table, tables)
+) -> dict[str, str | None]:
+    """One mask for all columns of a class of foreign keys, so that joins hold.
+
+    Kept if the policy would rather keep each of them; else a mask that keeps joins if all allow it;
+    else kept if the policy allows that at all; else there is none.
+    """
+    members: dict[str, list[tuple[Table, Column]]] = {}
+    for (name, column_name), label in joined.items():
+        table = tables.get(name)
+        column = next((c for c in table.columns if c.name == column_name), None) if table else None
+        if table is not None and column is not None:
+            members.setdefault(label, []).append((table, column))
+    decided: dict[str, str | None] = {}
+    for label, columns in members.items():
+        chains = [policy.choose(table, column).masks for table, column in columns]
+        possible = [KEEP] if all(chain[0] == KEEP for chain in chains) else []
+        possible += [
+            mask
+            for mask in _JOINING
+            if all(find_obstacle(mask, column, table) is None for table, column in columns)
+        ]
+        possible += [KEEP] if all(KEEP in chain for chain in chains) else []
+        decided[label] = next(iter(possible), None)
+    return decided
+
+
+def _plan_table(table: Table, root: Table, rules: _Rules) -> TablePlan:
+    """A partition has the fates of its root, labels included."""
     by_name = {column.name: column for column in root.columns}
     columns: list[ColumnPlan] = []
     problems: list[str] = []
     for column in table.columns:
-        planned, problem = _plan_column(
-            policy, root, by_name.get(column.name, column), joined, find_obstacle
-        )
+        planned, problem = _plan_column(root, by_name.get(column.name, column), rules)
         columns.append(planned)
         if problem:
             problems.append(problem)
@@ -195,33 +228,38 @@ def _plan_table(
     )
 
 
-def _plan_column(
-    policy: Policy,
-    table: Table,
-    column: Column,
-    joined: Mapping[tuple[FullName, str], str],
-    find_obstacle: FindObstacle,
-) -> tuple[ColumnPlan, str | None]:
-    choice = policy.choose(table, column)
-    label = joined.get(((table.schema, table.name), column.name))
+def _plan_column(table: Table, column: Column, rules: _Rules) -> tuple[ColumnPlan, str | None]:
+    choice = rules.policy.choose(table, column)
     own_label = f"{table.full_name}.{column.name}"
-    masks = choice.masks
-    if label is not None and KEEP not in masks[:1]:
-        masks = _JOINING  # both sides of a foreign key get the same mask, or neither gets rows
+    label = rules.joined.get(((table.schema, table.name), column.name))
+    if label is not None:
+        mask = rules.decided.get(label)
+        if mask is not None:
+            return ColumnPlan(column.name, column.type, Fate(mask, label, choice.why)), None
+        reason = "it joins tables, and no mask that keeps joins is possible on all of them"
+        return _impossible(column, own_label, (reason,))
     tried: list[str] = []
-    for mask in masks:
-        obstacle = None if mask == KEEP else find_obstacle(mask, column, table)
+    for mask in choice.masks:
+        obstacle = rules.find_obstacle(mask, column, table)
         if obstacle is None:
-            fate = Fate(mask, label or own_label, choice.why)
-            fallback = ""
-            if mask == KEEP and label is None:
-                rest = (m for m in masks if m != KEEP and find_obstacle(m, column, table) is None)
-                fallback = next(rest, "")
+            fallback = _find_fallback(choice.masks, column, table, rules) if mask == KEEP else ""
+            fate = Fate(mask, own_label, choice.why)
             return ColumnPlan(column.name, column.type, fate, tuple(tried), fallback), None
         tried.append(f"{mask}: {obstacle}")
-    fate = Fate("null", own_label, "no mask is possible here, so the rows of this table stay out")
+    return _impossible(column, own_label, tuple(tried))
+
+
+def _impossible(
+    column: Column, label: str, tried: tuple[str, ...]
+) -> tuple[ColumnPlan, str | None]:
+    fate = Fate("null", label, "no mask is possible here, so the rows of this table stay out")
     problem = f"{column.name} can't be masked ({tried[-1]})"
-    return ColumnPlan(column.name, column.type, fate, tuple(tried)), problem
+    return ColumnPlan(column.name, column.type, fate, tried), problem
+
+
+def _find_fallback(masks: tuple[str, ...], column: Column, table: Table, rules: _Rules) -> str:
+    rest = (m for m in masks if m != KEEP and rules.find_obstacle(m, column, table) is None)
+    return next(rest, "")
 
 
 def _join_classes(tables: Iterable[Table]) -> dict[tuple[FullName, str], str]:

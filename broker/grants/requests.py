@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from broker import mail, people, retries, tenants, trail
 from broker.engines import Catalogue
-from broker.errors import BrokerError, Conflict, Denied, Invalid, NotFound
+from broker.errors import Conflict, Denied, Invalid, NotFound
 from broker.grants.model import Decision, Grant, PlanRow
 from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
 from broker.grants.plan import FindObstacle, Plan, from_document, make_plan
@@ -300,10 +300,10 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     return until
 
 
-def note_plan_failure(tx: Tx, grant_id: str, error: BrokerError) -> None:
+def note_plan_failure(tx: Tx, grant_id: str, error: Exception) -> None:
     """Say on the request why its plan is not there yet; the sweep tries again."""
     grant = get_grant(tx, grant_id, lock=True)
-    retries.note_failure(grant, tx.at, error.message)
+    retries.note_failure(grant, tx.at, retries.describe(error))
 
 
 def list_without_plan(tx: Tx, limit: int) -> Sequence[Grant]:

@@ -176,6 +176,13 @@ CREATE TABLE webhook_seen (
     PRIMARY KEY (system, message_id)
 );
 
+CREATE TABLE ticket_hint (
+    system text NOT NULL,
+    external_id text NOT NULL,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (system, external_id)
+);
+
 CREATE TABLE access_grant (
     id text PRIMARY KEY,
     tenant_id text NOT NULL REFERENCES tenant (id),
@@ -376,7 +383,7 @@ CREATE INDEX mail_due ON mail (next_try_at) WHERE sent_at IS NULL;
 
 -- The scheduler that leads: its fencing number goes up with every change of leader.
 CREATE TABLE scheduler_lead (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     holder text NOT NULL,
     fence bigint NOT NULL,
     until timestamptz NOT NULL
@@ -395,5 +402,5 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO broker_app;
 REVOKE UPDATE ON audit_entry, audit_opening, audit_checkpoint, decision, certificate,
     inventory_item, look FROM broker_app;
 GRANT UPDATE (idx, leaf_hash) ON audit_entry TO broker_app;
-GRANT DELETE ON role_permission, sign_in_attempt, audit_opening TO broker_app;
+GRANT DELETE ON role_permission, sign_in_attempt, audit_opening, ticket_hint TO broker_app;
 REVOKE UPDATE ON role_permission FROM broker_app;

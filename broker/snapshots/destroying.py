@@ -23,6 +23,7 @@ from broker.faults import crash_point
 from broker.grants import lease_steps, leases
 from broker.grants.targets import server_target
 from broker.ids import TenantId
+from broker.retries import FAILURES, describe
 from broker.snapshots import looks
 from broker.snapshots.artifacts import delete_all
 from broker.snapshots.looks import Found
@@ -59,8 +60,8 @@ def destroy(ports: Ports, snapshot_id: str) -> None:
                     if not problems:
                         _confirm(ports, snapshot_id, found)
                         return
-            except BrokerError as error:
-                problems = [error.message]
+            except FAILURES as error:
+                problems = [describe(error)]
             _note(ports, snapshot_id, problems)
     except Busy:
         return  # a copy that is being stopped, or another worker; the sweep asks again
@@ -88,8 +89,8 @@ def _end(ports: Ports, work: _Work) -> list[str]:
     for name, step in steps:
         try:
             step()
-        except BrokerError as error:
-            problems.append(f"{name}: {error.message}")
+        except FAILURES as error:
+            problems.append(f"{name}: {describe(error)}")
         crash_point(f"after-{name.replace(' ', '-')}")
     return problems
 

@@ -16,10 +16,9 @@ from broker.db import Database
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres import looks as roles
 from broker.engines.postgres.copying import sandbox
-from broker.errors import BrokerError, VerificationFailed
 from broker.keys import KeyErased, KeyState, KeyUnavailable, Sealer
 from broker.labels import Label
-from broker.secret import Secret
+from broker.retries import FAILURES, describe
 from broker.snapshots.model import Snapshot
 from broker.stores import Store, StoreUnavailable
 from broker.tx import system
@@ -85,7 +84,7 @@ def look_at_key(keys: Sealer, snapshot: Snapshot) -> list[Found]:
     ]
 
 
-def look_at_server(server: Target, snapshot: Snapshot, key: Secret[bytes]) -> list[Found]:
+def look_at_server(server: Target, snapshot: Snapshot) -> list[Found]:
     """List databases and roles; ours by name or by label, so that a renamed one is found too."""
     databases = sandbox.list_sandboxes(server)
     members = roles.list_marked_roles(server)
@@ -141,20 +140,17 @@ def look_everywhere(
     keys: Sealer, store: Store, server: Target, snapshot: Snapshot
 ) -> tuple[list[Found], list[str]]:
     """All looks; a failing one is a sentence in the second list and does not keep the others."""
-    key = keys.label_key()
     found: list[Found] = []
     problems: list[str] = []
     looks: Sequence[Callable[[], list[Found]]] = (
         lambda: look_at_key(keys, snapshot),
-        lambda: look_at_server(server, snapshot, key),
+        lambda: look_at_server(server, snapshot),
         lambda: look_at_store(store, snapshot),
     )
     for look in looks:
         try:
             found += look()
-        except VerificationFailed as error:
-            problems.append(f"a look met something unexpected: {error.message}")
-        except BrokerError as error:
-            problems.append(error.message)
+        except FAILURES as error:
+            problems.append(describe(error))
     problems += [f"still there: {item.kind} {item.place}" for item in found if item.found]
     return found, problems

@@ -17,11 +17,11 @@ from broker import retries, tenants
 from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.copying import sandbox
-from broker.errors import BrokerError
 from broker.faults import crash_point
 from broker.grants import requests
 from broker.grants.plan import Plan
 from broker.grants.targets import live_target, server_target
+from broker.retries import FAILURES, describe
 from broker.sealing import new_data_key
 from broker.secret import Secret
 from broker.snapshots import loading
@@ -60,7 +60,7 @@ def copy(ports: Ports, snapshot_id: str) -> None:
                 clear(ports, work)
                 filled = _fill(ports, work, held)
                 _confirm(ports, work, filled)
-            except BrokerError as error:
+            except FAILURES as error:
                 _give_back(ports, work, error)
     except Busy:
         return
@@ -151,13 +151,13 @@ def _confirm(ports: Ports, work: Work, filled: Filled) -> None:
         retries.note_success(snapshot)
 
 
-def _give_back(ports: Ports, work: Work, error: BrokerError) -> None:
+def _give_back(ports: Ports, work: Work, error: Exception) -> None:
     """Keep nothing of a failed try; say why; give up after some tries."""
-    reason = error.message
+    reason = describe(error)
     try:
         clear(ports, work)
-    except BrokerError as left:
-        reason = f"{reason}; and clearing up: {left.message}"
+    except FAILURES as left:
+        reason = f"{reason}; and clearing up: {describe(left)}"
     with ports.database.begin(WORKER) as tx:
         snapshot = get_snapshot(tx, work.snapshot.id)
         if snapshot.state != "copying":

@@ -152,3 +152,44 @@ def find_ticket(tx: Tx, system: str, external_id: str) -> Ticket | None:
     return tx.session.scalar(
         sa.select(Ticket).where(Ticket.system == system, Ticket.external_id == external_id)
     )
+
+
+class TicketHint(Base):
+    """A webhook said that this ticket changed; nothing is believed before it was fetched."""
+
+    __tablename__ = "ticket_hint"
+    system: Mapped[str] = mapped_column(primary_key=True)
+    external_id: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
+def keep_hint(tx: Tx, system: str, external_id: str) -> None:
+    tx.session.execute(
+        sa.text(
+            "INSERT INTO ticket_hint (system, external_id, at) VALUES (:s, :e, :at) "
+            "ON CONFLICT (system, external_id) DO UPDATE SET at = excluded.at"
+        ),
+        {"s": system, "e": external_id, "at": tx.at},
+    )
+
+
+def list_hints(tx: Tx, system: str, limit: int) -> list[tuple[str, datetime]]:
+    query = sa.select(TicketHint.external_id, TicketHint.at).where(TicketHint.system == system)
+    return [(row.external_id, row.at) for row in tx.session.execute(query.limit(limit))]
+
+
+def drop_hint(tx: Tx, system: str, external_id: str, at: datetime) -> None:
+    """Forget a hint that was followed, unless a later one came meanwhile."""
+    tx.session.execute(
+        sa.delete(TicketHint).where(
+            TicketHint.system == system,
+            TicketHint.external_id == external_id,
+            TicketHint.at <= at,
+        )
+    )
+
+
+def list_open(tx: Tx, system: str) -> list[str]:
+    """External ids of tickets on which something may rest, the longest unseen first."""
+    query = sa.select(Ticket.external_id).where(Ticket.system == system, Ticket.ended_at.is_(None))
+    return list(tx.session.scalars(query.order_by(Ticket.seen_at)))

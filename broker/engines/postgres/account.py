@@ -114,9 +114,19 @@ def setup_sql(
 
 
 def setup_test_server_sql(user: str, verifier: str, *, server_version: int = 170000) -> str:
-    """What the operator of an internal test server runs once. It may be run again."""
+    """What the operator of an internal test server runs once. It may be run again.
+
+    PUBLIC loses the databases that every server has: a sandbox's logins reach their own only.
+    """
     check_version(server_version)
-    return _script(_login(user, verifier, sql.SQL("CREATEDB"), server_version))
+    login = sql.Identifier(user)
+    lines = _login(user, verifier, sql.SQL("CREATEDB"), server_version)
+    lines += [
+        sql.SQL("GRANT pg_checkpoint TO {}").format(login),
+        sql.SQL("GRANT CONNECT ON DATABASE postgres TO {}").format(login),
+        sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC"),
+    ]
+    return _script(lines)
 
 
 def _login(

@@ -1,0 +1,128 @@
+"""Builds the few long-lived objects from the settings, and passes them: no globals, no registry."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import procrastinate
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from broker import people, signin, tenants, trail
+from broker.db import Database, make_engine
+from broker.engines.postgres.masks import MASKS
+from broker.errors import Conflict, SettingsError
+from broker.grants.policy import load_policy
+from broker.ids import PersonId
+from broker.jobs import Queue, open_queue
+from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.keys.intake import INTAKE_KEY
+from broker.keys.keyring import Keyring
+from broker.secret import Secret
+from broker.settings import Settings
+from broker.snapshots.ports import Ports
+from broker.stores.folder import FolderStore
+from broker.tickets import TicketSystem
+from broker.tickets.generic import GenericTickets
+from broker.tx import Tx, system
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = int.from_bytes(hashlib.sha256(b"broker migrations").digest()[:8], signed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What every process has: settings, the control database, the queue. No key port."""
+
+    settings: Settings
+    database: Database
+    queue_app: procrastinate.App
+    queue: Queue
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def build(settings: Settings) -> Broker:
+    database = Database(settings.control.dsn)
+    return Broker(settings, database, open_queue(settings.control.dsn), Queue())
+
+
+def build_ports(broker: Broker) -> Ports:
+    """The outside world of a worker: key port, store, masking policy. Raises SettingsError."""
+    settings = broker.settings
+    if settings.keys.keyring is None:
+        raise SettingsError("the setting keys.keyring is missing; set BROKER_KEYS__KEYRING")
+    if settings.store.folder is None:
+        raise SettingsError("the setting store.folder is missing; set BROKER_STORE__FOLDER")
+    return Ports(
+        database=broker.database,
+        queue=broker.queue,
+        keys=Keyring(settings.keys.keyring),
+        store=FolderStore(settings.store.folder),
+        policy=load_policy(settings.tools.config / "masking.toml", frozenset(MASKS)),
+    )
+
+
+def build_tickets(settings: Settings) -> TicketSystem | None:
+    """The ticket system, where one is set."""
+    tickets = settings.tickets
+    if tickets.url is None:
+        return None
+    if tickets.token is None or not tickets.webhook_secrets:
+        raise SettingsError(
+            "the ticket system needs a token and a webhook secret; set BROKER_TICKETS__TOKEN and "
+            "BROKER_TICKETS__WEBHOOK_SECRETS"
+        )
+    return GenericTickets(tickets.url, tickets.token, tickets.webhook_secrets, tickets.probe)
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the control database to the newest form, as its owner; one process at a time."""
+    if settings.control.owner_dsn is None:
+        raise SettingsError(
+            "the setting control.owner_dsn is missing; set BROKER_CONTROL__OWNER_DSN"
+        )
+    engine = make_engine(settings.control.owner_dsn)
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    database = Database(settings.control.dsn)
+    try:
+        with database.begin(system("migrate")) as tx:
+            people.load_permissions(tx, settings.tools.config / "permissions.toml")
+            if tx.session.scalar(_vendor_log()) is None:
+                trail.create_log(tx, None, settings.vendor.host)
+    finally:
+        database.close()
+
+
+def _vendor_log() -> sa.Select[str]:
+    return sa.select(trail.AuditLog.id).where(trail.AuditLog.tenant_id.is_(None))
+
+
+def publish_keys(ports: Ports) -> None:
+    """Let processes without the key port show the public keys."""
+    with ports.database.begin(system("worker")) as tx:
+        for purpose in (LOG_KEY, STATEMENTS_KEY):
+            tenants.publish_key(tx, purpose, ports.keys.public(purpose))
+        tenants.publish_key(tx, INTAKE_KEY, ports.keys.intake_public())
+
+
+def add_first_operator(tx: Tx, email: str, name: str, password: Secret[str]) -> PersonId:
+    """Make the vendor's first operator; refused when the vendor has people already."""
+    if people.list_members(tx, None):
+        raise Conflict("the vendor has people already; an operator adds others")
+    person_id = people.add_person(tx, side="vendor", email=email, name=name)
+    people.add_membership(tx, person_id, "operator", None)
+    signin.set_password(tx, person_id, password)
+    return person_id

@@ -1,0 +1,107 @@
+"""A worker: runs jobs from the queue. It holds the key port, the tenants' logins and the store.
+
+A job is a hint with an id: what is to be done stands in the row, and doing it twice is harmless. A
+job that raises is a defect, is logged, and is met again by the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from broker import bootstrap, mail, sweeps, ticketing
+from broker.audit.integrate import integrate_all
+from broker.bootstrap import Broker
+from broker.grants import lease_steps, planning
+from broker.jobs import QUEUES
+from broker.logs import get_log
+from broker.snapshots import certificates, destroying, making
+from broker.snapshots.ports import Ports
+from broker.sweeps import Overtaken
+from broker.tickets import TicketSystem
+from broker.tx import system
+
+_log = get_log(__name__)
+CONCURRENCY = 8
+
+
+def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None:
+    """Put every job's function on the queue's application, by name."""
+    database, keys = ports.database, ports.keys
+    by_id: dict[str, Callable[[str], None]] = {
+        "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
+        "issue_lease": lambda i: lease_steps.issue(database, keys, i),
+        "revoke_lease": lambda i: lease_steps.revoke(database, keys, i),
+        "drop_scopes": lambda i: _drop_scopes(ports, i),
+        "copy_snapshot": lambda i: making.copy(ports, i),
+        "destroy_snapshot": lambda i: destroying.destroy(ports, i),
+        "certify_snapshot": lambda i: certificates.certify(ports, i),
+    }
+    times = broker.settings.times
+    by_fence: dict[str, Callable[[int], int]] = {
+        "sweep_ends": lambda fence: sweeps.sweep_ends(database, ports.queue, fence),
+        "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
+        "integrate_logs": lambda _: integrate_all(database, keys),
+        "send_mails": lambda _: mail.send_due(
+            database, broker.settings.mail, certificates.read_attachment
+        ),
+    }
+    if tickets is not None:
+        system_of_tickets = tickets
+        by_fence["poll_tickets"] = lambda _: ticketing.poll(
+            database, ports.queue, system_of_tickets, times
+        )
+        by_fence["follow_hints"] = lambda _: ticketing.follow_hints(
+            database, ports.queue, system_of_tickets, times
+        )
+    for name, act in by_id.items():
+        broker.queue_app.task(name=name)(_job(name, act))
+    for name, sweep in by_fence.items():
+        broker.queue_app.task(name=name)(_sweep(name, sweep))
+
+
+def _job(name: str, act: Callable[[str], None]) -> Callable[[str], None]:
+    def run(identity: str) -> None:
+        try:
+            act(identity)
+        except Exception as error:
+            _log.error(
+                "job_failed", job=name, id=identity, error=type(error).__name__, exc_info=True
+            )
+            raise
+
+    return run
+
+
+def _sweep(name: str, act: Callable[[int], int]) -> Callable[[int], None]:
+    def run(fence: int) -> None:
+        try:
+            act(fence)
+        except Overtaken as error:
+            _log.warning("sweep_overtaken", sweep=name, reason=error.message)
+
+    return run
+
+
+def _drop_scopes(ports: Ports, database_id: str) -> None:
+    with ports.database.begin(system("worker")) as tx:
+        names = sweeps.list_unused_scopes_of(tx, database_id)
+    for name in names:
+        lease_steps.drop_scope_if_unused(ports.database, ports.keys, name)
+
+
+def run(broker: Broker, queues: Sequence[str] = QUEUES, *, wait: bool = True) -> None:
+    """Work until told to stop; with `wait=False`, until the queue is empty."""
+    ports = bootstrap.build_ports(broker)
+    tickets = bootstrap.build_tickets(broker.settings)
+    register(broker, ports, tickets)
+    bootstrap.publish_keys(ports)
+    _log.info("worker_started", queues=list(queues))
+    broker.queue_app.run_worker(
+        queues=list(queues),
+        wait=wait,
+        concurrency=CONCURRENCY,
+        install_signal_handlers=wait,
+        fetch_job_polling_interval=2,
+        delete_jobs="successful",
+        shutdown_graceful_timeout=10,
+    )
