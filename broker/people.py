@@ -149,6 +149,19 @@ def list_tenants_of_actor(tx: Tx) -> list[TenantId]:
     return [TenantId(t) for t in tx.session.scalars(query) if t is not None]
 
 
+def list_readable(
+    tx: Tx, permission: str, tenant_id: TenantId | None = None
+) -> Sequence[TenantId] | sa.Select[str]:
+    """Which tenants a listing covers: the named one, one's own, or all for the vendor's people."""
+    if tenant_id is not None:
+        check(tx, permission, tenant_id)
+        return [tenant_id]
+    if tx.actor.side == "vendor":
+        check(tx, permission)
+        return sa.select(sa.column("id", sa.Text)).select_from(sa.table("tenant"))
+    return [t for t in list_tenants_of_actor(tx) if may(tx, permission, t)]
+
+
 def list_permissions(tx: Tx) -> set[str]:
     """All that the actor may do somewhere: for showing menus, never for deciding."""
     if tx.actor.side == "vendor":

@@ -1,0 +1,261 @@
+"""Frozen views of grants, plans and leases for the outer layers; each checks who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from broker import people, tenants, trail
+from broker.engines import Literal
+from broker.errors import Conflict
+from broker.grants import requests
+from broker.grants.leases import get_lease
+from broker.grants.model import Decision, Grant, Lease, PlanRow
+from broker.grants.plan import Plan, from_document
+from broker.ids import TenantId
+from broker.people import Person
+from broker.tenants import Tenant, TenantDatabase
+from broker.tickets.mirror import Ticket
+from broker.tx import Tx
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class GrantView:
+    """A request or grant with what a person needs to read it. Windows are seconds."""
+
+    id: str
+    tenant_id: str
+    tenant_name: str
+    state: str
+    state_at: datetime
+    state_by: str | None
+    requester_id: str
+    requester: str
+    ticket_id: str
+    ticket_external_id: str
+    ticket_title: str
+    ticket_url: str | None
+    ticket_open: bool
+    database_id: str
+    database: str
+    category: str
+    reason: str
+    requested_at: datetime
+    lapses_at: datetime
+    asked_live_s: int
+    asked_copy_s: int
+    given_live_s: int
+    given_copy_s: int
+    live_until: datetime | None
+    copy_until: datetime | None
+    ends_at: datetime | None
+    end_reason: str | None
+    asked_digest: str | None
+    given_digest: str | None
+    plan_problem: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+    decision_note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """A login: where to connect, until when, and how far its end has come."""
+
+    id: str
+    grant_id: str
+    tenant_id: str
+    snapshot_id: str | None
+    state: str
+    state_at: datetime
+    person: str
+    role: str
+    host: str
+    port: int
+    dbname: str
+    ends_at: datetime
+    login_refused_at: datetime | None
+    last_session_dead_at: datetime | None
+    role_gone_at: datetime | None
+    attempts: int
+    stuck_since: datetime | None
+    stuck_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """`literals` are there only for the tenant's people, while the request or grant is open."""
+
+    grant_id: str
+    digest: str
+    plan: Plan
+    literals: tuple[Literal, ...]
+
+
+_State = aliased(Person)
+_Requester = aliased(Person)
+_Decider = aliased(Person)
+
+
+def _grants() -> sa.Select[Any]:
+    return (
+        sa.select(
+            Grant,
+            Ticket,
+            Tenant.name.label("tenant"),
+            TenantDatabase.name.label("database"),
+            _State.name.label("state_by"),
+            _Requester.name.label("requester"),
+            _Decider.name.label("decided_by"),
+            Decision.at.label("decided_at"),
+            Decision.note.label("note"),
+        )
+        .join(Tenant, Tenant.id == Grant.tenant_id)
+        .join(_Requester, _Requester.id == Grant.requester_id)
+        .join(Ticket, Ticket.id == Grant.ticket_id)
+        .join(TenantDatabase, TenantDatabase.id == Grant.database_id)
+        .outerjoin(_State, _State.id == Grant.state_by)
+        .outerjoin(Decision, Decision.grant_id == Grant.id)
+        .outerjoin(_Decider, _Decider.id == Decision.person_id)
+    )
+
+
+def _view(row: sa.Row[Any]) -> GrantView:
+    grant: Grant = row.Grant
+    ticket: Ticket = row.Ticket
+    return GrantView(
+        id=grant.id,
+        tenant_id=grant.tenant_id,
+        tenant_name=row.tenant,
+        state=grant.state,
+        state_at=grant.state_at,
+        state_by=row.state_by,
+        requester_id=grant.requester_id,
+        requester=row.requester,
+        ticket_id=ticket.id,
+        ticket_external_id=ticket.external_id,
+        ticket_title=ticket.title,
+        ticket_url=ticket.url,
+        ticket_open=ticket.ended_at is None,
+        database_id=grant.database_id,
+        database=row.database,
+        category=grant.category,
+        reason=grant.reason,
+        requested_at=grant.requested_at,
+        lapses_at=grant.lapses_at,
+        asked_live_s=grant.asked_live_s,
+        asked_copy_s=grant.asked_copy_s,
+        given_live_s=grant.given_live_s,
+        given_copy_s=grant.given_copy_s,
+        live_until=grant.live_until,
+        copy_until=grant.copy_until,
+        ends_at=grant.ends_at,
+        end_reason=grant.end_reason,
+        asked_digest=grant.asked_digest,
+        given_digest=grant.given_digest,
+        plan_problem=grant.stuck_reason,
+        decided_by=row.decided_by,
+        decided_at=row.decided_at,
+        decision_note=row.note,
+    )
+
+
+def get_grant_view(tx: Tx, grant_id: str) -> GrantView:
+    """Raises NotFound, the same for none and for another tenant's (G12)."""
+    grant = requests.get_grant(tx, grant_id)
+    people.check(tx, "grant:read", TenantId(grant.tenant_id))
+    return _view(tx.session.execute(_grants().where(Grant.id == grant_id)).one())
+
+
+def list_grants(
+    tx: Tx,
+    tenant_id: TenantId | None = None,
+    *,
+    states: Sequence[str] = (),
+    before: datetime | None = None,
+    limit: int = 50,
+) -> list[GrantView]:
+    """Newest first: a tenant's, or all that the actor may see. `before` continues a page."""
+    query = _grants().order_by(Grant.requested_at.desc(), Grant.id)
+    query = query.where(Grant.tenant_id.in_(people.list_readable(tx, "grant:read", tenant_id)))
+    if states:
+        query = query.where(Grant.state.in_(states))
+    if before is not None:
+        query = query.where(Grant.requested_at < before)
+    return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+
+
+def get_plan_view(tx: Tx, grant_id: str, which: str = "asked") -> PlanView:
+    """The plan that was `asked` or `given`. Raises Conflict while there is none."""
+    grant = requests.get_grant(tx, grant_id)
+    tenant_id = TenantId(grant.tenant_id)
+    people.check(tx, "plan:read", tenant_id)
+    digest = grant.asked_digest if which == "asked" else grant.given_digest
+    row = tx.session.get(PlanRow, (grant_id, digest)) if digest else None
+    if row is None:
+        raise Conflict(
+            grant.stuck_reason or "the plan is not made yet; look again in a moment", grant=grant_id
+        )
+    literals: tuple[Literal, ...] = ()
+    if row.literals is not None and people.may(tx, "literal:read", tenant_id):
+        literals = tuple(Literal(**item) for item in row.literals["literals"])
+    trail.record(tx, tenant_id, "plan.read", grant_id, {"digest": row.digest})
+    return PlanView(grant_id, row.digest, from_document(row.document), literals)
+
+
+def get_lease_view(tx: Tx, lease_id: str) -> LeaseView:
+    lease = get_lease(tx, lease_id)
+    people.check(tx, "lease:read", TenantId(lease.tenant_id))
+    return _lease_view(tx, lease)
+
+
+def list_leases(
+    tx: Tx,
+    tenant_id: TenantId | None = None,
+    *,
+    grant_id: str | None = None,
+    states: Sequence[str] = (),
+    limit: int = 50,
+) -> list[LeaseView]:
+    query = sa.select(Lease).order_by(Lease.state_at.desc(), Lease.id)
+    query = query.where(Lease.tenant_id.in_(people.list_readable(tx, "lease:read", tenant_id)))
+    if grant_id is not None:
+        query = query.where(Lease.grant_id == grant_id)
+    if states:
+        query = query.where(Lease.state.in_(states))
+    return [_lease_view(tx, row) for row in tx.session.scalars(query.limit(min(limit, MAX_PAGE)))]
+
+
+def _lease_view(tx: Tx, lease: Lease) -> LeaseView:
+    server = (
+        tenants.get_database(tx, lease.database_id)
+        if lease.database_id is not None
+        else tenants.get_server(tx, lease.server_id or "")
+    )
+    return LeaseView(
+        id=lease.id,
+        grant_id=lease.grant_id,
+        tenant_id=lease.tenant_id,
+        snapshot_id=lease.snapshot_id,
+        state=lease.state,
+        state_at=lease.state_at,
+        person=people.get_person(tx, lease.person_id).name,
+        role=lease.role_name,
+        host=server.host,
+        port=server.port,
+        dbname=lease.dbname,
+        ends_at=lease.ends_at,
+        login_refused_at=lease.login_refused_at,
+        last_session_dead_at=lease.last_session_dead_at,
+        role_gone_at=lease.role_gone_at,
+        attempts=lease.attempts,
+        stuck_since=lease.stuck_since,
+        stuck_reason=lease.stuck_reason,
+    )

@@ -1,0 +1,137 @@
+"""Frozen views of copies for the outer layers; each checks who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from broker import people
+from broker.grants.queries import MAX_PAGE
+from broker.ids import TenantId
+from broker.people import Person
+from broker.snapshots.model import Certificate, Snapshot
+from broker.snapshots.ordering import check_readable
+from broker.tenants import Tenant
+from broker.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotView:
+    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: differences from production."""
+
+    id: str
+    tenant_id: str
+    tenant_name: str
+    grant_id: str
+    database_id: str
+    server_id: str
+    requester: str
+    state: str
+    state_at: datetime
+    plan_digest: str
+    ordered_at: datetime
+    ready_at: datetime | None
+    ends_at: datetime
+    condemned_at: datetime | None
+    condemned_why: str | None
+    destroyed_at: datetime | None
+    progress: Mapping[str, Any]
+    report: Mapping[str, Any] | None
+    attempts: int
+    stuck_since: datetime | None
+    stuck_reason: str | None
+    certificate_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateView:
+    id: str
+    tenant_id: str
+    snapshot_id: str
+    issued_at: datetime
+    envelope: bytes
+
+
+def _snapshots() -> sa.Select[Any]:
+    return (
+        sa.select(
+            Snapshot,
+            Tenant.name.label("tenant"),
+            Person.name.label("requester"),
+            Certificate.id.label("certificate"),
+        )
+        .join(Tenant, Tenant.id == Snapshot.tenant_id)
+        .join(Person, Person.id == Snapshot.requester_id)
+        .outerjoin(Certificate, Certificate.snapshot_id == Snapshot.id)
+    )
+
+
+def _view(row: sa.Row[Any]) -> SnapshotView:
+    snapshot: Snapshot = row.Snapshot
+    return SnapshotView(
+        id=snapshot.id,
+        tenant_id=snapshot.tenant_id,
+        tenant_name=row.tenant,
+        grant_id=snapshot.grant_id,
+        database_id=snapshot.database_id,
+        server_id=snapshot.server_id,
+        requester=row.requester,
+        state=snapshot.state,
+        state_at=snapshot.state_at,
+        plan_digest=snapshot.plan_digest,
+        ordered_at=snapshot.ordered_at,
+        ready_at=snapshot.ready_at,
+        ends_at=snapshot.ends_at,
+        condemned_at=snapshot.condemned_at,
+        condemned_why=snapshot.condemned_why,
+        destroyed_at=snapshot.destroyed_at,
+        progress=snapshot.progress,
+        report=snapshot.report,
+        attempts=snapshot.attempts,
+        stuck_since=snapshot.stuck_since,
+        stuck_reason=snapshot.stuck_reason,
+        certificate_id=row.certificate,
+    )
+
+
+def get_snapshot_view(tx: Tx, snapshot_id: str) -> SnapshotView:
+    """Raises NotFound, the same for none and for another tenant's (G12)."""
+    check_readable(tx, snapshot_id)
+    return _view(tx.session.execute(_snapshots().where(Snapshot.id == snapshot_id)).one())
+
+
+def list_snapshots(
+    tx: Tx,
+    tenant_id: TenantId | None = None,
+    *,
+    grant_id: str | None = None,
+    states: Sequence[str] = (),
+    before: datetime | None = None,
+    limit: int = 50,
+) -> list[SnapshotView]:
+    """Newest first. `before` continues a page."""
+    query = _snapshots().order_by(Snapshot.ordered_at.desc(), Snapshot.id)
+    query = query.where(
+        Snapshot.tenant_id.in_(people.list_readable(tx, "snapshot:read", tenant_id))
+    )
+    if grant_id is not None:
+        query = query.where(Snapshot.grant_id == grant_id)
+    if states:
+        query = query.where(Snapshot.state.in_(states))
+    if before is not None:
+        query = query.where(Snapshot.ordered_at < before)
+    return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+
+
+def list_certificates(tx: Tx, tenant_id: TenantId | None = None) -> list[CertificateView]:
+    query = sa.select(Certificate).order_by(Certificate.issued_at.desc())
+    readable = people.list_readable(tx, "certificate:read", tenant_id)
+    rows = tx.session.scalars(query.where(Certificate.tenant_id.in_(readable)).limit(MAX_PAGE))
+    return [
+        CertificateView(row.id, row.tenant_id, row.snapshot_id, row.issued_at, row.envelope)
+        for row in rows
+    ]
