@@ -104,7 +104,7 @@ _Requester = aliased(Person)
 _Decider = aliased(Person)
 
 
-def _grants() -> sa.Select[Any]:
+def _grants() -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             Grant,

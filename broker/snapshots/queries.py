@@ -21,7 +21,7 @@ from broker.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class SnapshotView:
-    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: differences from production."""
+    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from the source."""
 
     id: str
     tenant_id: str
@@ -56,7 +56,7 @@ class CertificateView:
     envelope: bytes
 
 
-def _snapshots() -> sa.Select[Any]:
+def _snapshots() -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             Snapshot,
