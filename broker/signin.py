@@ -179,8 +179,13 @@ def _record_for_all(tx: Tx, person: Person, kind: str) -> None:
         trail.record(tx, TenantId(tenant_id) if tenant_id else None, kind, person.id)
 
 
-def find_session(tx: Tx, token: Secret[str], times: Times) -> SignedIn | None:
-    """Who this session belongs to, if it is neither ended, idle for too long, nor too old."""
+def find_session(
+    tx: Tx, token: Secret[str], times: Times, *, touch: bool = True
+) -> SignedIn | None:
+    """Who this session belongs to, if it is neither ended, idle for too long, nor too old.
+
+    `touch=False` is for what a page asks by itself: a page left open must not keep a session alive.
+    """
     row = tx.session.execute(
         sa.select(WebSession, Person)
         .join(Person, Person.id == WebSession.person_id)
@@ -193,7 +198,8 @@ def find_session(tx: Tx, token: Secret[str], times: Times) -> SignedIn | None:
     old = tx.at - session.created_at > timedelta(seconds=times.session_max_s)
     if idle or old or person.disabled_at is not None:
         return None
-    session.seen_at = tx.at
+    if touch:
+        session.seen_at = tx.at
     actor = Actor(side=person.side, via="password", person_id=PersonId(person.id))
     return SignedIn(actor, person.name, session.id, session.created_at)
 

@@ -17,7 +17,7 @@ from broker.grants import requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Decision, Grant, Lease, PlanRow
 from broker.grants.plan import Plan, from_document
-from broker.ids import TenantId
+from broker.ids import PersonId, TenantId
 from broker.people import Person
 from broker.tenants import Tenant, TenantDatabase
 from broker.tickets.mirror import Ticket
@@ -178,6 +178,7 @@ def list_grants(
     tx: Tx,
     tenant_id: TenantId | None = None,
     *,
+    requester_id: PersonId | None = None,
     states: Sequence[str] = (),
     before: datetime | None = None,
     limit: int = 50,
@@ -185,6 +186,8 @@ def list_grants(
     """Newest first: a tenant's, or all that the actor may see. `before` continues a page."""
     query = _grants().order_by(Grant.requested_at.desc(), Grant.id)
     query = query.where(Grant.tenant_id.in_(people.list_readable(tx, "grant:read", tenant_id)))
+    if requester_id is not None:
+        query = query.where(Grant.requester_id == requester_id)
     if states:
         query = query.where(Grant.state.in_(states))
     if before is not None:
@@ -221,6 +224,7 @@ def list_leases(
     tenant_id: TenantId | None = None,
     *,
     grant_id: str | None = None,
+    person_id: PersonId | None = None,
     states: Sequence[str] = (),
     limit: int = 50,
 ) -> list[LeaseView]:
@@ -228,6 +232,8 @@ def list_leases(
     query = query.where(Lease.tenant_id.in_(people.list_readable(tx, "lease:read", tenant_id)))
     if grant_id is not None:
         query = query.where(Lease.grant_id == grant_id)
+    if person_id is not None:
+        query = query.where(Lease.person_id == person_id)
     if states:
         query = query.where(Lease.state.in_(states))
     return [_lease_view(tx, row) for row in tx.session.scalars(query.limit(min(limit, MAX_PAGE)))]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from broker import people
 from broker.grants.queries import MAX_PAGE
-from broker.ids import TenantId
+from broker.ids import PersonId, TenantId
 from broker.people import Person
 from broker.snapshots.model import Certificate, Snapshot
 from broker.snapshots.ordering import check_readable
@@ -21,7 +21,7 @@ from broker.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class SnapshotView:
-    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from the source."""
+    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from origin."""
 
     id: str
     tenant_id: str
@@ -109,6 +109,7 @@ def list_snapshots(
     tenant_id: TenantId | None = None,
     *,
     grant_id: str | None = None,
+    requester_id: PersonId | None = None,
     states: Sequence[str] = (),
     before: datetime | None = None,
     limit: int = 50,
@@ -120,6 +121,8 @@ def list_snapshots(
     )
     if grant_id is not None:
         query = query.where(Snapshot.grant_id == grant_id)
+    if requester_id is not None:
+        query = query.where(Snapshot.requester_id == requester_id)
     if states:
         query = query.where(Snapshot.state.in_(states))
     if before is not None:
