@@ -213,6 +213,10 @@ class EmbeddedServer:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
             self._socket_folder = None
 
+    def clear(self) -> None:
+        """End what a killed run left running on this folder, so that it can be removed."""
+        self._stop_leftover()
+
     def _give(self, path: Path) -> None:
         owner = _as_server_user()
         if owner:

@@ -384,7 +384,7 @@ def test_a_changed_body_and_another_secret_are_refused(
         b'{"type":"ticket.closed","data":[]}',
         b'{"type":"ticket.closed","data":{"id":1}}',
         b'{"type":"ticket.closed","data":{"id":"../x"}}',
-        b'{"type":"ticket.eaten","data":{"id":"T-1"}}',
+        b'{"type":"invoice.closed","data":{"id":"T-1"}}',
         b'{"type":["ticket.closed"],"data":{"id":"T-1"}}',
         b'{"data":{"id":"T-1"}}',
         EVENT + b" " * MAX_BYTES,

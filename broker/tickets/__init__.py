@@ -35,11 +35,19 @@ class FetchedTicket:
     url: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A webhook that is truly the system's. `message_id` is the same when it is sent again."""
+
+    message_id: str
+    external_id: str
+
+
 class TicketSystem(Protocol):
     name: str
 
-    def verify_webhook(self, headers: Mapping[str, str], body: bytes) -> str:
-        """Return the external id that the webhook speaks of. Raises WebhookRefused."""
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
+        """Check signature and age. Raises WebhookRefused; a replay passes, so remember the id."""
 
     def find(self, external_id: str) -> FetchedTicket | None:
         """None when the system says that there is no such ticket (404, 410) or that it is not ours
