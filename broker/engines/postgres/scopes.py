@@ -232,9 +232,11 @@ def _drop(connection: Connection, name: str) -> None:
 
 
 def _check_unused(connection: Connection, roles: Sequence[MarkedRole]) -> None:
+    """Who made the role holds it WITH ADMIN: that is the broker, also when a reaper asks."""
     rows = connection.execute(
         "SELECT DISTINCT m.rolname FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member"
-        " WHERE a.roleid = ANY(%s) AND m.rolname <> current_user ORDER BY 1",
+        " WHERE a.roleid = ANY(%s) AND NOT a.admin_option AND m.rolname <> current_user"
+        " ORDER BY 1",
         [[role.oid for role in roles]],
     ).fetchall()
     if rows:
