@@ -227,9 +227,8 @@ def ask(story: Story) -> None:
         raise Unexpected("the engineer was shown literals of the tenant's definitions")
     columns = [c for t in shown["plan"]["tables"] if t["rows"] for c in t["columns"]]
     kept = sum(c["mask"] == "keep" for c in columns)
-    story.say(
-        f"the plan: {len(columns)} columns of tables with rows, {kept} kept, {len(columns) - kept} masked"
-    )
+    masked = len(columns) - kept
+    story.say(f"the plan: {len(columns)} columns in tables with rows, {kept} kept, {masked} masked")
 
 
 def _one_line(text: str) -> str:
