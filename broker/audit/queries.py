@@ -1,0 +1,93 @@
+"""Frozen views of a tenant's log for the outer layers; each checks who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from broker import people
+from broker.entries import Entry, Json, parse_entry
+from broker.errors import NotFound
+from broker.ids import TenantId
+from broker.people import Person
+from broker.trail import AuditCheckpoint, AuditEntry, AuditLog
+from broker.tx import Tx
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView:
+    """`position` is None until the entry is integrated; `id` continues a page, and means no more.
+
+    `actor` is a person's name as it stands today, or the part of the broker that acted.
+    """
+
+    id: int
+    position: int | None
+    kind: str
+    at: datetime
+    actor: str
+    side: str
+    subject: str
+    facts: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """`signed_size` entries are covered by the last checkpoint, signed at `signed_at`."""
+
+    origin: str
+    signed_size: int
+    signed_at: datetime | None
+    entries: tuple[EntryView, ...]
+
+
+def get_log_view(
+    tx: Tx, tenant_id: TenantId, *, before: int | None = None, limit: int = 50
+) -> LogView:
+    """The last entries, the youngest first. Raises NotFound as for a tenant that does not exist."""
+    people.check(tx, "log:read", tenant_id)
+    log = tx.session.scalar(sa.select(AuditLog).where(AuditLog.tenant_id == tenant_id))
+    if log is None:
+        raise NotFound("there is no such thing, or you may not see it")
+    checkpoint = tx.session.scalar(
+        sa.select(AuditCheckpoint)
+        .where(AuditCheckpoint.log_id == log.id)
+        .order_by(AuditCheckpoint.size.desc())
+        .limit(1)
+    )
+    query = sa.select(AuditEntry).where(AuditEntry.log_id == log.id).order_by(AuditEntry.id.desc())
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    rows = tx.session.scalars(query.limit(min(limit, MAX_PAGE))).all()
+    read = [(row, parse_entry(row.entry)) for row in rows]
+    names = _names(tx, {entry.actor["id"] for _, entry in read if "id" in entry.actor})
+    return LogView(
+        origin=log.origin,
+        signed_size=checkpoint.size if checkpoint else 0,
+        signed_at=checkpoint.at if checkpoint else None,
+        entries=tuple(_view(row, entry, names) for row, entry in read),
+    )
+
+
+def _names(tx: Tx, person_ids: set[str]) -> dict[str, str]:
+    rows = tx.session.execute(sa.select(Person.id, Person.name).where(Person.id.in_(person_ids)))
+    return {row.id: row.name for row in rows}
+
+
+def _view(row: AuditEntry, entry: Entry, names: Mapping[str, str]) -> EntryView:
+    person_id = entry.actor.get("id")
+    return EntryView(
+        id=row.id,
+        position=row.idx,
+        kind=entry.kind,
+        at=entry.at,
+        actor=names.get(person_id, person_id) if person_id else f"the broker, {entry.actor['via']}",
+        side=entry.actor["side"],
+        subject=entry.subject,
+        facts=entry.facts,
+    )
