@@ -53,7 +53,7 @@ def get_ticket_view(tx: Tx, ticket_id: str) -> TicketView:
     return view
 
 
-def _tickets() -> sa.Select[tuple[Ticket, str]]:
+def _tickets() -> sa.Select[Ticket, str]:
     return sa.select(Ticket, Tenant.name).join(Tenant, Tenant.id == Ticket.tenant_id)
 
 
