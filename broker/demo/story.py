@@ -142,7 +142,7 @@ def _accept_invitation(story: Story, person: Who) -> None:
 
 
 def _register_servers(story: Story) -> None:
-    """The DBA of each server runs the SQL that the broker prints; the password is sealed at once."""
+    """Each server's DBA runs the SQL that the broker prints; the password is sealed at once."""
     world, operator = story.world, story.operator
     password_file = operator.home / "login.password"
     setup = operator.run(
