@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -20,12 +21,21 @@ from broker.audit.merkle import Frontier, leaf_hash
 from broker.audit.note import Checkpoint, checkpoint_text, sign_note
 from broker.db import Database
 from broker.errors import VerificationFailed
-from broker.keys import LOG_KEY, Signer
 from broker.trail import AuditCheckpoint, AuditEntry, AuditLog
 from broker.tx import system
 
 _BATCH = 1000
+_PURPOSE = "log"  # which key signs: the key port's LOG_KEY, for ports don't import each other
 _ACTOR = system("integrator")
+
+
+class Signer(Protocol):
+    """What integrating needs of the key port; see `broker.keys.Signer`."""
+
+    def public(self, purpose: str) -> bytes: ...
+    def sign(self, purpose: str, message: bytes) -> bytes: ...
+    def find_head(self, origin: str) -> bytes | None: ...
+    def swap_head(self, origin: str, old: bytes | None, new: bytes) -> None: ...
 
 
 class LogForked(VerificationFailed):
@@ -137,7 +147,7 @@ def sign_checkpoint(database: Database, signer: Signer, log_id: str) -> None:
         )
     if size > head.frontier.size:
         text = checkpoint_text(Checkpoint(origin, size, frontier.root()))
-        note = sign_note(text, origin, signer.public(LOG_KEY), lambda m: signer.sign(LOG_KEY, m))
+        note = sign_note(text, origin, signer.public(_PURPOSE), lambda m: signer.sign(_PURPOSE, m))
         fresh = _Head(note, frontier)
         signer.swap_head(origin, known, fresh.to_bytes())
         head = fresh
