@@ -100,19 +100,42 @@ class Database:
         A session lock on a connection of its own: it ends with this process, however it ends. A
         holder whose connection was lost no longer holds it; long work asks `still_held()`.
         """
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        number = _lock_number(name)
         with self._lock_engine.connect() as connection:
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))):
                 raise Busy(f"another process is at work on {name}")
-            try:
+            with _unlocking(connection, sa.func.pg_advisory_unlock(number)):
                 yield Held(connection)
-            finally:
-                with contextlib.suppress(sa.exc.DBAPIError):
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+
+    @contextlib.contextmanager
+    def shared(self, name: str, *, wait_s: int = 10) -> Iterator[None]:
+        """Keep everybody from holding `name` alone; waits for who does. Raises Busy after that."""
+        number = _lock_number(name)
+        with self._lock_engine.connect() as connection:
+            connection.execute(sa.select(sa.func.set_config("lock_timeout", f"{wait_s}s", False)))
+            try:
+                connection.execute(sa.select(sa.func.pg_advisory_lock_shared(number)))
+            except sa.exc.OperationalError:
+                raise Busy(f"another process is at work on {name}") from None
+            with _unlocking(connection, sa.func.pg_advisory_unlock_shared(number)):
+                yield
 
     def close(self) -> None:
         self.engine.dispose()
         self._lock_engine.dispose()
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+
+
+@contextlib.contextmanager
+def _unlocking(connection: sa.Connection, unlock: sa.Function[Any]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with contextlib.suppress(sa.exc.DBAPIError):
+            connection.execute(sa.select(unlock))
 
 
 class Held:

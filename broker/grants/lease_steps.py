@@ -21,7 +21,7 @@ from broker.engines.postgres import catalogue as catalogues
 from broker.engines.postgres import leases as roles
 from broker.engines.postgres import revoking, scopes
 from broker.engines.postgres.connect import connect
-from broker.engines.postgres.leases import LeaseRole
+from broker.engines.postgres.leases import LeaseRole, ScopeMissing
 from broker.engines.postgres.looks import look
 from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.revoking import Ended
@@ -110,15 +110,19 @@ def issue(database: Database, port: KeyPort, lease_id: str) -> None:
 
 
 def _make_role(database: Database, port: KeyPort, work: _Work) -> None:
+    """A scope that stands is used as it is; nobody drops it while a login is made on it."""
     key = port.label_key()
-    if work.plan is not None:
-        with database.exclusive(f"scope {work.scope}"):
-            _note_scope(database, work)
-            label = Label("scope", work.lease_id, work.ends_at, work.scope)
-            _ensure_scope(work, label.text(key))
-            _make_login(work, key)
-    else:
+    if work.plan is None:
         _make_login(work, key)
+        return
+    with database.shared(f"scope {work.scope}"):
+        if not _note_scope(database, work):
+            _ensure_scope(database, work, key)
+        try:
+            _make_login(work, key)
+        except ScopeMissing:  # somebody took it away on the server itself
+            _ensure_scope(database, work, key)
+            _make_login(work, key)
 
 
 def _make_login(work: _Work, key: Secret[bytes]) -> None:
@@ -134,24 +138,29 @@ def _make_login(work: _Work, key: Secret[bytes]) -> None:
     roles.issue(work.target, lease, bounded=work.plan is not None)
 
 
-def _note_scope(database: Database, work: _Work) -> None:
-    """The scope is written down before it is made (habit 3)."""
+def _note_scope(database: Database, work: _Work) -> bool:
+    """Write the scope down before it is made (habit 3); true when it stands already."""
     with database.begin(_WORKER) as tx:
         row = tx.session.get(LiveScope, work.scope)
         if row is None:
             tx.session.add(
                 LiveScope(name=work.scope, database_id=work.database_id, planned_at=tx.at)
             )
-        else:
-            row.dropped_at = None
+            return False
+        if row.dropped_at is not None:
+            row.dropped_at = row.made_at = None
+        return row.made_at is not None
 
 
-def _ensure_scope(work: _Work, label_text: str) -> None:
+def _ensure_scope(database: Database, work: _Work, key: Secret[bytes]) -> None:
     assert work.plan is not None  # noqa: S101  # for the type checker: only live leases get here
     with connect(work.target) as connection:
         catalogue = catalogues.read_catalogue(connection)
     views = tuple(_views(work.plan, catalogue.tables, work.scope))
-    scopes.make_scope(work.target, Scope(work.scope, views), label_text, keyed=True)
+    label = Label("scope", work.lease_id, work.ends_at, work.scope)
+    scopes.make_scope(work.target, Scope(work.scope, views), label.text(key), keyed=True)
+    with database.begin(_WORKER) as tx:
+        tx.session.get_one(LiveScope, work.scope).made_at = tx.at
 
 
 def _views(plan: Plan, tables: Sequence[Table], scope: str) -> list[View]:

@@ -74,6 +74,7 @@ class LiveScope(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     database_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant_database.id"))
     planned_at: Mapped[datetime]
+    made_at: Mapped[datetime | None]
     dropped_at: Mapped[datetime | None]
 
 

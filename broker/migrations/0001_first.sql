@@ -241,6 +241,7 @@ CREATE TABLE live_scope (
     name text PRIMARY KEY,
     database_id text NOT NULL REFERENCES tenant_database (id),
     planned_at timestamptz NOT NULL,
+    made_at timestamptz,
     dropped_at timestamptz
 );
 
