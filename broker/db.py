@@ -112,7 +112,7 @@ class Database:
         """Keep everybody from holding `name` alone; waits for who does. Raises Busy after that."""
         number = _lock_number(name)
         with self._lock_engine.connect() as connection:
-            connection.execute(sa.select(sa.func.set_config("lock_timeout", f"{wait_s}s", False)))
+            connection.exec_driver_sql(f"SET lock_timeout = '{int(wait_s)}s'")
             try:
                 connection.execute(sa.select(sa.func.pg_advisory_lock_shared(number)))
             except sa.exc.OperationalError:

@@ -141,12 +141,14 @@ def _make_login(work: _Work, key: Secret[bytes]) -> None:
 def _note_scope(database: Database, work: _Work) -> bool:
     """Write the scope down before it is made (habit 3); true when it stands already."""
     with database.begin(_WORKER) as tx:
-        row = tx.session.get(LiveScope, work.scope)
-        if row is None:
-            tx.session.add(
-                LiveScope(name=work.scope, database_id=work.database_id, planned_at=tx.at)
-            )
-            return False
+        tx.session.execute(
+            sa.text(
+                "INSERT INTO live_scope (name, database_id, planned_at) VALUES (:n, :d, :at) "
+                "ON CONFLICT DO NOTHING"
+            ),
+            {"n": work.scope, "d": work.database_id, "at": tx.at},
+        )
+        row = tx.session.get_one(LiveScope, work.scope, with_for_update=True)
         if row.dropped_at is not None:
             row.dropped_at = row.made_at = None
         return row.made_at is not None
