@@ -1,0 +1,57 @@
+"""`broker <noun> <verb>`: a client of the HTTP API, and the way to start the broker's processes.
+
+What must stay true: a noun's module is imported when it is used and not before, so that `broker
+--version` answers at once; no secret is ever an argument (G11); what a server sent can't steer the
+terminal. Exit codes are a contract: see `broker.cli.failures`.
+"""
+
+from __future__ import annotations
+
+import click
+
+from broker import __version__
+from broker.cli.lazy import LazyGroup
+
+_COMMANDS = {
+    "accept-invitation": "broker.cli.account:accept_invitation",
+    "login": "broker.cli.account:login",
+    "logout": "broker.cli.account:logout",
+    "whoami": "broker.cli.account:whoami",
+    "tokens": "broker.cli.account:tokens",
+    "tenants": "broker.cli.tenants:tenants",
+    "people": "broker.cli.people:people",
+    "databases": "broker.cli.databases:databases",
+    "servers": "broker.cli.servers:servers",
+    "tickets": "broker.cli.tickets:tickets",
+    "grants": "broker.cli.grants:grants",
+    "leases": "broker.cli.leases:leases",
+    "snapshots": "broker.cli.snapshots:snapshots",
+    "certificates": "broker.cli.certificates:certificates",
+    "log": "broker.cli.log:log",
+    "connect": "broker.cli.connect:connect",
+    "health": "broker.cli.health:health",
+    "migrate": "broker.cli.processes:migrate",
+    "web": "broker.cli.processes:web",
+    "worker": "broker.cli.processes:worker",
+    "scheduler": "broker.cli.processes:scheduler",
+    "serve": "broker.cli.serve:serve",
+    "demo": "broker.cli.serve:demo",
+    "keyring": "broker.cli.folders:keyring",
+    "store": "broker.cli.folders:store",
+    "reap": "broker.reap:reap",
+}
+
+
+@click.group(
+    cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="broker")
+def cli() -> None:
+    """Support access to tenants' databases: only when authorised, masked, ended and proven.
+
+    A client names its broker by BROKER_URL and signs in with `broker login`.
+    """
+
+
+def main() -> None:
+    cli(prog_name="broker")

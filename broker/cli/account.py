@@ -1,0 +1,124 @@
+"""Signing in and out, who one is, an invitation's first password, and personal API tokens."""
+
+from __future__ import annotations
+
+import click
+
+from broker.cli.command import ApiCommand, Noun
+from broker.cli.output import print_item, print_list
+from broker.cli.plain import plain
+from broker.cli.secrets_in import read_line, read_secret
+from broker.cli.session import Login, Session, pass_session
+from broker.errors import BrokerError, Invalid, NotAuthenticated
+from broker.secret import Secret
+
+_TOKEN_COLUMNS = ("id", "name", "created_at", "expires_at", "used_at")
+_password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input."
+)
+
+
+@click.command(cls=ApiCommand)
+@click.option("--email", help="Your address; asked for when missing.")
+@_password_stdin
+@click.option("--token-stdin", is_flag=True, help="Store a personal API token instead.")
+@pass_session
+def login(session: Session, *, email: str | None, password_stdin: bool, token_stdin: bool) -> None:
+    """Sign in, and keep the token in this profile (a file that only you can read)."""
+    if token_stdin:
+        _keep(session, session.base_url(session.find_login()), read_line(), None)
+        return
+    address = email or click.prompt("E-mail", err=True)
+    password = read_secret("Password", from_stdin=password_stdin)
+    api = session.anonymous_api()
+    answer = api.post("sign-in", body={"email": address, "password": password.reveal()})
+    token = answer.get("token")
+    if not isinstance(token, str):
+        raise Invalid(f"{api.url} signed nobody in")
+    _keep(session, api.url, Secret(token), answer.get("id"))
+
+
+def _keep(session: Session, url: str, token: Secret[str], token_id: str | None) -> None:
+    """Store a token once the broker has said whose it is."""
+    from broker.cli.api import Api
+
+    person = Api(url, token, session.ca_bundle).get("me")
+    session.keep_login(Login(url, token, token_id))
+    click.echo(f"Signed in to {url} as {plain(person.get('name'))}.")
+
+
+@click.command(cls=ApiCommand)
+@pass_session
+def logout(session: Session) -> None:
+    """End this profile's token, and forget it."""
+    stored = session.find_login()
+    if stored is None:
+        raise NotAuthenticated(f"nobody is signed in (profile {session.profile})")
+    ended = _end_token(session, stored)
+    session.forget_login()
+    click.echo("Signed out." if ended else "Forgotten here. The broker still takes the token.")
+
+
+def _end_token(session: Session, stored: Login) -> bool:
+    """Whether the broker takes the token no longer."""
+    from broker.cli.api import Api
+
+    if stored.token_id is None:  # one that was brought by --token-stdin: it may serve elsewhere
+        return False
+    try:
+        Api(stored.url, stored.token, session.ca_bundle).delete("tokens", stored.token_id)
+    except NotAuthenticated:
+        return True
+    except BrokerError:
+        return False
+    return True
+
+
+@click.command(cls=ApiCommand)
+@pass_session
+def whoami(session: Session) -> None:
+    """Who you are to the broker, and what you may do."""
+    print_item(session.api().get("me"), session.output)
+
+
+@click.command("accept-invitation", cls=ApiCommand)
+@click.option("--stdin", is_flag=True, help="Read the code, then the password, a line each.")
+@pass_session
+def accept_invitation(session: Session, *, stdin: bool) -> None:
+    """Set your first password, with the code from the invitation's mail."""
+    code = read_line() if stdin else read_secret("Code", from_stdin=False)
+    password = read_secret("New password", from_stdin=stdin, twice=True)
+    body = {"code": code.reveal(), "password": password.reveal()}
+    session.anonymous_api().post("invitations", "accept", body=body)
+    click.echo("Your password is set. Sign in with: broker login --email YOU")
+
+
+@click.group(cls=Noun)
+def tokens() -> None:
+    """Personal API tokens, for programs."""
+
+
+@tokens.command("list")
+@pass_session
+def list_tokens(session: Session) -> None:
+    """Your live tokens; their secrets are shown once, when they are made."""
+    print_list(list(session.api().pages("tokens")), _TOKEN_COLUMNS, session.output)
+
+
+@tokens.command()
+@click.option("--name", required=True, help="What it is for.")
+@click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True)
+@pass_session
+def create(session: Session, name: str, days: int) -> None:
+    """Make a token. It is printed once, and kept nowhere."""
+    answer = session.api().post("tokens", body={"name": name, "days": days})
+    print_item(answer, session.output)
+
+
+@tokens.command()
+@click.argument("token_id", metavar="ID")
+@pass_session
+def end(session: Session, token_id: str) -> None:
+    """End a token at once."""
+    session.api().delete("tokens", token_id)
+    click.echo(f"{token_id} has ended.")

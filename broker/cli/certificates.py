@@ -1,0 +1,94 @@
+"""Certificates of destruction: read, fetched, and checked without us."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from broker.cli.command import Noun, tenant_option
+from broker.cli.files import read_file, write_new
+from broker.cli.output import print_item, print_list
+from broker.cli.session import Session, pass_session
+from broker.errors import Invalid
+
+_FILE = click.Path(path_type=Path)
+_COLUMNS = ("id", "snapshot_id", "tenant_id", "issued_at")
+_TOLD = ("certificate", "tenant", "snapshot", "database", "grant", "ticket", "why", "residue")
+
+
+@click.group(cls=Noun)
+def certificates() -> None:
+    """Signed statements that a copy was destroyed."""
+
+
+@certificates.command("list")
+@tenant_option
+@pass_session
+def list_certificates(session: Session, tenant: str | None) -> None:
+    """Certificates that you may see, newest first."""
+    print_list(list(session.api().pages("certificates", tenant=tenant)), _COLUMNS, session.output)
+
+
+@certificates.command()
+@click.argument("certificate")
+@pass_session
+def show(session: Session, certificate: str) -> None:
+    """What CERTIFICATE says. To check its signature: get it, then verify the file."""
+    item = session.api().get("certificates", certificate)
+    statement = item.get("statement")
+    if session.output == "table" and isinstance(statement, dict):
+        print_item(_told(statement), "table")
+    else:
+        print_item(item, session.output, _COLUMNS)
+
+
+def _told(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """The lines that a person reads: what, why, when, and how many looks found nothing."""
+    told = {name: statement.get(name) for name in _TOLD}
+    times = statement.get("at")
+    told |= {f"{name}_at": at for name, at in times.items()} if isinstance(times, dict) else {}
+    for name in ("inventory", "looks"):
+        told[name] = len(statement.get(name) or [])
+    return told
+
+
+@certificates.command()
+@click.argument("certificate")
+@click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
+@pass_session
+def get(session: Session, certificate: str, file: Path | None) -> None:
+    """Fetch the signed envelope of CERTIFICATE, byte for byte."""
+    if file is None and sys.stdout.isatty():
+        raise Invalid(f"say where it goes, for example: -f {certificate}.dsse.json")
+    envelope = session.api().get_bytes("certificates", certificate, "envelope")
+    if file is None:
+        sys.stdout.buffer.write(envelope)
+    else:
+        write_new(file, envelope)
+        click.echo(f"{file}; check it with: broker certificates verify {file}")
+
+
+@certificates.command()
+@click.argument("file", type=_FILE)
+@click.option(
+    "--key",
+    "keys",
+    type=_FILE,
+    multiple=True,
+    help="A file of verifier keys, in place of those that were pinned.",
+)
+@pass_session
+def verify(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
+    """Check the certificate in FILE, without a network, and print what it says."""
+    from broker.audit.verify import verify_certificate
+    from broker.cli.findings import show_report
+    from broker.cli.trust import load_keys
+
+    report = verify_certificate(read_file(file), load_keys(keys, session.home))
+    show_report(report, session.output, f"The certificate in {file}")
+    if report.statement is not None and session.output == "table":
+        print_item(_told(report.statement), "table")

@@ -1,0 +1,119 @@
+"""Tenants' live databases: the SQL that their DBA runs, and their registration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from broker.cli.command import Noun
+from broker.cli.logins import (
+    password_options,
+    read_login_password,
+    seal_for_broker,
+    setup_options,
+    write_setup,
+)
+from broker.cli.output import print_item, print_list
+from broker.cli.session import Session, pass_session
+
+_COLUMNS = ("id", "name", "host", "port", "dbname", "schemas")
+
+
+@click.group(cls=Noun)
+def databases() -> None:
+    """Live databases of tenants."""
+
+
+@databases.command("list")
+@click.option("--tenant", required=True, metavar="TENANT")
+@pass_session
+def list_databases(session: Session, tenant: str) -> None:
+    """Databases of a tenant."""
+    print_list(list(session.api().pages("databases", tenant=tenant)), _COLUMNS, session.output)
+
+
+@databases.command()
+@click.option("--tenant", required=True, metavar="TENANT")
+@click.option("--name", required=True, help="What people call it.")
+@click.option("--host", required=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True)
+@click.option("--dbname", required=True)
+@click.option("--login", required=True, help="The role that setup-sql made.")
+@click.option("--schema", "schemas", multiple=True, required=True, help="Of the application.")
+@click.option("--ca-file", help="The server's certificate authority, as the workers find it.")
+@password_options
+@pass_session
+def create(
+    session: Session,
+    *,
+    tenant: str,
+    name: str,
+    host: str,
+    port: int,
+    dbname: str,
+    login: str,
+    schemas: tuple[str, ...],
+    ca_file: str | None,
+    password_stdin: bool,
+    password_file: Path | None,
+) -> None:
+    """Register a live database. Its login's password leaves this machine sealed."""
+    from broker.keys.intake import login_context
+
+    api = session.api()
+    password = read_login_password(password_file, from_stdin=password_stdin)
+    body = {
+        "tenant": tenant,
+        "name": name,
+        "host": host,
+        "port": port,
+        "dbname": dbname,
+        "login": login,
+        "schemas": list(schemas),
+        "sealed_password": seal_for_broker(
+            api, password, login_context("database", host, port, login)
+        ),
+    }
+    if ca_file is not None:
+        body["ca_file"] = ca_file
+    print_item(api.post("databases", body=body), session.output)
+
+
+@databases.command("setup-sql", cls=click.Command)
+@click.option("--dbname", required=True)
+@click.option("--schema", "schemas", multiple=True, required=True, help="Of the application.")
+@click.option(
+    "--app-role",
+    "app_roles",
+    multiple=True,
+    help="A role that connects to the database or owns its tables.",
+)
+@setup_options
+def setup_sql(
+    *,
+    dbname: str,
+    schemas: tuple[str, ...],
+    app_roles: tuple[str, ...],
+    login: str,
+    sql_file: Path | None,
+    password_file: Path | None,
+    show_password: bool,
+    server_version: int,
+) -> None:
+    """Print what the tenant's DBA runs once, with a new password's verifier in it."""
+    from broker.engines.postgres import account
+
+    write_setup(
+        lambda verifier: account.setup_sql(
+            dbname,
+            login,
+            verifier,
+            schemas,
+            app_roles=app_roles,
+            server_version=server_version * 10000,
+        ),
+        sql_file=sql_file,
+        password_file=password_file,
+        show_password=show_password,
+    )

@@ -1,0 +1,47 @@
+"""Files that a command writes: for this user alone, whole, and never over another file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from broker.errors import Conflict, Invalid, NotFound
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Make a file of mode 0600. Raises Conflict when something is there already."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Conflict(f"{path} is there already and was left as it is") from None
+    except OSError as error:
+        raise Invalid(f"{path} can't be written: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 in a folder of mode 0700; readers see the old or the new one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_new(fresh, content)
+    fresh.replace(path)
+
+
+def read_file(path: Path) -> bytes:
+    """Raises NotFound, or Invalid when it can't be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise Invalid(f"{path} can't be read: {error.strerror}") from None
+
+
+def read_text(path: Path) -> str:
+    """Raises NotFound or Invalid."""
+    try:
+        return read_file(path).decode()
+    except UnicodeDecodeError:
+        raise Invalid(f"{path} is not a text file") from None

@@ -1,0 +1,188 @@
+"""Grants: asking for access, reading exactly what would be seen, deciding, ending."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.durations import Duration, format_duration
+from broker.cli.output import print_item, print_list
+from broker.cli.plan_table import Cut, show_plan
+from broker.cli.session import Session, pass_session
+from broker.errors import Conflict
+
+if TYPE_CHECKING:
+    from broker.cli.api import Api
+
+_COLUMNS = (
+    *("id", "state", "tenant_name", "database", "requester"),
+    *("ticket_external_id", "requested_at", "ends_at"),
+)
+_CATEGORIES = ("customer_report", "vendor_finding", "incident")
+
+
+@click.group(cls=Noun)
+def grants() -> None:
+    """Permissions of a tenant: asked for, approved or refused, ended."""
+
+
+@grants.command("list")
+@tenant_option
+@state_option
+@pass_session
+def list_grants(session: Session, tenant: str | None, state: str | None) -> None:
+    """Requests and grants that you may see, newest first."""
+    found = session.api().pages("grants", tenant=tenant, state=state)
+    print_list(list(found), _COLUMNS, session.output)
+
+
+@grants.command()
+@click.argument("grant")
+@pass_session
+def show(session: Session, grant: str) -> None:
+    """One request or grant."""
+    print_item(session.api().get("grants", grant), session.output)
+
+
+@grants.command()
+@click.argument("grant")
+@click.option(
+    "--which",
+    type=click.Choice(["asked", "given"]),
+    default="asked",
+    show_default=True,
+    help="What was asked for, or what was given.",
+)
+@pass_session
+def plan(session: Session, grant: str, which: str) -> None:
+    """Table by table and column by column: what is seen, what is masked, and why."""
+    answer = session.api().get("grants", grant, "plan", which=which)
+    if session.output == "table":
+        show_plan(answer)
+    else:
+        print_item(answer, session.output, ("grant_id", "digest"))
+
+
+@grants.command()
+@click.option("--ticket", required=True, metavar="TICKET", help="Its id here: tkt_…")
+@click.option("--database", required=True, metavar="DATABASE")
+@click.option(
+    "--category", type=click.Choice(_CATEGORIES), default="customer_report", show_default=True
+)
+@click.option("--reason", required=True, help="Why the customer should agree.")
+@click.option("--live", "live_s", type=Duration(), default=0, help="How long, e.g. 4h.")
+@click.option(
+    "--copy", "copy_s", type=Duration(), default=0, help="How long a copy lives, e.g. 2d."
+)
+@click.option("--wait", "wait_s", type=Duration(), help="Wait until its plan is made.")
+@pass_session
+def request(
+    session: Session,
+    *,
+    ticket: str,
+    database: str,
+    category: str,
+    reason: str,
+    live_s: int,
+    copy_s: int,
+    wait_s: int | None,
+) -> None:
+    """Ask a tenant for access: live, by a copy, or both."""
+    api = session.api()
+    body: dict[str, Any] = {
+        "ticket": ticket,
+        "database": database,
+        "category": category,
+        "reason": reason,
+        "live_s": live_s,
+        "copy_s": copy_s,
+    }
+    made = api.post("grants", body=body)
+    if wait_s is not None:
+        made = api.wait("grants", made["id"], until=_is_planned, timeout_s=wait_s)
+    print_item(made, session.output)
+
+
+def _is_planned(grant: dict[str, Any]) -> bool:
+    return grant["state"] != "requested" or grant["asked_digest"] is not None
+
+
+@grants.command()
+@click.argument("grant")
+@click.option("--plan", "digest", metavar="DIGEST", help="The plan that you read and mean.")
+@click.option("--without", "tables", multiple=True, metavar="TABLE", help="Leave its rows out.")
+@click.option("--mask", "columns", multiple=True, metavar="TABLE.COLUMN", help="Mask it too.")
+@click.option("--live", "live_s", type=Duration(), help="Shorter live access, e.g. 2h; 0: none.")
+@click.option("--copy", "copy_s", type=Duration(), help="A shorter life of copies; 0: none.")
+@click.option("--note", help="A word to the engineer.")
+@pass_session
+def approve(
+    session: Session,
+    *,
+    grant: str,
+    digest: str | None,
+    tables: tuple[str, ...],
+    columns: tuple[str, ...],
+    live_s: int | None,
+    copy_s: int | None,
+    note: str | None,
+) -> None:
+    """Approve GRANT, or less than what it asks; never more.
+
+    Names the plan by its digest, or shows it and asks. Tables are named with their schema.
+    """
+    api = session.api()
+    cut = Cut(frozenset(tables), frozenset(columns))
+    shown = digest or _ask(api, grant, cut)
+    body: dict[str, Any] = {
+        "shown_digest": shown,
+        "tables_out": sorted(cut.tables_out),
+        "columns_masked": sorted(cut.columns_masked),
+    }
+    optional = {"live_s": live_s, "copy_s": copy_s, "note": note}
+    body |= {name: value for name, value in optional.items() if value is not None}
+    _tell(session, api.post("grants", grant, "approve", body=body), f"{grant} is approved.")
+
+
+def _ask(api: Api, grant: str, cut: Cut) -> str:
+    """Show who asks for what, and the plan; return the digest of the plan that was agreed to."""
+    item = api.get("grants", grant)
+    if item["state"] != "requested":
+        raise Conflict(f"{grant} is {item['state']} already, since {item['state_at']}")
+    who = ("requester", "ticket_external_id", "ticket_title", "database", "category", "reason")
+    print_item({**item}, "table", who)
+    answer = api.get("grants", grant, "plan")
+    show_plan(answer, cut)
+    windows = (("live access", item["asked_live_s"]), ("a copy", item["asked_copy_s"]))
+    asked = [f"{name} for {format_duration(seconds)}" for name, seconds in windows if seconds]
+    click.echo(f"Asked: {', '.join(asked)}.")
+    click.confirm("Approve this?", abort=True)
+    return str(answer["digest"])
+
+
+@grants.command()
+@click.argument("grant")
+@click.option("--note", required=True, help="Why not.")
+@pass_session
+def refuse(session: Session, grant: str, note: str) -> None:
+    """Refuse GRANT, with a reason for the engineer."""
+    answer = session.api().post("grants", grant, "refuse", body={"note": note})
+    _tell(session, answer, f"{grant} is refused.")
+
+
+@grants.command()
+@click.argument("grant")
+@pass_session
+def end(session: Session, grant: str) -> None:
+    """End GRANT now: its logins are cut, its copies destroyed."""
+    answer = session.api().post("grants", grant, "end")
+    _tell(session, answer, f"{grant} has ended; its logins are being cut, its copies destroyed.")
+
+
+def _tell(session: Session, answer: dict[str, Any], sentence: str) -> None:
+    if session.output == "table" or not answer:
+        click.echo(sentence)
+    else:
+        print_item(answer, session.output, _COLUMNS)

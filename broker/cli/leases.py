@@ -1,0 +1,47 @@
+"""Leases: logins that were issued. `broker connect` makes and ends one by itself."""
+
+from __future__ import annotations
+
+import click
+
+from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.output import print_item, print_list
+from broker.cli.session import Session, pass_session
+
+_COLUMNS = ("id", "state", "grant_id", "snapshot_id", "person", "role", "ends_at", "stuck_reason")
+
+
+@click.group(cls=Noun)
+def leases() -> None:
+    """Logins on a live database or on a copy."""
+
+
+@leases.command("list")
+@tenant_option
+@click.option("--grant", metavar="GRANT", help="Under this grant only.")
+@state_option
+@pass_session
+def list_leases(session: Session, tenant: str | None, grant: str | None, state: str | None) -> None:
+    """Logins that you may see."""
+    found = session.api().pages("leases", tenant=tenant, grant=grant, state=state)
+    print_list(list(found), _COLUMNS, session.output)
+
+
+@leases.command()
+@click.argument("lease")
+@pass_session
+def show(session: Session, lease: str) -> None:
+    """One login: where it connects, until when, and how far its end has come."""
+    print_item(session.api().get("leases", lease), session.output)
+
+
+@leases.command()
+@click.argument("lease")
+@pass_session
+def end(session: Session, lease: str) -> None:
+    """End a login now: its sessions are cut, its role dropped."""
+    answer = session.api().post("leases", lease, "end")
+    if session.output == "table" or not answer:
+        click.echo(f"{lease} is being revoked.")
+    else:
+        print_item(answer, session.output, _COLUMNS)

@@ -1,0 +1,82 @@
+"""A tenant's transparency log: its export, and its check, which needs neither us nor a network.
+
+`verify` reads a file and keys; it imports nothing of the database or the network (G10).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from broker.cli.command import Noun
+from broker.cli.files import read_file, read_text, write_new
+from broker.cli.session import Session, pass_session
+from broker.errors import Invalid
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group(cls=Noun)
+def log() -> None:
+    """A tenant's log: export it, verify it offline."""
+
+
+@log.command()
+@click.argument("tenant")
+@click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
+@pass_session
+def export(session: Session, tenant: str, file: Path | None) -> None:
+    """Get the log of TENANT as one bundle that `broker log verify` checks."""
+    if file is None and sys.stdout.isatty():
+        raise Invalid("say where the bundle goes with -f FILE")
+    bundle = session.api().get_bytes("tenants", tenant, "log")
+    if file is None:
+        sys.stdout.buffer.write(bundle)
+    else:
+        write_new(file, bundle)
+        click.echo(f"{len(bundle)} bytes in {file}; check them with: broker log verify {file}")
+
+
+@log.command()
+@click.argument("file", type=_FILE)
+@click.option(
+    "--key",
+    "keys",
+    type=_FILE,
+    multiple=True,
+    help="A file of verifier keys, in place of those that were pinned.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=_FILE,
+    multiple=True,
+    help="A checkpoint that you kept: the log must still contain it.",
+)
+@click.option("--keep-checkpoint", type=_FILE, help="Keep this log's checkpoint for the next time.")
+@pass_session
+def verify(
+    session: Session,
+    file: Path,
+    keys: tuple[Path, ...],
+    checkpoints: tuple[Path, ...],
+    keep_checkpoint: Path | None,
+) -> None:
+    """Check the bundle in FILE, without a network.
+
+    Trust comes from keys that you pinned (broker tenants pin) or name with --key. What only the
+    bundle itself vouches for is self-consistent, not authenticated: exit 9.
+    """
+    from broker.audit.bundle import parse_bundle
+    from broker.audit.verify import verify_bundle
+    from broker.cli.findings import show_report
+    from broker.cli.trust import load_keys
+
+    data = read_file(file)
+    kept = [read_text(checkpoint) for checkpoint in checkpoints]
+    report = verify_bundle(data, load_keys(keys, session.home), kept)
+    show_report(report, session.output, f"The log in {file}")
+    if keep_checkpoint is not None:
+        write_new(keep_checkpoint, parse_bundle(data).checkpoints[-1].encode())

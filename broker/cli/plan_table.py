@@ -1,0 +1,57 @@
+"""A plan as a table: what would be read, column by column, and what a narrowing would take away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from broker.cli.output import print_table
+from broker.cli.plain import plain
+
+_TITLES = ("table", "rows", "column", "type", "seen as", "why")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What an admin wants to take away: full names of tables, and of columns."""
+
+    tables_out: frozenset[str] = frozenset()
+    columns_masked: frozenset[str] = frozenset()
+
+
+def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
+    """Print the plan that the API answered, marked with what `cut` changes in it."""
+    plan = answer["plan"]
+    print_table(_TITLES, [row for table in plan["tables"] for row in _rows(table, cut)])
+    for remark in plan["remarks"]:
+        click.echo(f"Remark: {plain(remark)}")
+    for literal in answer.get("literals") or []:
+        click.echo(f"Literal in {plain(literal.get('where'))}: {plain(literal.get('text'))}")
+    click.echo(f"Plan: {plain(answer['digest'])}")
+
+
+def _rows(table: Mapping[str, Any], cut: Cut) -> Iterator[tuple[str, ...]]:
+    name = f"{table['schema']}.{table['name']}"
+    names = {name, table["partition_of"]}
+    if names & cut.tables_out:
+        yield plain(name), "none", "", "", "structure only", "you leave it out"
+        return
+    if not table["rows"]:
+        yield plain(name), "none", "", "", "structure only", plain(table["note"])
+        return
+    first = (plain(name), f"about {table['estimated_rows']}")
+    for column in table["columns"]:
+        masked = {f"{one}.{column['name']}" for one in names} & cut.columns_masked
+        seen_as, why = _fate(column)
+        if masked:
+            seen_as, why = f"masked: {column['fallback'] or 'impossible'}", "you mask it"
+        yield (*first, plain(column["name"]), plain(column["type"]), plain(seen_as), plain(why))
+        first = ("", "")
+
+
+def _fate(column: Mapping[str, Any]) -> tuple[str, str]:
+    mask = column["mask"]
+    return ("KEPT" if mask == "keep" else f"masked: {mask}"), column["why"]

@@ -1,0 +1,93 @@
+"""Internal test servers, where sandboxes run: their set-up and registration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from broker.cli.command import Noun
+from broker.cli.logins import (
+    password_options,
+    read_login_password,
+    seal_for_broker,
+    setup_options,
+    write_setup,
+)
+from broker.cli.output import print_item, print_list
+from broker.cli.session import Session, pass_session
+
+_COLUMNS = ("id", "name", "host", "port", "registered_at")
+
+
+@click.group(cls=Noun)
+def servers() -> None:
+    """Internal test servers."""
+
+
+@servers.command("list")
+@pass_session
+def list_servers(session: Session) -> None:
+    """Registered test servers."""
+    print_list(list(session.api().pages("servers")), _COLUMNS, session.output)
+
+
+@servers.command()
+@click.option("--name", required=True, help="What people call it.")
+@click.option("--host", required=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True)
+@click.option("--login", required=True, help="The role that setup-sql made.")
+@click.option("--ca-file", help="The server's certificate authority, as the workers find it.")
+@password_options
+@pass_session
+def create(
+    session: Session,
+    *,
+    name: str,
+    host: str,
+    port: int,
+    login: str,
+    ca_file: str | None,
+    password_stdin: bool,
+    password_file: Path | None,
+) -> None:
+    """Register a test server. Its login's password leaves this machine sealed."""
+    from broker.keys.intake import login_context
+
+    api = session.api()
+    password = read_login_password(password_file, from_stdin=password_stdin)
+    body = {
+        "name": name,
+        "host": host,
+        "port": port,
+        "login": login,
+        "sealed_password": seal_for_broker(
+            api, password, login_context("server", host, port, login)
+        ),
+    }
+    if ca_file is not None:
+        body["ca_file"] = ca_file
+    print_item(api.post("servers", body=body), session.output)
+
+
+@servers.command("setup-sql", cls=click.Command)
+@setup_options
+def setup_sql(
+    *,
+    login: str,
+    sql_file: Path | None,
+    password_file: Path | None,
+    show_password: bool,
+    server_version: int,
+) -> None:
+    """Print what the server's operator runs once, with a new password's verifier in it."""
+    from broker.engines.postgres import account
+
+    write_setup(
+        lambda verifier: account.setup_test_server_sql(
+            login, verifier, server_version=server_version * 10000
+        ),
+        sql_file=sql_file,
+        password_file=password_file,
+        show_password=show_password,
+    )

@@ -1,0 +1,101 @@
+"""Tenants: enrolling them, pinning their keys, ending everything of one."""
+
+from __future__ import annotations
+
+import click
+
+from broker.cli.command import Noun
+from broker.cli.output import print_item, print_list
+from broker.cli.plain import plain
+from broker.cli.session import Session, pass_session
+from broker.errors import Unavailable, VerificationFailed
+
+_COLUMNS = ("id", "name", "ticket_customer", "created_at")
+
+
+@click.group(cls=Noun)
+def tenants() -> None:
+    """Customer organisations."""
+
+
+@tenants.command("list")
+@pass_session
+def list_tenants(session: Session) -> None:
+    """Tenants that you may see."""
+    print_list(list(session.api().pages("tenants")), _COLUMNS, session.output)
+
+
+@tenants.command()
+@click.argument("tenant")
+@pass_session
+def show(session: Session, tenant: str) -> None:
+    """One tenant, with the name of its log."""
+    print_item(session.api().get("tenants", tenant), session.output)
+
+
+@tenants.command()
+@click.option("--name", required=True)
+@click.option("--ticket-customer", required=True, help="Its id in the ticket system.")
+@click.option("--admin-email", required=True)
+@click.option("--admin-name", required=True)
+@pass_session
+def create(
+    session: Session, name: str, ticket_customer: str, admin_email: str, admin_name: str
+) -> None:
+    """Enrol a tenant and invite its first admin, who alone decides from then on."""
+    body = {
+        "name": name,
+        "ticket_customer": ticket_customer,
+        "admin_email": admin_email,
+        "admin_name": admin_name,
+    }
+    print_item(session.api().post("tenants", body=body), session.output)
+
+
+@tenants.command()
+@click.argument("tenant")
+@click.option(
+    "--fingerprint",
+    "expected",
+    multiple=True,
+    help="What a key's fingerprint must be, as you know it from elsewhere; one for each key.",
+)
+@click.option("--replace", is_flag=True, help="Also when other keys were pinned before.")
+@pass_session
+def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bool) -> None:
+    """Keep the keys of TENANT's log, to verify it by them.
+
+    The broker's word alone proves nothing: compare the fingerprints with those that reached you by
+    another way, such as the mail of your invitation.
+    """
+    from broker.cli import trust
+
+    api = session.api()
+    origin = api.get("tenants", tenant).get("log_origin")
+    answer = api.get("tenants", tenant, "keys")
+    texts = [item.get("key") for item in answer.get("items", [])]
+    if not isinstance(origin, str) or not all(isinstance(text, str) for text in texts):
+        raise Unavailable("the broker named no keys for this tenant")
+    keys = trust.parse_keys([str(text) for text in texts], origin)
+    for known in trust.find_pinned(session.home, origin):
+        click.echo(f"pinned   {plain(known.name)}  {known.fingerprint()}")
+    for key in keys:
+        click.echo(f"offered  {plain(key.name)}  {key.fingerprint()}")
+    if expected:
+        if {key.fingerprint() for key in keys} != {text.strip().lower() for text in expected}:
+            raise VerificationFailed("these fingerprints are not those that you expected")
+    else:
+        click.confirm("Are the offered fingerprints those that you were told?", abort=True)
+    file = trust.pin(session.home, origin, keys, replace=replace)
+    click.echo(f"Pinned in {file}.")
+
+
+@tenants.command("end-everything")
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+def end_everything(session: Session, *, tenant: str, yes: bool) -> None:
+    """End all requests and grants of TENANT: logins are cut, copies destroyed."""
+    if not yes:
+        click.confirm(f"End every access to {tenant} and destroy every copy?", abort=True)
+    print_item(session.api().post("tenants", tenant, "end-everything"), session.output)

@@ -1,0 +1,62 @@
+"""Keys that vouch for a log, held outside the broker: pinned once, compared by a person, kept.
+
+`BROKER_HOME/trust/<origin>.keys` is a trust file: one verifier key a line. What must stay true: a
+key is stored only for the names that it is asked for, and another key never takes the place of one
+that is pinned without the person being told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from broker.audit.note import VerifierKey
+from broker.audit.verify import load_trusted, statements_key_name
+from broker.cli.files import read_text, replace_file
+from broker.errors import Conflict, VerificationFailed
+
+
+def parse_keys(texts: Sequence[str], origin: str) -> tuple[VerifierKey, ...]:
+    """The keys of a log and of its vendor's statements alone. Raises VerificationFailed."""
+    keys = tuple(VerifierKey.parse(text) for text in texts)
+    names = {key.name for key in keys}
+    if names != {origin, statements_key_name(origin)}:
+        raise VerificationFailed(f"these are not the keys of {origin}, but of {sorted(names)}")
+    return keys
+
+
+def trust_file(home: Path, origin: str) -> Path:
+    return home / "trust" / f"{quote(origin, safe='')}.keys"
+
+
+def find_pinned(home: Path, origin: str) -> tuple[VerifierKey, ...]:
+    file = trust_file(home, origin)
+    return load_trusted(read_text(file)) if file.exists() else ()
+
+
+def pin(home: Path, origin: str, keys: Sequence[VerifierKey], *, replace: bool) -> Path:
+    """Store the keys. Raises Conflict when others are pinned and `replace` was not asked."""
+    pinned = find_pinned(home, origin)
+    if pinned and set(pinned) != set(keys) and not replace:
+        raise Conflict(
+            f"other keys are pinned for {origin}: a changed key needs a reason that you heard from "
+            "the vendor by another way",
+            **{"try": "broker tenants pin TENANT --replace"},
+        )
+    file = trust_file(home, origin)
+    replace_file(file, "".join(f"{key.format()}\n" for key in keys).encode())
+    return file
+
+
+def list_pinned(home: Path) -> tuple[VerifierKey, ...]:
+    """All pinned keys: each speaks only for the logs of its name."""
+    files = sorted((home / "trust").glob("*.keys"))
+    return tuple(dict.fromkeys(key for file in files for key in load_trusted(read_text(file))))
+
+
+def load_keys(files: Sequence[Path], home: Path) -> tuple[VerifierKey, ...]:
+    """From the named files; where none is named, what was pinned."""
+    if not files:
+        return list_pinned(home)
+    return tuple(dict.fromkeys(key for file in files for key in load_trusted(read_text(file))))
