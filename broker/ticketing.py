@@ -13,14 +13,22 @@ from broker.jobs import Queue
 from broker.logs import get_log
 from broker.settings import Times
 from broker.tickets import FetchedTicket, TicketSystem, TicketSystemUnavailable, mirror
+from broker.tx import Tx
 from broker.tx import system as system_actor
 
 _ACTOR = system_actor("tickets")
 _HINTS = 200
+NO_FENCE = 0  # following hints changes nothing twice, so it asks for no leader
 _ALL_REFUSED_FROM = (
     3  # tickets: from here on "none of them exists" is the system's fault, not theirs
 )
 _log = get_log(__name__)
+
+
+def take_hint(tx: Tx, queue: Queue, name: str, external_id: str) -> None:
+    """Somebody says that a ticket changed: look at it soon, and believe nothing before."""
+    mirror.keep_hint(tx, name, external_id)
+    queue.put_sweep(tx, "follow_hints", NO_FENCE)
 
 
 def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times: Times) -> int:

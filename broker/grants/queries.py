@@ -25,6 +25,10 @@ from broker.tx import Tx
 
 MAX_PAGE = 200
 
+# Where a page ended: the instant and id of its last item. Instants alone are not enough: what one
+# transaction did carries one instant.
+Place = tuple[datetime, str]
+
 
 @dataclass(frozen=True, slots=True)
 class GrantView:
@@ -180,18 +184,18 @@ def list_grants(
     *,
     requester_id: PersonId | None = None,
     states: Sequence[str] = (),
-    before: datetime | None = None,
+    before: Place | None = None,
     limit: int = 50,
 ) -> list[GrantView]:
     """Newest first: a tenant's, or all that the actor may see. `before` continues a page."""
-    query = _grants().order_by(Grant.requested_at.desc(), Grant.id)
+    query = _grants().order_by(Grant.requested_at.desc(), Grant.id.desc())
     query = query.where(Grant.tenant_id.in_(people.list_readable(tx, "grant:read", tenant_id)))
     if requester_id is not None:
         query = query.where(Grant.requester_id == requester_id)
     if states:
         query = query.where(Grant.state.in_(states))
     if before is not None:
-        query = query.where(Grant.requested_at < before)
+        query = query.where(sa.tuple_(Grant.requested_at, Grant.id) < sa.tuple_(*before))
     return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
 
 
@@ -226,9 +230,10 @@ def list_leases(
     grant_id: str | None = None,
     person_id: PersonId | None = None,
     states: Sequence[str] = (),
+    before: Place | None = None,
     limit: int = 50,
 ) -> list[LeaseView]:
-    query = sa.select(Lease).order_by(Lease.state_at.desc(), Lease.id)
+    query = sa.select(Lease).order_by(Lease.state_at.desc(), Lease.id.desc())
     query = query.where(Lease.tenant_id.in_(people.list_readable(tx, "lease:read", tenant_id)))
     if grant_id is not None:
         query = query.where(Lease.grant_id == grant_id)
@@ -236,6 +241,8 @@ def list_leases(
         query = query.where(Lease.person_id == person_id)
     if states:
         query = query.where(Lease.state.in_(states))
+    if before is not None:
+        query = query.where(sa.tuple_(Lease.state_at, Lease.id) < sa.tuple_(*before))
     return [_lease_view(tx, row) for row in tx.session.scalars(query.limit(min(limit, MAX_PAGE)))]
 
 

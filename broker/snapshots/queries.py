@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from broker import people
-from broker.grants.queries import MAX_PAGE
+from broker.grants.queries import MAX_PAGE, Place
 from broker.ids import PersonId, TenantId
 from broker.people import Person
 from broker.snapshots.model import Certificate, Snapshot
@@ -111,11 +111,11 @@ def list_snapshots(
     grant_id: str | None = None,
     requester_id: PersonId | None = None,
     states: Sequence[str] = (),
-    before: datetime | None = None,
+    before: Place | None = None,
     limit: int = 50,
 ) -> list[SnapshotView]:
     """Newest first. `before` continues a page."""
-    query = _snapshots().order_by(Snapshot.ordered_at.desc(), Snapshot.id)
+    query = _snapshots().order_by(Snapshot.ordered_at.desc(), Snapshot.id.desc())
     query = query.where(
         Snapshot.tenant_id.in_(people.list_readable(tx, "snapshot:read", tenant_id))
     )
@@ -126,14 +126,24 @@ def list_snapshots(
     if states:
         query = query.where(Snapshot.state.in_(states))
     if before is not None:
-        query = query.where(Snapshot.ordered_at < before)
+        query = query.where(sa.tuple_(Snapshot.ordered_at, Snapshot.id) < sa.tuple_(*before))
     return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
 
 
-def list_certificates(tx: Tx, tenant_id: TenantId | None = None) -> list[CertificateView]:
-    query = sa.select(Certificate).order_by(Certificate.issued_at.desc())
+def list_certificates(
+    tx: Tx,
+    tenant_id: TenantId | None = None,
+    *,
+    before: Place | None = None,
+    limit: int = MAX_PAGE,
+) -> list[CertificateView]:
+    """Newest first. `before` continues a page."""
+    query = sa.select(Certificate).order_by(Certificate.issued_at.desc(), Certificate.id.desc())
     readable = people.list_readable(tx, "certificate:read", tenant_id)
-    rows = tx.session.scalars(query.where(Certificate.tenant_id.in_(readable)).limit(MAX_PAGE))
+    query = query.where(Certificate.tenant_id.in_(readable))
+    if before is not None:
+        query = query.where(sa.tuple_(Certificate.issued_at, Certificate.id) < sa.tuple_(*before))
+    rows = tx.session.scalars(query.limit(min(limit, MAX_PAGE)))
     return [
         CertificateView(row.id, row.tenant_id, row.snapshot_id, row.issued_at, row.envelope)
         for row in rows

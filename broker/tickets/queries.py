@@ -43,6 +43,30 @@ def list_open_tickets(tx: Tx, text: str = "", limit: int = 50) -> list[TicketVie
     return [_view(*row) for row in tx.session.execute(query)]
 
 
+def list_tickets(
+    tx: Tx,
+    tenant_id: TenantId | None = None,
+    *,
+    external_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[TicketView]:
+    """Open ones that the actor may see, the last seen first; by `external_id` also one that ended.
+
+    `before` is instant and id of the last item of the page before.
+    """
+    readable = people.list_readable(tx, "ticket:read", tenant_id)
+    query = _tickets().where(Ticket.tenant_id.in_(readable))
+    if external_id is None:
+        query = query.where(Ticket.ended_at.is_(None))
+    else:
+        query = query.where(Ticket.external_id == external_id)
+    if before is not None:
+        query = query.where(sa.tuple_(Ticket.seen_at, Ticket.id) < sa.tuple_(*before))
+    query = query.order_by(Ticket.seen_at.desc(), Ticket.id.desc()).limit(min(limit, MAX_PAGE))
+    return [_view(*row) for row in tx.session.execute(query)]
+
+
 def get_ticket_view(tx: Tx, ticket_id: str) -> TicketView:
     """Raises NotFound, the same for none and for another tenant's (G12)."""
     row = tx.session.execute(_tickets().where(Ticket.id == ticket_id)).first()

@@ -1,0 +1,90 @@
+"""The REST API, `/api/v1`: thin operations over the domain's functions.
+
+    POST /sign-in · POST /invitations/accept · GET /me · GET POST /tokens · DELETE /tokens/{id}
+    GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable
+    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · POST …/end-everything
+    GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
+    GET /tickets · POST /tickets/look
+    GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
+    GET POST /leases · GET /leases/{id}?wait= · POST …/end
+    GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
+    GET /certificates · GET /certificates/{id} · …/envelope
+
+Bearer tokens only; no cookie is read. Lists answer `{items, next}`. Errors are problem+json. Ids
+of other things stand under their noun (`tenant`, `grant`), names under `<noun>_name`.
+`docs/openapi.json` is made from this code.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from http import HTTPStatus
+
+from flask import Blueprint, Flask
+from flask_smorest import Api
+from marshmallow import Schema, fields
+from werkzeug.routing import BaseConverter
+
+from broker import __version__
+from broker.api import access, accounts, copies, estate
+from broker.api.problems import MEDIA_TYPE
+from broker.bootstrap import Broker
+from broker.db import Json
+
+
+class IdConverter(BaseConverter):
+    """An id in a path; anything else is no path of ours, and no text for a database."""
+
+    regex = r"[a-z]{3}_[a-z2-7]{26}"
+
+
+class ProblemSchema(Schema):
+    type = fields.Url()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    fields_ = fields.Dict(
+        data_key="fields", metadata={"description": "what is wrong with each field"}
+    )
+
+
+class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
+    """Errors are ours (see `broker.http`), here only described."""
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+    def _register_responses(self) -> None:
+        content = {MEDIA_TYPE: {"schema": ProblemSchema}}
+        for status in HTTPStatus:
+            described: Json = {"description": status.phrase}
+            if status >= 400:
+                described["content"] = deepcopy(content)
+            self.spec.components.response(status.name, described, lazy=True)
+        described = {"description": "an error, as RFC 9457 has it", "content": content}
+        self.spec.components.response("DEFAULT_ERROR", described, lazy=True)
+
+
+def register_api(app: Flask, broker: Broker) -> tuple[Blueprint, ...]:
+    """Returns the API's blueprints. `app.extensions["broker"]` must be there."""
+    app.url_map.converters["id"] = IdConverter
+    app.config.update(
+        API_TITLE=f"{broker.settings.vendor.name}: support-access broker",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+    )
+    api = _Api(app)
+    api.register_converter(
+        IdConverter, lambda _: {"type": "string", "pattern": f"^{IdConverter.regex}$"}
+    )
+    api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    blueprints = (
+        accounts.blueprint,
+        estate.blueprint,
+        access.blueprint,
+        copies.blueprint,
+    )
+    for blueprint in blueprints:
+        api.register_blueprint(blueprint)
+    app.extensions["openapi"] = api.spec
+    return blueprints

@@ -1,0 +1,364 @@
+"""Tickets, requests and grants with their plans and decisions, and logins."""
+
+from __future__ import annotations
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+from webargs.fields import DelimitedList
+
+from broker import bootstrap, lifecycle, people, ticketing
+from broker.api.operations import new_blueprint, operation, the_broker
+from broker.api.shapes import (
+    Answer,
+    PageQuery,
+    Sent,
+    WaitQuery,
+    identity,
+    list_of,
+    page,
+    read_cursor,
+    seconds,
+    text,
+)
+from broker.api.waiting import wait_for
+from broker.db import Json
+from broker.errors import Conflict
+from broker.grants import leases as lease_asking
+from broker.grants import queries, requests
+from broker.grants.narrowing import Narrowing
+from broker.grants.queries import GrantView, LeaseView, PlanView
+from broker.grants.requests import Ask
+from broker.snapshots import ordering
+from broker.tickets import queries as ticket_queries
+from broker.tx import Tx
+
+blueprint = new_blueprint("access", "Tickets, grants and logins")
+
+
+class TicketQuery(PageQuery):
+    tenant = identity("tnt", required=False)
+    external_id = text(128, required=False)
+
+
+class TicketAnswer(Answer):
+    id = fields.String()
+    tenant = fields.String(attribute="tenant_id")
+    tenant_name = fields.String()
+    external_id = fields.String()
+    title = fields.String()
+    url = fields.String(allow_none=True)
+    open = fields.Boolean()
+    seen_at = fields.AwareDateTime()
+
+
+class LookBody(Sent):
+    external_id = text(128)
+
+
+class LookAnswer(Answer):
+    external_id = fields.String()
+
+
+class GrantQuery(PageQuery):
+    tenant = identity("tnt", required=False)
+    state = DelimitedList(
+        fields.String(validate=validate.OneOf(["requested", "approved", "refused", "ended"])),
+        load_default=[],
+    )
+
+
+class AskBody(Sent):
+    ticket = identity("tkt")
+    database = identity("dbs")
+    category = text(50, metadata={"description": ", ".join(requests.CATEGORIES)})
+    reason = text(4000)
+    live_s = seconds(load_default=0)
+    copy_s = seconds(load_default=0)
+
+
+class GrantAnswer(Answer):
+    id = fields.String()
+    tenant = fields.String(attribute="tenant_id")
+    tenant_name = fields.String()
+    state = fields.String()
+    state_at = fields.AwareDateTime()
+    state_by = fields.String(allow_none=True)
+    requester = fields.String(attribute="requester_id")
+    requester_name = fields.String(attribute="requester")
+    ticket = fields.String(attribute="ticket_id")
+    ticket_external_id = fields.String()
+    ticket_title = fields.String()
+    ticket_url = fields.String(allow_none=True)
+    ticket_open = fields.Boolean()
+    database = fields.String(attribute="database_id")
+    database_name = fields.String(attribute="database")
+    category = fields.String()
+    reason = fields.String()
+    requested_at = fields.AwareDateTime()
+    lapses_at = fields.AwareDateTime()
+    asked_live_s = fields.Integer()
+    asked_copy_s = fields.Integer()
+    given_live_s = fields.Integer()
+    given_copy_s = fields.Integer()
+    live_until = fields.AwareDateTime(allow_none=True)
+    copy_until = fields.AwareDateTime(allow_none=True)
+    ends_at = fields.AwareDateTime(allow_none=True)
+    end_reason = fields.String(allow_none=True)
+    asked_digest = fields.String(allow_none=True)
+    given_digest = fields.String(allow_none=True)
+    plan_problem = fields.String(allow_none=True)
+    decided_by = fields.String(allow_none=True)
+    decided_at = fields.AwareDateTime(allow_none=True)
+    decision_note = fields.String(allow_none=True)
+
+
+class PlanQuery(Sent):
+    which = fields.String(load_default="asked", validate=validate.OneOf(["asked", "given"]))
+
+
+class ColumnAnswer(Answer):
+    name = fields.String()
+    type = fields.String()
+    kept = fields.Boolean()
+    mask = fields.String(attribute="fate.mask")
+    label = fields.String(attribute="fate.label")
+    why = fields.String(attribute="fate.why")
+    obstacles = fields.List(fields.String())
+    fallback = fields.String(metadata={"description": "the mask if you want it masked; may be ''"})
+
+
+class TableAnswer(Answer):
+    schema = fields.String()
+    name = fields.String()
+    rows = fields.Boolean(metadata={"description": "false: structure only, `note` says why"})
+    note = fields.String()
+    partition_of = fields.String()
+    estimated_rows = fields.Integer()
+    size_bytes = fields.Integer()
+    columns = fields.List(fields.Nested(ColumnAnswer))
+
+
+class LiteralAnswer(Answer):
+    kind = fields.String()
+    where = fields.String()
+    text = fields.String()
+
+
+class PlanAnswer(Answer):
+    grant = fields.String(attribute="grant_id")
+    digest = fields.String(metadata={"description": "send it as `shown_digest` to approve"})
+    remarks = fields.List(fields.String(), attribute="plan.remarks")
+    tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")
+    literals = fields.List(
+        fields.Nested(LiteralAnswer),
+        metadata={"description": "definitions that hold values; for the tenant's people alone"},
+    )
+
+
+class ApproveBody(Sent):
+    shown_digest = text(64, least=64)
+    tables_out = fields.List(text(130), load_default=[], validate=validate.Length(0, 10_000))
+    columns_masked = fields.List(text(200), load_default=[], validate=validate.Length(0, 10_000))
+    live_s = seconds(load_default=None, allow_none=True)
+    copy_s = seconds(load_default=None, allow_none=True)
+    note = text(2000, least=0, required=False, load_default="")
+
+
+class RefuseBody(Sent):
+    note = text(2000)
+
+
+class LeaseQuery(PageQuery):
+    tenant = identity("tnt", required=False)
+    grant = identity("grt", required=False)
+    state = DelimitedList(
+        fields.String(validate=validate.OneOf(["pending", "issued", "revoking", "revoked"])),
+        load_default=[],
+    )
+
+
+class LeaseBody(Sent):
+    """For the live database with `grant`, for a copy's sandbox with `snapshot`."""
+
+    grant = identity("grt", required=False)
+    snapshot = identity("snp", required=False)
+    verifier = text(
+        1000,
+        metadata={"description": "SCRAM-SHA-256 verifier of a password that stays with the client"},
+    )
+
+    @validates_schema
+    def check_one(self, sent: Json, **_: object) -> None:
+        if ("grant" in sent) == ("snapshot" in sent):
+            raise ValidationError("name a grant or a snapshot, one of them", "grant")
+
+
+class LeaseAnswer(Answer):
+    id = fields.String()
+    grant = fields.String(attribute="grant_id")
+    tenant = fields.String(attribute="tenant_id")
+    snapshot = fields.String(attribute="snapshot_id", allow_none=True)
+    state = fields.String()
+    state_at = fields.AwareDateTime()
+    person_name = fields.String(attribute="person")
+    role = fields.String(metadata={"description": "the name to log in with"})
+    host = fields.String()
+    port = fields.Integer()
+    dbname = fields.String()
+    ends_at = fields.AwareDateTime()
+    login_refused_at = fields.AwareDateTime(allow_none=True)
+    last_session_dead_at = fields.AwareDateTime(allow_none=True)
+    role_gone_at = fields.AwareDateTime(allow_none=True)
+    attempts = fields.Integer()
+    stuck_since = fields.AwareDateTime(allow_none=True)
+    stuck_reason = fields.String(allow_none=True)
+
+
+@operation(blueprint, "GET /tickets", query=TicketQuery, answer=list_of(TicketAnswer))
+def list_tickets(tx: Tx, query: Json) -> Json:
+    """Open tickets that I may see; with `external_id` that one, also when it has ended."""
+    found = ticket_queries.list_tickets(
+        tx,
+        query.get("tenant"),
+        external_id=query.get("external_id"),
+        before=read_cursor(query),
+        limit=query["limit"] + 1,
+    )
+    return page(found, query["limit"], lambda ticket: ticket.seen_at)
+
+
+@operation(blueprint, "POST /tickets/look", takes=LookBody, answer=LookAnswer, status=202)
+def look_at_ticket(tx: Tx, body: Json) -> Json:
+    """Fetch a ticket from its system soon, so that access can be asked on it."""
+    people.check(tx, "ticket:read")
+    settings, queue = the_broker().settings, the_broker().queue
+    tickets = bootstrap.build_tickets(settings)
+    if tickets is None:
+        raise Conflict("no ticket system is set up; see BROKER_TICKETS__URL")
+    ticketing.take_hint(tx, queue, tickets.name, body["external_id"])
+    return body
+
+
+@operation(blueprint, "GET /grants", query=GrantQuery, answer=list_of(GrantAnswer))
+def list_grants(tx: Tx, query: Json) -> Json:
+    """Requests and grants that I may see, newest first."""
+    found = queries.list_grants(
+        tx,
+        query.get("tenant"),
+        states=query["state"],
+        before=read_cursor(query),
+        limit=query["limit"] + 1,
+    )
+    return page(found, query["limit"], lambda grant: grant.requested_at)
+
+
+@operation(blueprint, "POST /grants", takes=AskBody, answer=GrantAnswer, status=201)
+def request_grant(tx: Tx, body: Json) -> GrantView:
+    """Ask for access; its plan is made soon (wait for it with `?wait=`)."""
+    ask = Ask(
+        ticket_id=body["ticket"],
+        database_id=body["database"],
+        category=body["category"],
+        reason=body["reason"],
+        live_s=body["live_s"],
+        copy_s=body["copy_s"],
+    )
+    grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
+    return queries.get_grant_view(tx, grant_id)
+
+
+@operation(
+    blueprint,
+    "GET /grants/<id:grant_id>",
+    query=WaitQuery,
+    answer=GrantAnswer,
+    transaction=False,
+)
+def get_grant(query: Json, grant_id: str) -> GrantView:
+    """One request or grant; `wait` waits until its plan is there or it is decided."""
+    return wait_for(query["wait"], lambda tx: queries.get_grant_view(tx, grant_id), _is_planned)
+
+
+def _is_planned(grant: GrantView) -> bool:
+    return grant.state != "requested" or bool(grant.asked_digest or grant.plan_problem)
+
+
+@operation(blueprint, "GET /grants/<id:grant_id>/plan", query=PlanQuery, answer=PlanAnswer)
+def get_plan(tx: Tx, query: Json, grant_id: str) -> PlanView:
+    """What would be seen, or what was given: each table and each column's fate."""
+    return queries.get_plan_view(tx, grant_id, query["which"])
+
+
+@operation(blueprint, "POST /grants/<id:grant_id>/approve", takes=ApproveBody, answer=GrantAnswer)
+def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
+    """Say yes to the plan that was shown, or to less of it."""
+    narrowing = Narrowing(
+        tables_out=frozenset(body["tables_out"]),
+        columns_masked=frozenset(body["columns_masked"]),
+        live_s=body["live_s"],
+        copy_s=body["copy_s"],
+    )
+    requests.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])
+    return queries.get_grant_view(tx, grant_id)
+
+
+@operation(blueprint, "POST /grants/<id:grant_id>/refuse", takes=RefuseBody, answer=GrantAnswer)
+def refuse_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
+    """Say no, with a reason for the engineer."""
+    requests.refuse(tx, grant_id, body["note"])
+    return queries.get_grant_view(tx, grant_id)
+
+
+@operation(blueprint, "POST /grants/<id:grant_id>/end", answer=GrantAnswer)
+def end_grant(tx: Tx, grant_id: str) -> GrantView:
+    """End a request or grant now, with its logins and copies."""
+    lifecycle.end_grant_by_click(tx, grant_id, the_broker().queue)
+    return queries.get_grant_view(tx, grant_id)
+
+
+@operation(blueprint, "GET /leases", query=LeaseQuery, answer=list_of(LeaseAnswer))
+def list_leases(tx: Tx, query: Json) -> Json:
+    """Logins that I may see, the last changed first."""
+    found = queries.list_leases(
+        tx,
+        query.get("tenant"),
+        grant_id=query.get("grant"),
+        states=query["state"],
+        before=read_cursor(query),
+        limit=query["limit"] + 1,
+    )
+    return page(found, query["limit"], lambda lease: lease.state_at)
+
+
+@operation(blueprint, "POST /leases", takes=LeaseBody, answer=LeaseAnswer, status=202)
+def ask_lease(tx: Tx, body: Json) -> LeaseView:
+    """Ask for a login; wait until it is `issued` with `?wait=` on it."""
+    people.check(tx, "lease:issue")  # first: who may not learns nothing of the ids sent (G12)
+    queue, verifier = the_broker().queue, body["verifier"]
+    if "grant" in body:
+        lease_id = lease_asking.ask_live(tx, body["grant"], verifier, queue)
+    else:
+        lease_id = ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue)
+    return queries.get_lease_view(tx, lease_id)
+
+
+@operation(
+    blueprint,
+    "GET /leases/<id:lease_id>",
+    query=WaitQuery,
+    answer=LeaseAnswer,
+    transaction=False,
+)
+def get_lease(query: Json, lease_id: str) -> LeaseView:
+    """One login; `wait` waits until it is issued, revoked, or stuck with a reason."""
+    return wait_for(query["wait"], lambda tx: queries.get_lease_view(tx, lease_id), _is_settled)
+
+
+def _is_settled(lease: LeaseView) -> bool:
+    return lease.state in {"issued", "revoked"} or lease.stuck_reason is not None
+
+
+@operation(blueprint, "POST /leases/<id:lease_id>/end", answer=LeaseAnswer)
+def end_lease(tx: Tx, lease_id: str) -> LeaseView:
+    """End a login now: its sessions too."""
+    lifecycle.end_lease_by_click(tx, lease_id, the_broker().queue)
+    return queries.get_lease_view(tx, lease_id)

@@ -1,0 +1,184 @@
+"""Signing in, one's own tokens, and people with their roles."""
+
+from __future__ import annotations
+
+from flask import request
+from marshmallow import fields, validate
+
+from broker import enrolling, people, signin, tenants
+from broker.api.operations import new_blueprint, operation, signed_in, the_broker
+from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
+from broker.db import Json
+from broker.enrolling import NewMember
+from broker.errors import Invalid, NotAuthenticated, NotFound
+from broker.ids import PersonId, TenantId
+from broker.people import TENANT_ROLES, VENDOR_ROLES
+from broker.secret import Secret
+from broker.signin import ApiToken
+from broker.tx import Actor, Tx, system
+
+blueprint = new_blueprint("accounts", "Signing in, tokens, people")
+_SIGN_IN_DAYS = 1
+
+
+class SignInBody(Sent):
+    email = text(254)
+    password = text(200)
+
+
+class NewTokenAnswer(Answer):
+    id = fields.String()
+    token = fields.String(metadata={"description": "shown this once"})
+    expires_at = fields.AwareDateTime()
+
+
+class AcceptBody(Sent):
+    code = text(200)
+    password = text(200, metadata={"description": "12 characters or more"})
+
+
+class MeAnswer(Answer):
+    id = fields.String()
+    name = fields.String()
+    side = fields.String(metadata={"description": "`vendor` or `tenant`"})
+    tenants = fields.List(fields.String(), metadata={"description": "ids; for a tenant's people"})
+    permissions = fields.List(fields.String())
+
+
+class TokenBody(Sent):
+    name = text(100)
+    days = fields.Integer(strict=True, required=True, validate=validate.Range(1, 365))
+
+
+class TokenAnswer(Answer):
+    id = fields.String()
+    name = fields.String()
+    created_at = fields.AwareDateTime()
+    expires_at = fields.AwareDateTime()
+    used_at = fields.AwareDateTime(allow_none=True)
+
+
+class PeopleQuery(Sent):
+    tenant = identity("tnt", required=False)
+
+
+class PersonBody(Sent):
+    email = text(254)
+    name = text(200)
+    role = fields.String(required=True, validate=validate.OneOf((*VENDOR_ROLES, *TENANT_ROLES)))
+    tenant = identity("tnt", required=False)
+
+
+class MemberAnswer(Answer):
+    id = fields.String(attribute="person_id")
+    name = fields.String()
+    email = fields.String()
+    side = fields.String()
+    role = fields.String()
+    tenant = fields.String(attribute="tenant_id", allow_none=True)
+    disabled = fields.Boolean()
+
+
+class PersonAnswer(Answer):
+    id = fields.String()
+
+
+@operation(
+    blueprint, "POST /sign-in", takes=SignInBody, answer=NewTokenAnswer, status=201, public=True
+)
+def sign_in(body: Json) -> Json:
+    """Sign in with a password, for a token of one day.
+
+    End it with `DELETE /tokens/{id}`.
+    """
+    broker = the_broker()
+    address = request.remote_addr or ""
+    session, _ = signin.sign_in(
+        broker.database, body["email"], Secret(body["password"]), address=address
+    )
+    with broker.database.begin(system("sign-in")) as tx:
+        found = signin.find_session(tx, session, broker.settings.times)
+        signin.end_session(tx, session)
+    if found is None:
+        raise NotAuthenticated("the account was closed meanwhile")
+    with broker.database.begin(found.actor) as tx:
+        return _new_token(tx, "sign-in", _SIGN_IN_DAYS)
+
+
+@operation(blueprint, "POST /invitations/accept", takes=AcceptBody, status=204, public=True)
+def accept_invitation(body: Json) -> None:
+    """Set the first password with the code from an invitation."""
+    with the_broker().database.begin(Actor("system", "invitation")) as tx:
+        try:
+            signin.accept_invitation(tx, Secret(body["code"]), Secret(body["password"]))
+        except NotFound as error:
+            raise Invalid(error.message, fields={"code": "used, lapsed or unknown"}) from None
+
+
+@operation(blueprint, "GET /me", answer=MeAnswer)
+def get_me(tx: Tx) -> Json:
+    """Who I am, and what I may do somewhere."""
+    actor = signed_in().actor
+    return {
+        "id": actor.person_id,
+        "name": signed_in().name,
+        "side": actor.side,
+        "tenants": people.list_tenants_of_actor(tx),
+        "permissions": sorted(people.list_permissions(tx)),
+    }
+
+
+@operation(blueprint, "GET /tokens", answer=list_of(TokenAnswer))
+def list_tokens(tx: Tx) -> Json:
+    """My tokens, without what is secret of them."""
+    return whole(signin.list_tokens(tx))
+
+
+@operation(blueprint, "POST /tokens", takes=TokenBody, answer=NewTokenAnswer, status=201)
+def create_token(tx: Tx, body: Json) -> Json:
+    """Make a token for me; it is shown this once."""
+    return _new_token(tx, body["name"], body["days"])
+
+
+def _new_token(tx: Tx, name: str, days: int) -> Json:
+    token_id, token = signin.create_token(tx, name, days)
+    stored = tx.session.get_one(ApiToken, token_id)
+    return {"id": token_id, "token": token.reveal(), "expires_at": stored.expires_at}
+
+
+@operation(blueprint, "DELETE /tokens/<id:token_id>", status=204)
+def end_token(tx: Tx, token_id: str) -> None:
+    """End one of my tokens, at once."""
+    signin.end_token(tx, token_id)
+
+
+@operation(blueprint, "GET /people", query=PeopleQuery, answer=list_of(MemberAnswer))
+def list_people(tx: Tx, query: Json) -> Json:
+    """People with a role in a tenant, or in the vendor when none is named."""
+    tenant_id = query.get("tenant")
+    people.check(tx, "person:read", tenant_id)
+    if tenant_id is not None:
+        tenants.get_tenant(tx, tenant_id)
+    return whole(people.list_members(tx, tenant_id))
+
+
+@operation(blueprint, "POST /people", takes=PersonBody, answer=PersonAnswer, status=201)
+def add_person(tx: Tx, body: Json) -> Json:
+    """Give a person a role, and mail them an invitation.
+
+    A tenant's admins do it for their tenant, the vendor's operators for the vendor.
+    """
+    new = NewMember(body.get("tenant"), body["email"], body["name"], body["role"])
+    return {"id": enrolling.add_member(tx, new, the_broker().settings)}
+
+
+@operation(blueprint, "DELETE /people/<id:person_id>/roles", query=TenantQuery, status=204)
+def remove_person(tx: Tx, query: Json, person_id: str) -> None:
+    """End all roles of a person in a tenant; refused for its last admin."""
+    enrolling.remove_member(tx, PersonId(person_id), TenantId(query["tenant"]))
+
+
+@operation(blueprint, "POST /people/<id:person_id>/disable", answer=PersonAnswer)
+def disable_person(tx: Tx, person_id: str) -> people.Person:
+    """Shut out a person of the vendor: no sign-in, no token, and what they asked for ends."""
+    return enrolling.disable(tx, person_id)

@@ -1,0 +1,157 @@
+"""Copies and the certificates of their destruction."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow import fields, validate
+from webargs.fields import DelimitedList
+
+from broker import lifecycle
+from broker.api.operations import new_blueprint, operation, the_broker
+from broker.api.shapes import (
+    Answer,
+    PageQuery,
+    Sent,
+    WaitQuery,
+    identity,
+    list_of,
+    page,
+    read_cursor,
+)
+from broker.api.waiting import wait_for
+from broker.db import Json
+from broker.snapshots import certificates, ordering, queries
+from broker.snapshots.model import Certificate
+from broker.snapshots.queries import SnapshotView
+from broker.tx import Tx
+
+blueprint = new_blueprint("copies", "Copies and certificates")
+_STATES = ["ordered", "copying", "ready", "condemned", "destroyed"]
+
+
+class SnapshotQuery(PageQuery):
+    tenant = identity("tnt", required=False)
+    grant = identity("grt", required=False)
+    state = DelimitedList(fields.String(validate=validate.OneOf(_STATES)), load_default=[])
+
+
+class OrderBody(Sent):
+    grant = identity("grt")
+    server = identity("srv", required=False)
+
+
+class SnapshotAnswer(Answer):
+    id = fields.String()
+    tenant = fields.String(attribute="tenant_id")
+    tenant_name = fields.String()
+    grant = fields.String(attribute="grant_id")
+    database = fields.String(attribute="database_id")
+    server = fields.String(attribute="server_id")
+    requester_name = fields.String(attribute="requester")
+    state = fields.String()
+    state_at = fields.AwareDateTime()
+    plan_digest = fields.String()
+    ordered_at = fields.AwareDateTime()
+    ready_at = fields.AwareDateTime(allow_none=True)
+    ends_at = fields.AwareDateTime()
+    condemned_at = fields.AwareDateTime(allow_none=True)
+    condemned_why = fields.String(allow_none=True)
+    destroyed_at = fields.AwareDateTime(allow_none=True)
+    progress = fields.Dict(metadata={"description": "`step`, `tables_done`, `tables`, `bytes`"})
+    report = fields.Dict(allow_none=True, metadata={"description": "what differs from the source"})
+    attempts = fields.Integer()
+    stuck_since = fields.AwareDateTime(allow_none=True)
+    stuck_reason = fields.String(allow_none=True)
+    certificate = fields.String(attribute="certificate_id", allow_none=True)
+
+
+class CertificateQuery(PageQuery):
+    tenant = identity("tnt", required=False)
+
+
+class CertificateAnswer(Answer):
+    id = fields.String()
+    tenant = fields.String(attribute="tenant_id")
+    snapshot = fields.String(attribute="snapshot_id")
+    issued_at = fields.AwareDateTime()
+
+
+class StatementAnswer(CertificateAnswer):
+    statement = fields.Function(
+        lambda row: certificates.read_statement(row.envelope), metadata={"type": "object"}
+    )
+
+
+@operation(blueprint, "GET /snapshots", query=SnapshotQuery, answer=list_of(SnapshotAnswer))
+def list_snapshots(tx: Tx, query: Json) -> Json:
+    """Copies that I may see, newest first."""
+    found = queries.list_snapshots(
+        tx,
+        query.get("tenant"),
+        grant_id=query.get("grant"),
+        states=query["state"],
+        before=read_cursor(query),
+        limit=query["limit"] + 1,
+    )
+    return page(found, query["limit"], lambda snapshot: snapshot.ordered_at)
+
+
+@operation(blueprint, "POST /snapshots", takes=OrderBody, answer=SnapshotAnswer, status=202)
+def order_snapshot(tx: Tx, body: Json) -> SnapshotView:
+    """Order a copy under a grant; wait until it is `ready` with `?wait=` on it."""
+    snapshot_id = ordering.order(tx, body["grant"], body.get("server"), the_broker().queue)
+    return queries.get_snapshot_view(tx, snapshot_id)
+
+
+@operation(
+    blueprint,
+    "GET /snapshots/<id:snapshot_id>",
+    query=WaitQuery,
+    answer=SnapshotAnswer,
+    transaction=False,
+)
+def get_snapshot(query: Json, snapshot_id: str) -> SnapshotView:
+    """One copy; `wait` waits until it is ready, certified as destroyed, or stuck with a reason."""
+    return wait_for(
+        query["wait"], lambda tx: queries.get_snapshot_view(tx, snapshot_id), _is_settled
+    )
+
+
+def _is_settled(snapshot: SnapshotView) -> bool:
+    done = snapshot.state == "ready" or snapshot.certificate_id is not None
+    return done or snapshot.stuck_reason is not None
+
+
+@operation(blueprint, "POST /snapshots/<id:snapshot_id>/destroy", answer=SnapshotAnswer, status=202)
+def destroy_snapshot(tx: Tx, snapshot_id: str) -> SnapshotView:
+    """Condemn a copy: there is no way back, and it is retried until looks find nothing."""
+    lifecycle.condemn_by_click(tx, snapshot_id, the_broker().queue)
+    return queries.get_snapshot_view(tx, snapshot_id)
+
+
+@operation(
+    blueprint, "GET /certificates", query=CertificateQuery, answer=list_of(CertificateAnswer)
+)
+def list_certificates(tx: Tx, query: Json) -> Json:
+    """Certificates that I may see, newest first."""
+    found = queries.list_certificates(
+        tx, query.get("tenant"), before=read_cursor(query), limit=query["limit"] + 1
+    )
+    return page(found, query["limit"], lambda certificate: certificate.issued_at)
+
+
+@operation(blueprint, "GET /certificates/<id:certificate_id>", answer=StatementAnswer)
+def get_certificate(tx: Tx, certificate_id: str) -> Certificate:
+    """One certificate with what it states; the signed form is its envelope."""
+    return certificates.check_readable(tx, certificate_id)
+
+
+@operation(
+    blueprint, "GET /certificates/<id:certificate_id>/envelope", media_type="application/json"
+)
+def get_envelope(tx: Tx, certificate_id: str) -> Response:
+    """The signed envelope (DSSE), byte for byte as it was signed."""
+    row = certificates.check_readable(tx, certificate_id)
+    answer = Response(row.envelope, mimetype="application/json")
+    answer.headers.set("Content-Disposition", "attachment", filename=f"{row.id}.dsse.json")
+    return answer

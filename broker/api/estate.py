@@ -1,0 +1,191 @@
+"""Tenants, their keys and logs, and the servers that are registered."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow import fields, validate
+
+from broker import enrolling, lifecycle, people, sweeps, tenants
+from broker.api.operations import new_blueprint, operation, the_broker
+from broker.api.shapes import Answer, Base64, Sent, TenantQuery, identity, list_of, text, whole
+from broker.audit.export import export_bundle
+from broker.db import Json
+from broker.enrolling import NewTenant
+from broker.errors import Unavailable
+from broker.ids import TenantId
+from broker.keys.intake import INTAKE_KEY
+from broker.snapshots import certificates
+from broker.tenants import Tenant, TenantDatabase, TestServer
+from broker.tx import Tx
+
+blueprint = new_blueprint("estate", "Tenants, databases, test servers, logs")
+
+
+class TenantBody(Sent):
+    name = text(200)
+    ticket_customer = text(200, metadata={"description": "the tenant's id in the ticket system"})
+    admin_email = text(254)
+    admin_name = text(200)
+
+
+class TenantAnswer(Answer):
+    id = fields.String()
+    name = fields.String()
+    ticket_customer = fields.String()
+    log_origin = fields.String()
+    created_at = fields.AwareDateTime()
+
+
+class KeyAnswer(Answer):
+    name = fields.String()
+    key = fields.Function(lambda key: key.format(), metadata={"type": "string"})
+    fingerprint = fields.Function(
+        lambda key: key.fingerprint(),
+        metadata={"type": "string", "description": "SHA-256 of `key`, hexadecimal"},
+    )
+
+
+class EndedAnswer(Answer):
+    ended = fields.Integer(metadata={"description": "how many grants and requests"})
+
+
+class ServerFields(Sent):
+    name = text(200)
+    host = text(255)
+    port = fields.Integer(strict=True, required=True, validate=validate.Range(1, 65535))
+    login = text(63)
+    sealed_password = Base64(
+        required=True,
+        validate=validate.Length(1, 4096),
+        metadata={
+            "type": "string",
+            "format": "byte",
+            "description": "sealed to the key of `GET /keys/intake` with HPKE (RFC 9180)",
+        },
+    )
+    ca_file = text(1024, required=False, load_default=None, allow_none=True)
+
+
+class DatabaseBody(ServerFields):
+    tenant = identity("tnt")
+    dbname = text(63)
+    schemas = fields.List(text(63), required=True, validate=validate.Length(1, 100))
+
+
+class ServerBody(ServerFields):
+    pass
+
+
+class ServerAnswer(Answer):
+    id = fields.String()
+    name = fields.String()
+    host = fields.String()
+    port = fields.Integer()
+    login = fields.String()
+    ca_file = fields.String(allow_none=True)
+    registered_at = fields.AwareDateTime()
+
+
+class DatabaseAnswer(ServerAnswer):
+    tenant = fields.String(attribute="tenant_id")
+    dbname = fields.String()
+    schemas = fields.List(fields.String())
+
+
+class IntakeAnswer(Answer):
+    algorithm = fields.String()
+    public = Base64(metadata={"type": "string", "format": "byte"})
+
+
+class LateAnswer(Answer):
+    what = fields.String()
+    id = fields.String()
+    since_s = fields.Float()
+    reason = fields.String()
+
+
+@operation(blueprint, "GET /tenants", answer=list_of(TenantAnswer))
+def list_tenants(tx: Tx) -> Json:
+    """All tenants for the vendor's people; one's own for a tenant's."""
+    return whole(tenants.list_tenants(tx))
+
+
+@operation(blueprint, "POST /tenants", takes=TenantBody, answer=TenantAnswer, status=201)
+def create_tenant(tx: Tx, body: Json) -> Tenant:
+    """Enrol a tenant with its log, and invite its first admin."""
+    tenant_id = enrolling.enrol_tenant(tx, NewTenant(**body), the_broker().settings)
+    return tenants.get_tenant(tx, tenant_id)
+
+
+@operation(blueprint, "GET /tenants/<id:tenant_id>", answer=TenantAnswer)
+def get_tenant(tx: Tx, tenant_id: TenantId) -> Tenant:
+    """One tenant."""
+    people.check(tx, "tenant:read", tenant_id)
+    return tenants.get_tenant(tx, tenant_id)
+
+
+@operation(blueprint, "GET /tenants/<id:tenant_id>/keys", answer=list_of(KeyAnswer))
+def list_keys(tx: Tx, tenant_id: TenantId) -> Json:
+    """The public keys that the tenant pins, to verify its log and certificates by itself."""
+    return whole(enrolling.list_keys(tx, tenant_id))
+
+
+@operation(blueprint, "GET /tenants/<id:tenant_id>/log", media_type="application/json")
+def export_log(tx: Tx, tenant_id: TenantId) -> Response:
+    """The tenant's log with its certificates, as one file that verifies offline."""
+    people.check(tx, "log:read", tenant_id)
+    issued = certificates.list_of_tenant(tx, tenant_id)
+    keys = [key.format() for key in enrolling.list_keys(tx, tenant_id)]
+    bundle = export_bundle(tx, tenant_id, [(row.id, row.envelope) for row in issued], keys)
+    answer = Response(bundle, mimetype="application/json")
+    answer.headers.set("Content-Disposition", "attachment", filename=f"{tenant_id}.log.json")
+    return answer
+
+
+@operation(blueprint, "POST /tenants/<id:tenant_id>/end-everything", answer=EndedAnswer)
+def end_everything(tx: Tx, tenant_id: TenantId) -> Json:
+    """End every grant, login and copy of the tenant, now."""
+    return {"ended": lifecycle.end_all_of_tenant(tx, tenant_id, the_broker().queue)}
+
+
+@operation(blueprint, "GET /databases", query=TenantQuery, answer=list_of(DatabaseAnswer))
+def list_databases(tx: Tx, query: Json) -> Json:
+    """The registered live databases of a tenant."""
+    return whole(tenants.list_databases(tx, query["tenant"]))
+
+
+@operation(blueprint, "POST /databases", takes=DatabaseBody, answer=DatabaseAnswer, status=201)
+def register_database(tx: Tx, body: Json) -> TenantDatabase:
+    """Register a live database of a tenant; its login's password comes sealed."""
+    tenant_id = TenantId(body.pop("tenant"))
+    database_id = tenants.register_database(tx, tenant_id, TenantDatabase(**body))
+    return tenants.get_database(tx, database_id)
+
+
+@operation(blueprint, "GET /servers", answer=list_of(ServerAnswer))
+def list_servers(tx: Tx) -> Json:
+    """The internal test servers, where copies are loaded."""
+    people.check(tx, "server:read")
+    return whole(tenants.list_servers(tx))
+
+
+@operation(blueprint, "POST /servers", takes=ServerBody, answer=ServerAnswer, status=201)
+def register_server(tx: Tx, body: Json) -> TestServer:
+    """Register an internal test server; its login's password comes sealed."""
+    return tenants.get_server(tx, tenants.register_server(tx, TestServer(**body)))
+
+
+@operation(blueprint, "GET /keys/intake", answer=IntakeAnswer)
+def get_intake_key(tx: Tx) -> Json:
+    """The public key to which a client seals the password of a server that it registers."""
+    public = tenants.find_published_key(tx, INTAKE_KEY)
+    if public is None:
+        raise Unavailable("no worker has published the public keys yet; start one, then try again")
+    return {"algorithm": "HPKE: X25519, HKDF-SHA256, AES-256-GCM", "public": public}
+
+
+@operation(blueprint, "GET /health/late", answer=list_of(LateAnswer))
+def list_late(tx: Tx) -> Json:
+    """Promises that are late: what should be gone for 15 minutes and is not, with the reason."""
+    people.check(tx, "health:read")
+    return whole(sweeps.list_late(tx))

@@ -1,0 +1,117 @@
+"""How an operation of the API is declared: its route, what it takes, what it answers.
+
+What must stay true: an operation is closed unless it says `public=True`; it runs as the person
+whose token was sent, in one transaction in which its answer is also made, so that no row outlives
+it; what it answers are the fields that its schema names and no others.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import marshmallow as ma
+from flask import Response, current_app, g, request
+from flask_smorest import Blueprint
+from webargs.flaskparser import FlaskParser
+
+from broker import signin
+from broker.bootstrap import Broker
+from broker.db import Json
+from broker.errors import NotAuthenticated
+from broker.secret import Secret
+from broker.signin import SignedIn
+from broker.tx import system
+
+View = Callable[..., Any]
+PREFIX = "/api/v1"
+
+
+class _Parser(FlaskParser):
+    """A filter whose name is misspelt is an error: ignored, it would list more than was meant."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012  # as the library declares it
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": ma.RAISE,
+    }
+
+
+def new_blueprint(name: str, description: str) -> Blueprint:
+    blueprint = Blueprint(name, __name__, url_prefix=PREFIX, description=description)
+    blueprint.ARGUMENTS_PARSER = _Parser()
+    return blueprint
+
+
+def the_broker() -> Broker:
+    broker: Broker = current_app.extensions["broker"]
+    return broker
+
+
+def operation(
+    blueprint: Blueprint,
+    route: str,
+    *,
+    answer: type[ma.Schema] | None = None,
+    status: int = 200,
+    takes: type[ma.Schema] | None = None,
+    query: type[ma.Schema] | None = None,
+    media_type: str | None = None,
+    public: bool = False,
+    transaction: bool = True,
+) -> Callable[[View], View]:
+    """Declare a view at `route`, e.g. `GET /grants/<id:grant_id>`.
+
+    The view is called as `view(tx, body_or_query, **ids)`, without `tx` when `transaction` is
+    False: then it opens its own. Its docstring is the operation's text in the specification.
+    """
+    method, path = route.split(" ")
+
+    def declare(view: View) -> View:
+        inner = view
+        if takes is not None:
+            inner = blueprint.arguments(takes)(inner)
+        if query is not None:
+            inner = blueprint.arguments(query, location="query")(inner)
+        inner = blueprint.response(status, answer, content_type=media_type)(inner)
+        security: list[Json] = [] if public else [{"token": []}]
+        inner = blueprint.doc(security=security)(inner)
+
+        @functools.wraps(inner)
+        def run(**ids: str) -> Response:
+            person = None if public else _authenticate()
+            g.signed_in = person
+            if not transaction or person is None:
+                return _response(inner(**ids))
+            with the_broker().database.begin(person.actor) as tx:
+                return _response(inner(tx, **ids))
+
+        blueprint.add_url_rule(path, view.__name__, run, methods=[method])
+        return view
+
+    return declare
+
+
+def _response(made: Any) -> Response:
+    assert isinstance(made, Response)  # noqa: S101  # for the type checker: smorest makes nothing else
+    return made
+
+
+def _authenticate() -> SignedIn:
+    """Who sent the token. A cookie is never looked at, so no other site can act through one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated("send an API token: Authorization: Bearer brk_…")
+    with the_broker().database.begin(system("api")) as tx:
+        found = signin.find_token(tx, Secret(token.strip()))
+    if found is None:
+        raise NotAuthenticated("this token is unknown, has lapsed or was ended; sign in again")
+    return found
+
+
+def signed_in() -> SignedIn:
+    """The person behind this request, in an operation that is not public."""
+    person: SignedIn | None = g.signed_in
+    if person is None:
+        raise NotAuthenticated("nobody is signed in")
+    return person

@@ -1,0 +1,133 @@
+"""How tenants and people come in and go: the rules of who may, and the mails that invite them.
+
+What must stay true: the vendor makes a tenant's first admin, and after that only the tenant's own
+admins make or remove its people; the vendor's operators do so for the vendor's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker import mail, people, signin, tenants
+from broker.audit.export import verifier_keys
+from broker.audit.note import VerifierKey
+from broker.errors import Conflict, Denied, Unavailable
+from broker.ids import PersonId, TenantId
+from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.people import Person
+from broker.settings import Settings
+from broker.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """`ticket_customer` is the tenant's id in the ticket system."""
+
+    name: str
+    ticket_customer: str
+    admin_email: str
+    admin_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewMember:
+    """`tenant_id` None is the vendor."""
+
+    tenant_id: TenantId | None
+    email: str
+    name: str
+    role: str
+
+
+def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
+    """Make a tenant and mail its first admin an invitation with the keys to pin."""
+    tenant_id, person_id = tenants.enrol(
+        tx,
+        name=new.name,
+        ticket_customer=new.ticket_customer,
+        admin_email=new.admin_email,
+        admin_name=new.admin_name,
+        log_host=settings.vendor.host,
+    )
+    keys = list_keys(tx, tenant_id)
+    prints = "\n".join(f"  {key.name}\n    SHA-256 {key.fingerprint()}" for key in keys)
+    text = (
+        f"{settings.vendor.name} has enrolled {new.name}, and you are its first admin: you decide "
+        f"who of our support may see what, and for how long.\n\n{_how_to_begin(settings)}\n\n"
+        "Keep this mail. Your log and every certificate of destruction are signed by these keys; "
+        "compare their fingerprints before you pin them, best through another channel:\n"
+        f"{prints}\n"
+    )
+    _invite(tx, person_id, tenant_id, text, settings)
+    return tenant_id
+
+
+def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
+    """Give a person a role and tell it so, with an invitation if it has no password yet."""
+    _check_may_change(tx, "person:add", new.tenant_id)
+    side = "vendor" if new.tenant_id is None else "tenant"
+    person_id = people.add_person(tx, side=side, email=new.email, name=new.name)
+    members = people.list_members(tx, new.tenant_id)
+    if any(one.person_id == person_id and one.role == new.role for one in members):
+        raise Conflict(f"this person is {new.role} here already")
+    people.add_membership(tx, person_id, new.role, new.tenant_id)
+    where = tenants.get_tenant(tx, new.tenant_id).name if new.tenant_id else settings.vendor.name
+    text = f"You were given the role {new.role} at {where}.\n\n"
+    if people.get_person(tx, person_id).password_hash is None:
+        _invite(tx, person_id, new.tenant_id, text + _how_to_begin(settings), settings)
+    else:
+        text += f"Sign in as usual: {settings.web.public_url}\n"
+        mail.write(tx, person_id, new.tenant_id, "You have a new role", text)
+    return person_id
+
+
+def remove_member(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> None:
+    """End all roles of a person there."""
+    _check_may_change(tx, "person:remove", tenant_id)
+    people.end_membership(tx, person_id, tenant_id)
+
+
+def disable(tx: Tx, person_id: str) -> Person:
+    """Shut out a person of the vendor; what it asked for is ended by the sweep."""
+    people.check(tx, "person:disable")
+    person = people.get_person(tx, person_id)
+    if person.side != "vendor":
+        raise Denied("a tenant's people are removed by its own admins")
+    if person.id == tx.actor.person_id:
+        raise Conflict("nobody disables themselves; another operator does it")
+    people.disable_person(tx, PersonId(person.id))
+    signin.end_sessions(tx, PersonId(person.id))
+    return person
+
+
+def list_keys(tx: Tx, tenant_id: TenantId) -> tuple[VerifierKey, ...]:
+    """The keys that a tenant pins: of its log, and of the vendor's statements about it."""
+    people.check(tx, "tenant:read", tenant_id)
+    origin = tenants.get_tenant(tx, tenant_id).log_origin
+    published = [tenants.find_published_key(tx, name) for name in (LOG_KEY, STATEMENTS_KEY)]
+    log, statements = published
+    if log is None or statements is None:
+        raise Unavailable("no worker has published the public keys yet; start one, then try again")
+    return tuple(VerifierKey.parse(text) for text in verifier_keys(origin, log, statements))
+
+
+def _check_may_change(tx: Tx, permission: str, tenant_id: TenantId | None) -> None:
+    people.check(tx, permission, tenant_id)
+    if tenant_id is not None and tx.actor.side != "tenant":
+        raise Denied("only a tenant's own admins make or remove its people")
+
+
+def _how_to_begin(settings: Settings) -> str:
+    """`{code}` is put in at sending, so that it lies in no table."""
+    days = settings.times.invitation_s // 86400
+    return (
+        f"Set your password at {settings.web.public_url} with this code, within {days} days:\n\n"
+        "  {code}"
+    )
+
+
+def _invite(
+    tx: Tx, person_id: PersonId, tenant_id: TenantId | None, text: str, settings: Settings
+) -> None:
+    invitation = signin.invite(tx, person_id, settings.times)
+    mail.write(tx, person_id, tenant_id, "Your invitation", text, invitation_id=invitation)
