@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+# The same words for "there is none" and for "not for you": a difference would tell (G12).
+NOT_THERE = "there is no such thing, or you may not see it"
+
 
 class BrokerError(Exception):
     """Root of all errors that are meant for a person; anything else is a defect.

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import trail
 from broker.db import Base
-from broker.errors import Conflict, Denied, Invalid, NotFound
+from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.ids import PersonId, TenantId, new_id
 from broker.trail import Personal
 from broker.tx import Tx
@@ -103,7 +103,7 @@ def check(tx: Tx, permission: str, tenant_id: TenantId | None = None) -> None:
     """
     if permission not in _held(tx, tenant_id):
         if tenant_id is not None and tx.actor.side == "tenant" and not _is_member(tx, tenant_id):
-            raise NotFound("there is no such thing, or you may not see it")
+            raise NotFound(NOT_THERE)
         raise Denied(f"your role does not allow {permission}", permission=permission)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import people, trail
 from broker.db import Base
-from broker.errors import Conflict, Invalid, NotFound
+from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import DatabaseId, PersonId, ServerId, TenantId, new_id
 from broker.trail import Personal
 from broker.tx import Tx
@@ -138,14 +138,14 @@ def register_server(tx: Tx, server: TestServer) -> ServerId:
 def get_tenant(tx: Tx, tenant_id: str) -> Tenant:
     tenant = tx.session.get(Tenant, tenant_id)
     if tenant is None:
-        raise NotFound("there is no such tenant, or you may not see it")
+        raise NotFound(NOT_THERE)
     return tenant
 
 
 def get_database(tx: Tx, database_id: str) -> TenantDatabase:
     row = tx.session.get(TenantDatabase, database_id)
     if row is None or row.removed_at is not None:
-        raise NotFound("there is no such database, or you may not see it")
+        raise NotFound(NOT_THERE)
     return row
 
 

@@ -10,7 +10,7 @@ from broker import trail
 from broker.audit.bundle import Bundle, Opening, build_bundle
 from broker.audit.note import VerifierKey
 from broker.audit.verify import statements_key_name
-from broker.errors import Conflict, NotFound
+from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.ids import TenantId
 from broker.trail import AuditCheckpoint, AuditEntry, AuditLog, AuditOpening
 from broker.tx import Tx
@@ -39,7 +39,7 @@ def export_bundle(
         sa.select(AuditLog).where(AuditLog.tenant_id.is_not_distinct_from(tenant_id))
     )
     if log is None:
-        raise NotFound("there is no such log, or you may not see it")
+        raise NotFound(NOT_THERE)
     checkpoints = tx.session.scalars(
         sa.select(AuditCheckpoint)
         .where(AuditCheckpoint.log_id == log.id)

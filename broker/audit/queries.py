@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from broker import people
 from broker.entries import Entry, Json, parse_entry
-from broker.errors import NotFound
+from broker.errors import NOT_THERE, NotFound
 from broker.ids import TenantId
 from broker.people import Person
 from broker.trail import AuditCheckpoint, AuditEntry, AuditLog
@@ -53,7 +53,7 @@ def get_log_view(
     people.check(tx, "log:read", tenant_id)
     log = tx.session.scalar(sa.select(AuditLog).where(AuditLog.tenant_id == tenant_id))
     if log is None:
-        raise NotFound("there is no such thing, or you may not see it")
+        raise NotFound(NOT_THERE)
     checkpoint = tx.session.scalar(
         sa.select(AuditCheckpoint)
         .where(AuditCheckpoint.log_id == log.id)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from broker import people, retries, tenants
 from broker.engines.postgres.scram import check_verifier
-from broker.errors import Conflict, Denied, NotFound
+from broker.errors import NOT_THERE, Conflict, Denied, NotFound
 from broker.grants import requests
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.grants.states import (
@@ -124,7 +124,7 @@ def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
 def get_lease(tx: Tx, lease_id: str) -> Lease:
     lease = tx.session.get(Lease, lease_id)
     if lease is None:
-        raise NotFound("there is no such lease, or you may not see it")
+        raise NotFound(NOT_THERE)
     return lease
 
 

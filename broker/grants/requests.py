@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from broker import mail, people, retries, tenants, trail
 from broker.engines import Catalogue
-from broker.errors import Conflict, Denied, Invalid, NotFound
+from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants.model import Decision, Grant, PlanRow
 from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
 from broker.grants.plan import FindObstacle, Plan, from_document, make_plan
@@ -155,7 +155,7 @@ def _counts(plan: Plan) -> dict[str, int]:
 def get_grant(tx: Tx, grant_id: str, *, lock: bool = False) -> Grant:
     grant = tx.session.get(Grant, grant_id, with_for_update=lock)
     if grant is None:
-        raise NotFound("there is no such request or grant, or you may not see it")
+        raise NotFound(NOT_THERE)
     return grant
 
 

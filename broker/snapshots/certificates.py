@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from broker import __version__, entries, mail, people, trail
 from broker.audit import dsse
 from broker.audit.verify import CERTIFICATE_TYPE, statements_key_name
-from broker.errors import NotFound
+from broker.errors import NOT_THERE, NotFound
 from broker.grants.model import Decision, Grant
 from broker.ids import CertificateId, TenantId, new_id
 from broker.keys import STATEMENTS_KEY
@@ -158,7 +158,7 @@ def find_certificate(tx: Tx, snapshot_id: str) -> Certificate | None:
 def get_certificate(tx: Tx, certificate_id: str) -> Certificate:
     row = tx.session.get(Certificate, certificate_id)
     if row is None:
-        raise NotFound("there is no such certificate, or you may not see it")
+        raise NotFound(NOT_THERE)
     return row
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from broker import people, retries, tenants
-from broker.errors import Conflict, Denied, NotFound
+from broker.errors import NOT_THERE, Conflict, Denied, NotFound
 from broker.grants import leases, requests
 from broker.grants.leases import LeasePlan
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
@@ -122,7 +122,7 @@ def list_inventory(tx: Tx, snapshot_id: str) -> Sequence[InventoryItem]:
 def get_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None:
-        raise NotFound("there is no such copy, or you may not see it")
+        raise NotFound(NOT_THERE)
     return snapshot
 
 

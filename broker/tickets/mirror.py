@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import trail
 from broker.db import Base
-from broker.errors import Conflict, NotFound
+from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.ids import TenantId, TicketId, new_id
 from broker.tenants import Tenant
 from broker.tickets import FetchedTicket
@@ -142,7 +142,7 @@ def get_open_ticket(tx: Tx, ticket_id: str) -> Ticket:
     """Raises NotFound, or Conflict when the ticket has ended."""
     row = tx.session.get(Ticket, ticket_id)
     if row is None:
-        raise NotFound("there is no such ticket, or you may not see it")
+        raise NotFound(NOT_THERE)
     if row.ended_at is not None:
         raise Conflict(f"ticket {row.external_id} has ended; open a new one to ask again")
     return row
