@@ -65,7 +65,6 @@ def create_app(broker: Broker) -> Flask:
     web = broker.settings.web
     app = _Application("broker", static_folder=None)  # the console serves its own
     _configure(app, web)
-    app.extensions["broker"] = broker
     csrf = CSRFProtect(app)
     for blueprint in (*api.register_api(app, broker), hooks.register_hooks(app, broker)):
         csrf.exempt(blueprint)

@@ -31,6 +31,13 @@ from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
 from broker.db import Json
 
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    accounts.blueprint,
+    estate.blueprint,
+    access.blueprint,
+    copies.blueprint,
+)
+
 
 class IdConverter(BaseConverter):
     """An id in a path; anything else is no path of ours, and no text for a database."""
@@ -66,25 +73,24 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
 
 
 def register_api(app: Flask, broker: Broker) -> tuple[Blueprint, ...]:
-    """Returns the API's blueprints. `app.extensions["broker"]` must be there."""
+    """Put the API on the application, and return its blueprints."""
+    app.extensions["broker"] = broker
+    describe(app)
+    return BLUEPRINTS
+
+
+def describe(app: Flask) -> Json:
+    """Register the operations and return their OpenAPI document."""
     app.url_map.converters["id"] = IdConverter
     app.config.update(
-        API_TITLE=f"{broker.settings.vendor.name}: support-access broker",
-        API_VERSION=__version__,
-        OPENAPI_VERSION="3.1.0",
+        API_TITLE="Support-access broker", API_VERSION=__version__, OPENAPI_VERSION="3.1.0"
     )
     api = _Api(app)
     api.register_converter(
         IdConverter, lambda _: {"type": "string", "pattern": f"^{IdConverter.regex}$"}
     )
     api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
-    blueprints = (
-        accounts.blueprint,
-        estate.blueprint,
-        access.blueprint,
-        copies.blueprint,
-    )
-    for blueprint in blueprints:
+    for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
-    app.extensions["openapi"] = api.spec
-    return blueprints
+    document: Json = api.spec.to_dict()
+    return document

@@ -146,9 +146,7 @@ def get_certificate(tx: Tx, certificate_id: str) -> Certificate:
     return certificates.check_readable(tx, certificate_id)
 
 
-@operation(
-    blueprint, "GET /certificates/<id:certificate_id>/envelope", media_type="application/json"
-)
+@operation(blueprint, "GET /certificates/<id:certificate_id>/envelope", answer={"type": "object"})
 def get_envelope(tx: Tx, certificate_id: str) -> Response:
     """The signed envelope (DSSE), byte for byte as it was signed."""
     row = certificates.check_readable(tx, certificate_id)

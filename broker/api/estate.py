@@ -130,7 +130,7 @@ def list_keys(tx: Tx, tenant_id: TenantId) -> Json:
     return whole(enrolling.list_keys(tx, tenant_id))
 
 
-@operation(blueprint, "GET /tenants/<id:tenant_id>/log", media_type="application/json")
+@operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})
 def export_log(tx: Tx, tenant_id: TenantId) -> Response:
     """The tenant's log with its certificates, as one file that verifies offline."""
     people.check(tx, "log:read", tenant_id)

@@ -52,11 +52,10 @@ def operation(
     blueprint: Blueprint,
     route: str,
     *,
-    answer: type[ma.Schema] | None = None,
+    answer: type[ma.Schema] | Json | None = None,
     status: int = 200,
     takes: type[ma.Schema] | None = None,
     query: type[ma.Schema] | None = None,
-    media_type: str | None = None,
     public: bool = False,
     transaction: bool = True,
 ) -> Callable[[View], View]:
@@ -64,6 +63,7 @@ def operation(
 
     The view is called as `view(tx, body_or_query, **ids)`, without `tx` when `transaction` is
     False: then it opens its own. Its docstring is the operation's text in the specification.
+    `answer` is a schema, or describes a `Response` that the view makes itself.
     """
     method, path = route.split(" ")
 
@@ -73,9 +73,9 @@ def operation(
             inner = blueprint.arguments(takes)(inner)
         if query is not None:
             inner = blueprint.arguments(query, location="query")(inner)
-        inner = blueprint.response(status, answer, content_type=media_type)(inner)
+        inner = blueprint.response(status, answer)(inner)
         security: list[Json] = [] if public else [{"token": []}]
-        inner = blueprint.doc(security=security)(inner)
+        inner = blueprint.doc(security=security, operationId=view.__name__)(inner)
 
         @functools.wraps(inner)
         def run(**ids: str) -> Response:
@@ -94,7 +94,7 @@ def operation(
 
 def _response(made: Any) -> Response:
     assert isinstance(made, Response)  # noqa: S101  # for the type checker: smorest makes nothing else
-    return made
+    return Response(status=204) if made.status_code == 204 else made
 
 
 def _authenticate() -> SignedIn:

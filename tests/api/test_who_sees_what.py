@@ -1,0 +1,238 @@
+"""Every operation of the specification, asked by those who may not: G12, and closed by default.
+
+The table below says what each operation is sent; an operation that is missing from it fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from werkzeug.test import TestResponse
+
+from broker.api.specification import make_specification
+from broker.audit.integrate import integrate_all
+from broker.engines.postgres.scram import make_verifier, new_password
+from broker.ids import new_id
+from broker.tx import Actor, system
+from tests.api.conftest import Api
+from tests.world import World, add_person, enrol
+
+DOCUMENT = json.loads(make_specification())
+Ids = dict[str, str]
+VERIFIER = make_verifier(new_password())
+SERVER = {
+    "name": "mine",
+    "host": "db.test",
+    "port": 5432,
+    "login": "x",
+    "sealed_password": base64.b64encode(b"sealed").decode(),
+}
+
+# What is sent to an operation: its query, its body, made of ids of things.
+BODIES: dict[str, Callable[[Ids], object]] = {
+    "create_token": lambda _: {"name": "x", "days": 1},
+    "add_person": lambda ids: {
+        "email": "new@t.test",
+        "name": "N",
+        "role": "auditor",
+        "tenant": ids["tenant_id"],
+    },
+    "create_tenant": lambda _: {
+        "name": "T",
+        "ticket_customer": "c",
+        "admin_email": "a@t.test",
+        "admin_name": "A",
+    },
+    "register_database": lambda ids: {
+        **SERVER,
+        "tenant": ids["tenant_id"],
+        "dbname": "d",
+        "schemas": ["s"],
+    },
+    "register_server": lambda _: SERVER,
+    "look_at_ticket": lambda ids: {"external_id": ids["external_id"]},
+    "request_grant": lambda ids: {
+        "ticket": ids["ticket_id"],
+        "database": ids["database_id"],
+        "category": "incident",
+        "reason": "looking for what is not mine",
+        "live_s": 60,
+    },
+    "approve_grant": lambda ids: {"shown_digest": ids["digest"]},
+    "refuse_grant": lambda _: {"note": "not mine"},
+    "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
+    "order_snapshot": lambda ids: {"grant": ids["grant_id"]},
+}
+QUERIES: dict[str, Callable[[Ids], str]] = {
+    "list_people": lambda ids: f"?tenant={ids['tenant_id']}",
+    "remove_person": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_databases": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_certificates": lambda ids: f"?tenant={ids['tenant_id']}",
+}
+# About the person who asks, or the vendor's own: they name nothing of a tenant.
+OWN = {"get_me", "list_tokens", "create_token", "list_tenants", "create_tenant"} | {
+    *("list_servers", "register_server", "get_intake_key", "list_late", "look_at_ticket")
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    method: str
+    path: str
+    has_body: bool
+
+    def send(self, api: Api, actor: Actor | None, ids: Ids) -> TestResponse:
+        path = self.path.format_map(ids) + QUERIES.get(self.name, lambda _: "")(ids)
+        body = BODIES[self.name](ids) if self.has_body else None
+        return api.send(actor, self.method, path, body)
+
+
+def operations() -> Iterator[Operation]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, described in methods.items():
+            if method != "parameters" and described["security"]:
+                has_body = "requestBody" in described
+                name = described["operationId"]
+                yield Operation(name, method.upper(), path.removeprefix("/api/v1"), has_body)
+
+
+PUBLIC = {"sign_in", "accept_invitation"}
+
+
+def made_up() -> Ids:
+    """Ids of the right form of which nothing exists."""
+    prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
+    prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
+    prefixes |= {"database": "dbs"}
+    ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
+    return {**ids, "external_id": "T-none", "digest": "0" * 64}
+
+
+def make_one_of_each(world: World, api: Api) -> Ids:
+    """A tenant with a live grant and login, and a copy destroyed and certified."""
+    grant_id = world.approved()
+    lease_id, _ = world.lease(grant_id)
+    snapshot_id = world.order(grant_id)
+    world.work()
+    assert api.post(world.admin, f"/snapshots/{snapshot_id}/destroy").status_code == 202
+    for _ in range(2):
+        world.work()
+    integrate_all(world.broker.database, world.ports.keys)
+    token_id = api.get(world.admin, "/tokens").json["items"][0]["id"]
+    certificate = api.get(world.admin, f"/snapshots/{snapshot_id}?wait=10").json["certificate"]
+    assert certificate
+    ticket = api.get(world.admin, "/tickets").json["items"][0]
+    return {
+        "tenant_id": world.tenant,
+        "grant_id": grant_id,
+        "lease_id": lease_id,
+        "snapshot_id": snapshot_id,
+        "certificate_id": certificate,
+        "person_id": world.admin.person_id or "",
+        "token_id": token_id,
+        "ticket_id": ticket["id"],
+        "external_id": ticket["external_id"],
+        "database_id": world.database_id,
+        "digest": world.grant(grant_id).asked_digest or "",
+    }
+
+
+def test_the_only_open_operations_are_those_that_let_people_in() -> None:
+    found = {
+        described["operationId"]
+        for methods in DOCUMENT["paths"].values()
+        for method, described in methods.items()
+        if method != "parameters" and not described["security"]
+    }
+    assert found == PUBLIC
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer brk_none"}, {"Cookie": "x=1"}])
+def test_no_operation_answers_without_a_token(api: Api, headers: dict[str, str]) -> None:
+    client, ids = api.app.test_client(), made_up()
+    for operation in operations():
+        path = operation.path.format_map(ids)
+        answer = client.open(f"/api/v1{path}", method=operation.method, headers=headers)
+        assert answer.status_code == 401, operation
+        assert answer.mimetype == "application/problem+json"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_another_tenants_things_can_not_be_told_from_nothing(api: Api) -> None:
+    """G12: the same answer, byte for byte, as for an id of which nothing exists."""
+    world = api.world
+    real = make_one_of_each(world, api)
+    other, admin = enrol(world, "Other tenant")
+    with world.as_(system("tests")) as tx:
+        auditor = add_person(tx, "auditor", other)
+    names = {operation.name for operation in operations()}
+    assert set(BODIES) | set(QUERIES) | OWN <= names
+    for actor in (admin, auditor):
+        for operation in operations():
+            answer = operation.send(api, actor, real)
+            nothing = operation.send(api, actor, made_up())
+            if operation.name not in OWN:
+                assert answer.status_code in {403, 404}, (operation, answer.text)
+                assert answer.data == nothing.data, operation
+            assert answer.status_code == nothing.status_code, operation
+            told = [value for value in real.values() if value in answer.text]
+            assert not told, (operation, told)
+
+
+def test_lists_without_a_filter_hold_nothing_of_another_tenant(api: Api) -> None:
+    world = api.world
+    real = make_one_of_each(world, api)
+    _, admin = enrol(world, "Other tenant")
+    for noun in ("tenants", "tickets", "grants", "leases", "snapshots", "certificates"):
+        mine = api.get(world.admin, f"/{noun}").json
+        theirs = api.get(admin, f"/{noun}")
+        assert any(item["id"] in real.values() for item in mine["items"]), noun
+        assert not [value for value in real.values() if value in theirs.text], noun
+        by_grant = api.get(admin, f"/leases?grant={real['grant_id']}")
+        assert by_grant.data == api.get(admin, f"/leases?grant={made_up()['grant_id']}").data
+
+
+def test_no_answer_holds_a_secret(api: Api) -> None:
+    """All that can be read, by everybody who may read, against what is kept secret in the tables."""
+    world = api.world
+    ids = make_one_of_each(world, api)
+    kept = _kept_secrets(world)
+    assert len(kept) > 5
+    for actor in (world.admin, world.engineer, world.operator):
+        for operation in operations():
+            if operation.method == "GET":
+                answer = operation.send(api, actor, ids).text
+                assert "sealed_password" not in answer
+                assert "password_hash" not in answer
+                assert not [secret for secret in kept if secret in answer], operation
+
+
+def _kept_secrets(world: World) -> set[str]:
+    from sqlalchemy import text
+
+    queries = (
+        "SELECT verifier FROM lease WHERE verifier IS NOT NULL",
+        "SELECT sealed_password FROM tenant_database",
+        "SELECT sealed_password FROM test_server",
+        "SELECT token_digest FROM api_token",
+        "SELECT wrapped_key FROM snapshot WHERE wrapped_key IS NOT NULL",
+    )
+    with world.as_(system("tests")) as tx:
+        found = [row[0] for query in queries for row in tx.session.execute(text(query))]
+    secrets: set[str] = set()
+    for value in found:
+        if isinstance(value, str):
+            secrets.add(value)
+        else:
+            raw = bytes(value)
+            secrets |= {raw.hex(), base64.b64encode(raw).decode()}
+    return secrets
