@@ -1,0 +1,34 @@
+"""The console: server-rendered pages for a tenant's admins, support engineers and operators.
+
+What must stay true: a GET changes nothing but the trace that somebody looked; every page shows what
+the domain's read models give to this person and nothing else; forms work without JavaScript.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+from flask_wtf.csrf import CSRFError
+
+from broker.bootstrap import Broker
+from broker.web import account, copies, grants, home, new_request, pages, records, session
+
+
+def register_console(app: Flask, broker: Broker) -> None:
+    """Put the console on the application, at `/`."""
+    app.config.update(
+        BOOTSTRAP_SERVE_LOCAL=True,  # the wheel's own files: no page asks another host for anything
+        WTF_CSRF_TIME_LIMIT=None,  # a form stays good as long as the session that it was made in
+    )
+    pages.set_up(app, broker)
+    console = Blueprint(
+        "console",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/assets",
+    )
+    console.before_request(session.guard)
+    console.register_error_handler(CSRFError, pages.show_stale_form)
+    for part in (account, home, grants, new_request, copies, records):
+        console.register_blueprint(part.pages)
+    app.register_blueprint(console)

@@ -1,0 +1,72 @@
+"""Signing in and out, and accepting an invitation."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from broker import signin
+from broker.errors import Invalid, NotAuthenticated, NotFound, TooMany
+from broker.secret import Secret
+from broker.tx import system
+from broker.web.session import drop_cookie, end_session, local_path, open_session, the_broker
+
+pages = Blueprint("account", __name__)
+
+
+@pages.get("/sign-in")
+def show_sign_in() -> ResponseReturnValue:
+    return _sign_in_page(local_path(request.args.get("next", "/")))
+
+
+@pages.post("/sign-in")
+def sign_in() -> ResponseReturnValue:
+    target = local_path(request.form.get("next", "/"))
+    email = request.form.get("email", "")
+    password = Secret(request.form.get("password", ""))
+    try:
+        token, _ = signin.sign_in(
+            the_broker().database, email, password, address=request.remote_addr or ""
+        )
+    except TooMany as error:
+        wait = str(error.facts["retry_after_s"])
+        return _sign_in_page(target, email, error.message), 429, {"Retry-After": wait}
+    except NotAuthenticated as error:
+        return _sign_in_page(target, email, error.message), 401
+    return open_session(token, target)
+
+
+def _sign_in_page(target: str, email: str = "", problem: str = "") -> str:
+    return render_template("console/sign_in.html", target=target, email=email, problem=problem)
+
+
+@pages.post("/sign-out")
+def sign_out() -> Response:
+    end_session()
+    session.clear()
+    flash("You are signed out.")
+    return drop_cookie(Response(status=303, headers={"Location": url_for(".show_sign_in")}))
+
+
+@pages.get("/invitation")
+def show_invitation() -> ResponseReturnValue:
+    return render_template("console/invitation.html", problem="")
+
+
+@pages.post("/invitation")
+def accept_invitation() -> ResponseReturnValue:
+    code = Secret(request.form.get("code", "").strip())
+    password = Secret(request.form.get("password", ""))
+    if password != Secret(request.form.get("again", "")):
+        return _no_password("the two passwords are not the same")
+    try:
+        with the_broker().database.begin(system("invitation")) as tx:
+            signin.accept_invitation(tx, code, password)
+    except (Invalid, NotFound) as error:
+        return _no_password(error.message)
+    flash("Your password is set. Sign in with it.")
+    return redirect(url_for(".show_sign_in"), 303)
+
+
+def _no_password(problem: str) -> ResponseReturnValue:
+    return render_template("console/invitation.html", problem=problem), 422

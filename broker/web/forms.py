@@ -1,0 +1,63 @@
+"""Reading what a form sent: a narrowing, a window, a request. Raises Invalid naming the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from werkzeug.datastructures import MultiDict
+
+from broker.errors import Invalid
+from broker.grants.narrowing import Narrowing
+from broker.grants.requests import Ask
+from broker.web.words import length
+
+Form = MultiDict[str, str]
+_STEPS = (900, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 172800, 259200, 432000, 604800)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An option of a select: `seconds`, how it reads, and whether it is the one chosen."""
+
+    seconds: int
+    label: str
+    chosen: bool
+
+
+def choices(most: int, chosen: int, *, none: bool) -> Sequence[Choice]:
+    """Windows up to `most` seconds, longest first; `none` adds "not at all"."""
+    steps = [most, *sorted((step for step in _STEPS if step < most), reverse=True)]
+    steps += [chosen] if 0 < chosen < most and chosen not in steps else []
+    offered = sorted(set(steps), reverse=True) + ([0] if none else [])
+    return [Choice(step, length(step), step == chosen) for step in offered]
+
+
+def read_seconds(form: Form, name: str) -> int | None:
+    """A window in whole seconds; None when the form has no such field."""
+    text = form.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 8):
+        raise Invalid(f"{name} is no number of seconds", fields={name: "a number of seconds"})
+    return int(text)
+
+
+def read_narrowing(form: Form) -> Narrowing:
+    return Narrowing(
+        tables_out=frozenset(form.getlist("out")),
+        columns_masked=frozenset(form.getlist("mask")),
+        live_s=read_seconds(form, "live_s"),
+        copy_s=read_seconds(form, "copy_s"),
+    )
+
+
+def read_ask(form: Form, ticket_id: str) -> Ask:
+    return Ask(
+        ticket_id=ticket_id,
+        database_id=form.get("database_id", ""),
+        category=form.get("category", ""),
+        reason=form.get("reason", ""),
+        live_s=read_seconds(form, "live_s") or 0,
+        copy_s=read_seconds(form, "copy_s") or 0,
+    )

@@ -1,0 +1,91 @@
+"""All that the page of a request or grant shows, read in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker import people, tenants
+from broker.engines import Literal
+from broker.grants.narrowing import Narrowing
+from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
+from broker.ids import TenantId
+from broker.snapshots.queries import SnapshotView, list_snapshots
+from broker.tx import Tx
+from broker.web.forms import Choice, choices
+from broker.web.plan_page import Difference, Filter, PlanShown, compare, show_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What stands under a grant now, and what this person may do about it."""
+
+    grant: GrantView
+    leases: Sequence[LeaseView]
+    copies: Sequence[SnapshotView]
+    may_end: bool
+    is_requester: bool
+
+    @property
+    def changes_by_itself(self) -> bool:
+        return (
+            self.grant.state in {"requested", "approved"}
+            or any(lease.state != "revoked" for lease in self.leases)
+            or any(copy.state != "destroyed" for copy in self.copies)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GrantPage:
+    """`plan` is None while it is being made, and for those who may not read it; `taken` is what the
+    decision took away; `digest` is of the plan on this page.
+    """
+
+    use: Use
+    may_decide: bool
+    wanted: Filter
+    plan: PlanShown | None
+    digest: str
+    literals: Sequence[Literal]
+    taken: Difference | None
+    live_choices: Sequence[Choice]
+    copy_choices: Sequence[Choice]
+    servers: Sequence[str]
+
+    @property
+    def grant(self) -> GrantView:
+        return self.use.grant
+
+
+def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
+    grant = get_grant_view(tx, grant_id)
+    tenant_id = TenantId(grant.tenant_id)
+    shown = None
+    if grant.asked_digest and people.may(tx, "plan:read", tenant_id):
+        shown = get_plan_view(tx, grant_id, "asked")
+    given = get_plan_view(tx, grant_id, "given") if shown and grant.given_digest else None
+    live = grant.asked_live_s if ticked.live_s is None else ticked.live_s
+    copy = grant.asked_copy_s if ticked.copy_s is None else ticked.copy_s
+    return GrantPage(
+        use=read_use(tx, grant),
+        may_decide=grant.state == "requested" and people.may(tx, "grant:approve", tenant_id),
+        wanted=wanted,
+        plan=show_plan((given or shown).plan, wanted, ticked) if shown else None,
+        digest=(given or shown).digest if shown else "",
+        literals=shown.literals if shown else (),
+        taken=compare(shown.plan, given.plan) if shown and given else None,
+        live_choices=choices(grant.asked_live_s, live, none=grant.asked_copy_s > 0),
+        copy_choices=choices(grant.asked_copy_s, copy, none=grant.asked_live_s > 0),
+        servers=[server.name for server in tenants.list_servers(tx)],
+    )
+
+
+def read_use(tx: Tx, grant: GrantView) -> Use:
+    tenant_id = TenantId(grant.tenant_id)
+    return Use(
+        grant=grant,
+        leases=list_leases(tx, tenant_id, grant_id=grant.id),
+        copies=list_snapshots(tx, tenant_id, grant_id=grant.id),
+        may_end=people.may(tx, "grant:end", tenant_id),
+        is_requester=tx.actor.person_id == grant.requester_id,
+    )

@@ -1,0 +1,80 @@
+"""A request or grant: reading it, deciding on it, using it, ending it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from broker import lifecycle
+from broker.errors import Invalid
+from broker.grants import requests
+from broker.grants.queries import get_grant_view
+from broker.snapshots import ordering
+from broker.web import grant_page
+from broker.web.forms import read_narrowing
+from broker.web.plan_page import Filter
+from broker.web.session import begin, the_broker
+
+pages = Blueprint("grants", __name__)
+_NOTE_MAX = 2000
+
+
+@pages.route("/grants/<id:grant_id>", methods=["GET", "POST"])
+def show(grant_id: str) -> ResponseReturnValue:
+    """POST shows it as well, filtered, with what was ticked so far; neither changes anything."""
+    values = request.values
+    wanted = Filter(values.get("q", ""), "only_kept" in values, "whole" in values)
+    with begin() as tx:
+        page = grant_page.read(tx, grant_id, wanted, read_narrowing(values))
+    return render_template("console/grant.html", page=page, note=values.get("note", ""))
+
+
+@pages.get("/fragments/grants/<id:grant_id>")
+def fragment(grant_id: str) -> ResponseReturnValue:
+    """Where it stands now: without its plan, for each reading of a plan is written down."""
+    with begin() as tx:
+        use = grant_page.read_use(tx, get_grant_view(tx, grant_id))
+    return render_template("console/grant_use.html", use=use)
+
+
+@pages.post("/grants/<id:grant_id>/approve")
+def approve(grant_id: str) -> ResponseReturnValue:
+    shown, note = request.form.get("digest", ""), request.form.get("note", "")
+    if len(note) > _NOTE_MAX:
+        raise Invalid("the note is too long", fields={"note": f"{_NOTE_MAX} characters at most"})
+    with begin() as tx:
+        requests.approve(tx, grant_id, shown, read_narrowing(request.form), note)
+    flash("You approved this request. It ends by itself; you can end it now at any time.")
+    return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.post("/grants/<id:grant_id>/refuse")
+def refuse(grant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        requests.refuse(tx, grant_id, request.form.get("note", ""))
+    flash("You refused this request. Nothing was or will be seen under it.")
+    return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.post("/grants/<id:grant_id>/end")
+def end(grant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        lifecycle.end_grant_by_click(tx, grant_id, the_broker().queue)
+    flash("Ended. Its logins are being cut and its copies destroyed.")
+    return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.post("/grants/<id:grant_id>/copies")
+def order_copy(grant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        snapshot_id = ordering.order(tx, grant_id, None, the_broker().queue)
+    flash("The copy is ordered.")
+    return redirect(url_for("console.copies.show", snapshot_id=snapshot_id), 303)
+
+
+@pages.post("/leases/<id:lease_id>/end")
+def end_lease(lease_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        lifecycle.end_lease_by_click(tx, lease_id, the_broker().queue)
+    flash("The login is being cut; its open sessions end with it.")
+    return redirect(url_for("console.home.show"), 303)

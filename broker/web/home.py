@@ -1,0 +1,92 @@
+"""The first page: what waits, what is open now, what ended lately; and ending everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from broker import lifecycle, people, sweeps, tenants
+from broker.grants.queries import GrantView, LeaseView, list_grants, list_leases
+from broker.grants.states import LEASE_OPEN
+from broker.ids import TenantId
+from broker.snapshots.queries import SnapshotView, list_snapshots
+from broker.snapshots.states import NOT_DESTROYED
+from broker.sweeps import Late
+from broker.tx import Tx
+from broker.web.session import Visitor, begin, the_broker, visitor
+
+pages = Blueprint("home", __name__)
+_ENDED_LATELY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """`mine` is true for an engineer, whose page shows what she asked for herself."""
+
+    mine: bool
+    waiting: Sequence[GrantView]
+    grants: Sequence[GrantView]
+    leases: Sequence[LeaseView]
+    copies: Sequence[SnapshotView]
+    ended: Sequence[GrantView]
+    tenants: Sequence[tuple[str, str]]
+    late: Sequence[Late]
+
+
+@pages.get("/")
+def show() -> ResponseReturnValue:
+    with begin() as tx:
+        home = _read(tx, visitor())
+    return render_template("console/home.html", home=home)
+
+
+@pages.get("/fragments/home")
+def fragment() -> ResponseReturnValue:
+    with begin() as tx:
+        home = _read(tx, visitor())
+    return render_template("console/home_live.html", home=home)
+
+
+def _read(tx: Tx, who: Visitor) -> Home:
+    mine = "grant:request" in who.permissions
+    me = who.person_id if mine else None
+    ends = who.signed_in.actor.side == "tenant" and "grant:end" in who.permissions
+    own = tenants.list_tenants(tx) if ends else ()
+    return Home(
+        mine=mine,
+        waiting=list_grants(tx, requester_id=me, states=("requested",)),
+        grants=list_grants(tx, requester_id=me, states=("approved",)),
+        leases=list_leases(tx, person_id=me, states=LEASE_OPEN),
+        copies=list_snapshots(tx, requester_id=me, states=NOT_DESTROYED),
+        ended=list_grants(tx, requester_id=me, states=("refused", "ended"), limit=_ENDED_LATELY),
+        tenants=[(tenant.id, tenant.name) for tenant in own],
+        late=sweeps.list_late(tx) if "health:read" in who.permissions else (),
+    )
+
+
+@pages.get("/late")
+def show_late() -> ResponseReturnValue:
+    with begin() as tx:
+        people.check(tx, "health:read")
+        late = sweeps.list_late(tx, after_s=0)
+    return render_template("console/late.html", late=late)
+
+
+@pages.get("/tenants/<id:tenant_id>/end-everything")
+def ask_end_everything(tenant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        people.check(tx, "grant:end", TenantId(tenant_id))
+        name = tenants.get_tenant(tx, tenant_id).name
+        grants = list_grants(tx, TenantId(tenant_id), states=("requested", "approved"))
+    return render_template("console/end_everything.html", id=tenant_id, name=name, grants=grants)
+
+
+@pages.post("/tenants/<id:tenant_id>/end-everything")
+def end_everything(tenant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        ended = lifecycle.end_all_of_tenant(tx, TenantId(tenant_id), the_broker().queue)
+    flash(f"Everything was ended: {ended} in all. Logins are being cut and copies destroyed.")
+    return redirect(url_for(".show"), 303)

@@ -1,0 +1,107 @@
+"""What stays: certificates of destruction, and the tenant's log with its bundle to verify."""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Blueprint, Response, render_template, request
+from flask.typing import ResponseReturnValue
+
+from broker import enrolling, people, tenants
+from broker.audit.export import export_bundle
+from broker.audit.queries import get_log_view
+from broker.errors import Denied, NotFound
+from broker.ids import TenantId
+from broker.snapshots import certificates
+from broker.snapshots.queries import get_snapshot_view, list_certificates
+from broker.tx import Tx
+from broker.web.session import begin
+
+pages = Blueprint("records", __name__)
+_ENTRIES = 50
+
+
+@pages.get("/certificates")
+def list_all() -> ResponseReturnValue:
+    with begin() as tx:
+        rows = list_certificates(tx)
+    return render_template("console/certificates.html", certificates=rows)
+
+
+@pages.get("/certificates/<id:certificate_id>")
+def show_certificate(certificate_id: str) -> ResponseReturnValue:
+    """People and names are joined here, for reading: the signed statement holds ids alone."""
+    with begin() as tx:
+        row = certificates.check_readable(tx, certificate_id)
+        copy = get_snapshot_view(tx, row.snapshot_id)
+        database = _name_of_database(tx, copy.database_id)
+    return render_template(
+        "console/certificate.html",
+        id=row.id,
+        copy=copy,
+        database=database,
+        statement=certificates.read_statement(row.envelope),
+        digest=hashlib.sha256(row.envelope).hexdigest(),
+    )
+
+
+def _name_of_database(tx: Tx, database_id: str) -> str:
+    """A certificate outlives the registration of its database."""
+    try:
+        return tenants.get_database(tx, database_id).name
+    except NotFound:
+        return f"{database_id}, no longer registered"
+
+
+@pages.get("/certificates/<id:certificate_id>/envelope")
+def download_certificate(certificate_id: str) -> Response:
+    with begin() as tx:
+        row = certificates.check_readable(tx, certificate_id)
+    return _file(row.envelope, f"{row.id}.dsse.json")
+
+
+@pages.get("/log")
+def show_log() -> ResponseReturnValue:
+    before = request.args.get("before", type=_entry_id)
+    with begin() as tx:
+        tenant_id = _chosen_tenant(tx)
+        log = get_log_view(tx, tenant_id, before=before, limit=_ENTRIES)
+        own = [(tenant.id, tenant.name) for tenant in tenants.list_tenants(tx)]
+    return render_template("console/log.html", log=log, tenant_id=tenant_id, tenants=own)
+
+
+def _entry_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValueError(text)
+    return int(text)
+
+
+@pages.get("/log/bundle")
+def download_bundle() -> Response:
+    with begin() as tx:
+        tenant_id = _chosen_tenant(tx)
+        people.check(tx, "log:read", tenant_id)
+        issued = certificates.list_of_tenant(tx, tenant_id)
+        bundle = export_bundle(
+            tx,
+            tenant_id,
+            [(row.id, row.envelope) for row in issued],
+            _published_keys(tx, tenant_id),
+        )
+    return _file(bundle, f"{tenant_id}.log.json")
+
+
+def _chosen_tenant(tx: Tx) -> TenantId:
+    """The one named, or the first of the person's own."""
+    named = request.args.get("tenant")
+    own = people.list_tenants_of_actor(tx)
+    if named is None and not own:
+        raise Denied("a log is read by its tenant's own people")
+    return TenantId(named) if named is not None else own[0]
+
+
+def _file(content: bytes, name: str) -> Response:
+    """To be kept, never to be shown by the browser."""
+    answer = Response(content, mimetype="application/json")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
