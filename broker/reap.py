@@ -22,7 +22,6 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,7 +34,7 @@ from broker.engines import Target
 from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
 from broker.engines.postgres.looks import list_marked_roles, session
 from broker.engines.postgres.revoking import revoke
-from broker.engines.postgres.scopes import ScopeInUse, check_scope_name, drop_scope, owner_of
+from broker.engines.postgres.scopes import ScopeInUse, drop_scope, label_place, owner_of
 from broker.errors import BrokerError, Invalid, Unavailable, VerificationFailed
 from broker.labels import Label, read_label
 from broker.secret import Secret
@@ -95,7 +94,9 @@ def reap_server(target: Target, key: Secret[bytes], now: datetime) -> Round:
     Raises ServerUnavailable, CopyFailed when the server can't be looked at.
     """
     done = Round()
-    roles = [(role.name, _place_of(role.name), role.comment) for role in list_marked_roles(target)]
+    roles = [
+        (role.name, label_place(role.name), role.comment) for role in list_marked_roles(target)
+    ]
     databases = [(found.name, found.name, found.label_text) for found in list_sandboxes(target)]
     due_roles = done.find_due(roles, now, key)
     due_databases = done.find_due(databases, now, key)
@@ -105,15 +106,6 @@ def reap_server(target: Target, key: Secret[bytes], now: datetime) -> Round:
         done.try_to_end(f"scope {name}", partial(_drop_scope, target, name))
     _end_sandboxes(done, target, _of_kind(due_roles, "sandbox"), _of_kind(due_databases, "sandbox"))
     return done
-
-
-def _place_of(role: str) -> str:
-    """What a role's label is bound to: a scope's owner carries the label of the scope."""
-    scope = role.removesuffix("_o")
-    with suppress(Invalid):
-        check_scope_name(scope)
-        return scope
-    return role
 
 
 def _of_kind(due: Mapping[str, Label], kind: str) -> dict[str, Label]:

@@ -89,6 +89,7 @@ class Times(Section):
     access_max_s: PositiveInt = 24 * 3600
     copy_max_s: PositiveInt = 7 * 86400
     sweep_s: PositiveInt = 15
+    janitor_s: PositiveInt = 60
     poll_tickets_s: PositiveInt = 300
     missing_ticket_s: PositiveInt = 300  # between the two looks after which a ticket counts closed
     integrate_s: PositiveInt = 1

@@ -48,7 +48,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
         ended += _each(
             tx, _list_due_copies(tx), lambda copy: lifecycle.condemn_overdue(tx, copy, queue)
         )
-        _note_run(tx, "ends", fence, ended)
+        note_run(tx, "ends", fence, ended)
     return ended
 
 
@@ -68,7 +68,7 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
             queue.put(tx, "certify_snapshot", snapshot_id, queue="copies")
         for name in list_unused_scopes(tx, _BATCH):
             _put_scope_drop(tx, name, queue)
-        _note_run(tx, "retries", fence, len(due))
+        note_run(tx, "retries", fence, len(due))
     return len(due)
 
 
@@ -98,7 +98,8 @@ def check_fence(tx: Tx, fence: int) -> None:
         raise Overtaken(f"a scheduler with a later fencing number ({current}) leads")
 
 
-def _note_run(tx: Tx, kind: str, fence: int, found: int) -> None:
+def note_run(tx: Tx, kind: str, fence: int, found: int) -> None:
+    """Write down when this kind of sweep ran last, and how much it found."""
     tx.session.execute(
         sa.text(
             "INSERT INTO sweep_run (kind, at, fence, found) VALUES (:k, :at, :f, :n) ON CONFLICT "

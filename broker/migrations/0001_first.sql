@@ -397,6 +397,22 @@ CREATE TABLE sweep_run (
     found bigint NOT NULL
 );
 
+-- What the janitor found on servers, in the store and in the keyring.
+CREATE TABLE find (
+    place text NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    noun text NOT NULL CHECK (noun IN ('orphan', 'remnant', 'stranger')),
+    subject text NOT NULL,
+    tenant_id text REFERENCES tenant (id),
+    facts jsonb NOT NULL,
+    found_at timestamptz NOT NULL,
+    over_at timestamptz,
+    stuck_reason text,
+    PRIMARY KEY (place, kind, name)
+);
+CREATE INDEX find_open ON find (place) WHERE over_at IS NULL;
+
 GRANT USAGE ON SCHEMA public TO broker_app;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO broker_app;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO broker_app;

@@ -176,6 +176,17 @@ def look(target: Target, role: str, *, oid: int | None = None) -> Look:
     return Look(*row)
 
 
+def list_reachable(target: Target, role: str) -> list[str]:
+    """Databases on the server to which a role may connect: of a lease, the one that it is for."""
+    with session(target) as connection:
+        rows = connection.execute(
+            "SELECT d.datname FROM pg_database d JOIN pg_roles r ON r.rolname = %s"
+            " WHERE d.datallowconn AND has_database_privilege(r.oid, d.oid, 'CONNECT') ORDER BY 1",
+            [role],
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
 def list_prepared(connection: Connection, role: MarkedRole) -> list[tuple[str, str]]:
     """(gid, database) of the role's prepared transactions: they outlive its sessions."""
     return connection.execute(

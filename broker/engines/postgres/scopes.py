@@ -79,6 +79,12 @@ def owner_of(scope: str) -> str:
     return f"{scope}_o"
 
 
+def label_place(role: str) -> str:
+    """What the label of a role is bound to: the role, or for a scope's owner the scope."""
+    scope = role.removesuffix("_o")
+    return scope if _NAME.fullmatch(scope) else role
+
+
 def make_scope(target: Target, scope: Scope, label_text: str, *, keyed: bool) -> None:
     """Make the scope in the tenant's database, all or nothing; idempotent.
 

@@ -1,0 +1,354 @@
+"""The janitor: what stands on servers, in the store and in the keyring that no live row explains.
+
+It asks the places themselves, by listing: what a crash left, what a restored backup of either side
+brought back or forgot, what came back after it was destroyed. What carries our label and has no
+live row is ended by the same steps as ever; what carries none but lies in our places is told once
+and never touched.
+
+What must stay true: a place is listed first, and the rows are read in a transaction that begins
+after; a row is committed before anything of its own is made (habit 3), so what is new is never
+taken for an orphan. Before it acts, the janitor holds the lock that the thing's maker holds, reads
+the row again, and then looks again: what its own job has just ended is no orphan either.
+
+A row that is absent is no reason to wait, also when the control database was restored from a backup
+and the label's end is still to come: a login that no row explains has no grant, and nobody who
+could be named as having approved it (G3); a copy can be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from broker import finds, sweeps
+from broker.db import Busy
+from broker.engines import ServerUnavailable, Target
+from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
+from broker.engines.postgres.looks import AccountTooWeak, list_marked_roles, list_reachable
+from broker.engines.postgres.revoking import revoke
+from broker.engines.postgres.scopes import drop_scope, list_scope_schemas, owner_of
+from broker.errors import Unavailable
+from broker.explained import (
+    ABSENT,
+    Login,
+    ReadRows,
+    Row,
+    Server,
+    list_registered,
+    read_leases,
+    read_scopes,
+    read_snapshots,
+)
+from broker.finds import Found
+from broker.ids import TenantId, is_id
+from broker.logs import get_log
+from broker.retries import FAILURES, describe
+from broker.signs import Signs, read_signs, sandbox_name
+from broker.snapshots.artifacts import delete_all
+from broker.snapshots.ports import Ports
+from broker.tx import system
+
+_ACTOR = system("janitor")
+_SIDE_BY_SIDE = 4  # places: one that hangs keeps few others
+_OUR_OBJECTS = "decoys/"
+_log = get_log(__name__)
+R = TypeVar("R")
+
+
+def sweep_orphans(ports: Ports, fence: int) -> int:
+    """One round through all places; returns how many things were ended. Raises Overtaken.
+
+    A round that takes longer than the interval is not joined by another.
+    """
+    try:
+        with ports.database.exclusive("janitor"):
+            with ports.database.begin(_ACTOR) as tx:
+                sweeps.check_fence(tx, fence)
+            ended = look_everywhere(ports)
+            with ports.database.begin(_ACTOR) as tx:
+                sweeps.note_run(tx, "orphans", fence, ended)
+            return ended
+    except Busy:
+        return 0
+
+
+def look_everywhere(ports: Ports) -> int:
+    """The keys first: what is sealed is then unreadable, whatever fails later."""
+    with ports.database.begin(_ACTOR) as tx:
+        servers = list_registered(tx, ports.keys)
+    ended = _try("keyring", partial(_look_at_keys, ports))
+    places: list[tuple[str, Callable[[], int]]] = [
+        ("store", partial(_look_at_store, ports)),
+        *((server.place, partial(_look_at_server, ports, server)) for server in servers),
+    ]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return ended + sum(pool.map(lambda place: _try(*place), places))
+
+
+def _try(place: str, look: Callable[[], int]) -> int:
+    """A place that can't be looked at is told, and keeps no other."""
+    try:
+        return look()
+    except FAILURES as error:
+        _log.warning("place_not_looked_at", place=place, reason=describe(error))
+        return 0
+
+
+# Any place.
+
+
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """Something with our label, in a place: how it is explained, seen and ended."""
+
+    found: Found
+    key: str  # by which `read` knows it
+    read: ReadRows
+    lock: str  # which its maker holds
+    is_there: Callable[[], bool]  # a fresh listing
+    end: Callable[[], object]
+
+
+def _end_all(ports: Ports, things: Iterable[_Thing]) -> int:
+    return sum(_end(ports, thing) for thing in things)
+
+
+def _end(ports: Ports, thing: _Thing) -> int:
+    """Intent, effect, look, confirm. What fails is noted, and met again by the next round."""
+    found = thing.found
+    try:
+        with ports.database.exclusive(thing.lock):
+            if not _list_unexplained(ports, thing.read, [thing.key]) or not thing.is_there():
+                return 0
+            with ports.database.begin(_ACTOR) as tx:
+                finds.open_find(tx, found)
+            thing.end()
+            if thing.is_there():
+                raise Unavailable(f"{found.name} is still there after it was ended")
+            with ports.database.begin(_ACTOR) as tx:
+                return int(finds.close_find(tx, found))
+    except Busy:
+        return 0  # its maker is at it, or another janitor
+    except FAILURES as error:
+        reason = describe(error)
+        _log.warning("orphan_not_ended", kind=found.kind, id=found.subject, reason=reason)
+        with ports.database.begin(_ACTOR) as tx:
+            finds.note_stuck(tx, found, reason)
+        return 0
+
+
+def _list_unexplained(ports: Ports, read: ReadRows, keys: Collection[str]) -> dict[str, Row]:
+    """Those without a live row, in order, each with the row that it has, or ABSENT."""
+    with ports.database.begin(_ACTOR) as tx:
+        rows = read(tx, keys)
+    return {k: rows.get(k, ABSENT) for k in sorted(keys) if not rows.get(k, ABSENT).explains}
+
+
+def _note_listing(
+    ports: Ports,
+    place: str,
+    listed_at: datetime,
+    ours: Collection[tuple[str, str]],
+    strangers: Sequence[Found],
+) -> None:
+    """Tell what is new and not ours, and close what is no longer there; both as (kind, name)."""
+    if strangers:
+        _log.warning("strangers_seen", place=place, count=len(strangers))
+    seen = {*ours, *((found.kind, found.name) for found in strangers)}
+    with ports.database.begin(_ACTOR) as tx:
+        finds.tell_strangers(tx, strangers)
+        finds.close_vanished(tx, place, seen, listed_at)
+
+
+def _stranger(place: str, kind: str, name: str, on: str, tenant_id: TenantId | None) -> Found:
+    return Found("stranger", place, kind, name, on, tenant_id, {"on": on})
+
+
+def _remnant(place: str, kind: str, name: str, snapshot_id: str, row: Row, on: str) -> Found:
+    facts = {"on": on, "row": row.state}
+    return Found("remnant", place, kind, name, snapshot_id, row.tenant_id, facts)
+
+
+# The keyring and the store.
+
+
+def _look_at_keys(ports: Ports) -> int:
+    prefix, listed_at = "snapshot/", ports.database.now(_ACTOR)
+    ids = {name.removeprefix(prefix) for name in ports.keys.list_names(prefix)}
+    odd = sorted(identity for identity in ids if not is_id(identity, "snp"))
+    strangers = [_stranger("keyring", "key", prefix + i, "keyring", None) for i in odd]
+    ours = {("key", prefix + identity) for identity in ids}
+    _note_listing(ports, "keyring", listed_at, ours, strangers)
+
+    def thing(snapshot_id: str, row: Row) -> _Thing:
+        name = prefix + snapshot_id
+        return _Thing(
+            _remnant("keyring", "key", name, snapshot_id, row, "keyring"),
+            snapshot_id,
+            read_snapshots,
+            f"snapshot {snapshot_id}",
+            is_there=lambda: name in ports.keys.list_names(prefix),
+            end=lambda: ports.keys.erase(name),
+        )
+
+    found = _list_unexplained(ports, read_snapshots, ids - set(odd))
+    return _end_all(ports, (thing(*item) for item in found.items()))
+
+
+def _look_at_store(ports: Ports) -> int:
+    """Versions and unfinished uploads count; what is under no snapshot's prefix is a stranger."""
+    listed_at = ports.database.now(_ACTOR)
+    ids: set[str] = set()
+    odd: set[str] = set()
+    for stored in ports.store.list_all(""):
+        top, _, rest = stored.name.partition("/")
+        identity, slash, _ = rest.partition("/")
+        if top == "snapshots" and slash and is_id(identity, "snp"):
+            ids.add(identity)
+        elif not stored.name.startswith(_OUR_OBJECTS):
+            odd.add(stored.name)
+    strangers = [_stranger("store", "object", name, "store", None) for name in sorted(odd)]
+    ours = {("artifact", f"snapshots/{identity}/") for identity in ids}
+    _note_listing(ports, "store", listed_at, ours, strangers)
+
+    def thing(snapshot_id: str, row: Row) -> _Thing:
+        prefix = f"snapshots/{snapshot_id}/"
+        return _Thing(
+            _remnant("store", "artifact", prefix, snapshot_id, row, "store"),
+            snapshot_id,
+            read_snapshots,
+            f"snapshot {snapshot_id}",
+            is_there=lambda: any(ports.store.list_all(prefix)),
+            end=lambda: delete_all(ports.store, prefix),
+        )
+
+    found = _list_unexplained(ports, read_snapshots, ids)
+    return _end_all(ports, (thing(*item) for item in found.items()))
+
+
+# Servers.
+
+
+def _look_at_server(ports: Ports, server: Server) -> int:
+    """Databases are listed before roles: whose owner came first is then never without one."""
+    listed_at = ports.database.now(_ACTOR)
+    databases = _by_any(server.of_copies, list_sandboxes) if server.of_copies else []
+    roles = _by_any(server.logins, list_marked_roles)
+    signs = read_signs(databases, roles, ports.keys.label_key())
+    _note_listing(ports, server.place, listed_at, signs.ours, _list_strangers(server, signs))
+    # Each kind's rows are read when the one before is done: a scope's last lease goes first.
+    ended = _end_all(ports, _list_leases(ports, server, signs.leases))
+    ended += _end_all(ports, _list_scopes(ports, server, signs.scopes))
+    return ended + _end_all(ports, _list_copies(ports, server, signs.sandboxes))
+
+
+def _list_strangers(server: Server, signs: Signs) -> list[Found]:
+    """In the tenant's log where the server is one tenant's alone, else in the vendor's (G12)."""
+    owners = {login.tenant_id for login in server.logins}
+    owner = owners.pop() if len(owners) == 1 else None
+    return [
+        _stranger(server.place, kind, name, server.logins[0].id, owner)
+        for kind, name in sorted(signs.strangers)
+    ]
+
+
+def _by_any(logins: Sequence[Login], act: Callable[[Target], R]) -> R:
+    """The first login that can: on PostgreSQL 16 and newer only who made a role may end it."""
+    *others, last = logins
+    for login in others:
+        try:
+            return act(login.target)
+        except (AccountTooWeak, ServerUnavailable, CopyFailed) as error:
+            _log.info("login_could_not", id=login.id, reason=error.message)
+    return act(last.target)
+
+
+def _list_leases(ports: Ports, server: Server, leases: Mapping[str, str]) -> Iterator[_Thing]:
+    for role, row in _list_unexplained(ports, read_leases, leases).items():
+        tenant_id, on = row.tenant_id, row.on
+        if on is None:
+            tenant_id, on = _find_purpose(ports, server, role)
+        facts = {"on": on, "role": role, "row": row.state}
+        logins = server.list_logins(on)
+        yield _Thing(
+            Found("orphan", server.place, "lease", role, leases[role], tenant_id, facts),
+            role,
+            read_leases,
+            f"lease {leases[role]}",
+            is_there=partial(_has_roles, logins, {role}),
+            end=partial(_by_any, logins, partial(revoke, role=role)),
+        )
+
+
+def _find_purpose(ports: Ports, server: Server, role: str) -> tuple[TenantId | None, str]:
+    """Whose a login without a row is: a lease may connect to one database, by its scope.
+
+    Where that is not clear nobody is named but the vendor (G12).
+    """
+    reachable = _by_any(server.logins, partial(list_reachable, role=role))
+    homes = [login for login in server.of_databases if login.target.dbname in reachable]
+    copies = [f"snp_{name.removeprefix('sab_')}" for name in reachable if name.startswith("sab_")]
+    with ports.database.begin(_ACTOR) as tx:
+        rows = read_snapshots(tx, copies)
+    owners = [
+        *((login.tenant_id, login.id) for login in homes),
+        *((row.tenant_id, server.of_copies[0].id) for row in rows.values() if server.of_copies),
+    ]
+    return owners[0] if len(owners) == 1 else (None, server.logins[0].id)
+
+
+def _list_scopes(ports: Ports, server: Server, scopes: Collection[str]) -> Iterator[_Thing]:
+    for name, row in _list_unexplained(ports, read_scopes, scopes).items():
+        tenant_id, on = row.tenant_id, row.on
+        homes = [login for login in server.of_databases if _holds_scope(login, name)]
+        if on is None and len(homes) == 1:
+            tenant_id, on = homes[0].tenant_id, homes[0].id
+        on = on or server.logins[0].id
+        logins = homes or server.list_logins(on)
+        facts = {"on": on, "scope": name, "row": row.state}
+        yield _Thing(
+            Found("orphan", server.place, "scope", name, on, tenant_id, facts),
+            name,
+            read_scopes,
+            f"scope {name}",
+            is_there=partial(_has_roles, logins, {name, owner_of(name)}),
+            end=partial(_by_any, logins, partial(drop_scope, name=name)),
+        )
+
+
+def _holds_scope(login: Login, name: str) -> bool:
+    try:
+        return name in list_scope_schemas(login.target)
+    except FAILURES as error:
+        _log.warning("database_not_looked_at", id=login.id, reason=describe(error))
+        return False
+
+
+def _list_copies(
+    ports: Ports, server: Server, sandboxes: Mapping[str, Collection[str]]
+) -> Iterator[_Thing]:
+    for snapshot_id, row in _list_unexplained(ports, read_snapshots, sandboxes).items():
+        name, roles = sandbox_name(snapshot_id), sorted(sandboxes[snapshot_id])
+        logins = server.of_copies or server.logins
+        yield _Thing(
+            _remnant(server.place, "sandbox", name, snapshot_id, row, logins[0].id),
+            snapshot_id,
+            read_snapshots,
+            f"snapshot {snapshot_id}",
+            is_there=partial(_has_sandbox, logins, name, set(roles)),
+            end=partial(_by_any, logins, partial(drop_sandbox, name=name, roles=roles)),
+        )
+
+
+def _has_roles(logins: Sequence[Login], names: Collection[str]) -> bool:
+    return any(role.name in names for role in _by_any(logins, list_marked_roles))
+
+
+def _has_sandbox(logins: Sequence[Login], name: str, roles: Collection[str]) -> bool:
+    databases = _by_any(logins, list_sandboxes)
+    return any(found.name == name for found in databases) or _has_roles(logins, roles)
