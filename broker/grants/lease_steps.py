@@ -27,6 +27,7 @@ from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
 from broker.errors import Conflict
+from broker.faults import crash_point
 from broker.grants import requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Lease, LiveScope
@@ -76,9 +77,8 @@ def _read_work(database: Database, port: KeyPort, lease_id: str) -> _Work:
                 grant = requests.get_grant(tx, lease.grant_id)
                 plan = requests.get_plan(tx, grant.id, grant.given_digest)
         else:
-            target = server_target(
-                port, tenants.get_server(tx, lease.server_id or ""), lease.dbname
-            )
+            # Not by way of the sandbox: the role must be ended also when its database is gone.
+            target = server_target(port, tenants.get_server(tx, lease.server_id or ""))
         return _Work(
             lease_id=lease.id,
             state=lease.state,
@@ -104,6 +104,7 @@ def issue(database: Database, port: KeyPort, lease_id: str) -> None:
             except FAILURES as error:
                 _note_failure(database, lease_id, error)
                 return
+            crash_point("role-made")
             _confirm_issued(database, lease_id)
     except Busy:
         return
