@@ -72,8 +72,8 @@ class Api:
         answer = self._send("POST", parts, body=body or {})
         return _object(answer) if answer.content else {}
 
-    def delete(self, *parts: str) -> None:
-        self._send("DELETE", parts)
+    def delete(self, *parts: str, **query: str | int | None) -> None:
+        self._send("DELETE", parts, query=query)
 
     def pages(self, *parts: str, **query: str | int | None) -> Iterator[Item]:
         """Everything of a list, page by page."""
@@ -105,8 +105,10 @@ class Api:
             if until(item):
                 return item
             if time.monotonic() >= deadline:
+                why = item.get("stuck_reason") or item.get("plan_problem")
+                because = f" ({why})" if why else ""
                 raise WaitTimedOut(
-                    f"{parts[-1]} is still {item.get('state')}; it goes on without you",
+                    f"{parts[-1]} is still {item.get('state')}{because}; it goes on without you",
                     **{"try": f"broker {parts[0]} show {parts[-1]}"},
                 )
             spent = time.monotonic() - began

@@ -16,7 +16,7 @@ from broker.cli.session import Session, pass_session
 from broker.errors import Invalid
 
 _FILE = click.Path(path_type=Path)
-_COLUMNS = ("id", "snapshot_id", "tenant_id", "issued_at")
+_COLUMNS = ("id", "snapshot", "tenant", "issued_at")
 _TOLD = ("certificate", "tenant", "snapshot", "database", "grant", "ticket", "why", "residue")
 
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from broker.cli.api import Api
 
 _COLUMNS = (
-    *("id", "state", "tenant_name", "database", "requester"),
+    *("id", "state", "tenant_name", "database_name", "requester_name"),
     *("ticket_external_id", "requested_at", "ends_at"),
+)
+_WHO = (
+    *("requester_name", "ticket_external_id", "ticket_title", "database_name"),
+    *("category", "reason"),
 )
 _CATEGORIES = ("customer_report", "vendor_finding", "incident")
 
@@ -62,7 +66,7 @@ def plan(session: Session, grant: str, which: str) -> None:
     if session.output == "table":
         show_plan(answer)
     else:
-        print_item(answer, session.output, ("grant_id", "digest"))
+        print_item(answer, session.output, ("grant", "digest"))
 
 
 @grants.command()
@@ -151,8 +155,7 @@ def _ask(api: Api, grant: str, cut: Cut) -> str:
     item = api.get("grants", grant)
     if item["state"] != "requested":
         raise Conflict(f"{grant} is {item['state']} already, since {item['state_at']}")
-    who = ("requester", "ticket_external_id", "ticket_title", "database", "category", "reason")
-    print_item({**item}, "table", who)
+    print_item(item, "table", _WHO)
     answer = api.get("grants", grant, "plan")
     show_plan(answer, cut)
     windows = (("live access", item["asked_live_s"]), ("a copy", item["asked_copy_s"]))

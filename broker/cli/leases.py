@@ -8,7 +8,7 @@ from broker.cli.command import Noun, state_option, tenant_option
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
-_COLUMNS = ("id", "state", "grant_id", "snapshot_id", "person", "role", "ends_at", "stuck_reason")
+_COLUMNS = ("id", "state", "grant", "snapshot", "person_name", "role", "ends_at", "stuck_reason")
 
 
 @click.group(cls=Noun)

@@ -86,7 +86,7 @@ def _csv_cell(value: object) -> str:
 
 
 def title(name: str) -> str:
-    return name.removesuffix("_s").replace("_", " ")
+    return name.removesuffix("_s").removesuffix("_name").replace("_", " ")
 
 
 def cell(name: str, value: object) -> str:

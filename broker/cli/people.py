@@ -9,7 +9,7 @@ from broker.cli.output import print_item, print_list
 from broker.cli.secrets_in import read_secret
 from broker.cli.session import Session, pass_session
 
-_COLUMNS = ("id", "name", "email", "role", "disabled")
+_COLUMNS = ("id", "name", "email", "role", "tenant", "disabled")
 
 
 @click.group(cls=Noun)
@@ -39,6 +39,25 @@ def add(session: Session, email: str, name: str, role: str, tenant: str | None) 
     if tenant is not None:
         body["tenant"] = tenant
     print_item(session.api().post("people", body=body), session.output)
+
+
+@people.command()
+@click.argument("person")
+@click.option("--tenant", required=True, metavar="TENANT")
+@pass_session
+def remove(session: Session, person: str, tenant: str) -> None:
+    """End all roles of PERSON in a tenant."""
+    session.api().delete("people", person, "roles", tenant=tenant)
+    click.echo(f"{person} has no role there any more.")
+
+
+@people.command()
+@click.argument("person")
+@pass_session
+def disable(session: Session, person: str) -> None:
+    """Shut out a person of the vendor; what they asked for ends."""
+    session.api().post("people", person, "disable")
+    click.echo(f"{person} is shut out.")
 
 
 @people.command(cls=click.Command)

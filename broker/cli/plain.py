@@ -6,11 +6,6 @@ approving, and signs that turn the direction of writing. All of these become vis
 
 from __future__ import annotations
 
-import unicodedata
-
-# Control, format (direction marks, zero width), surrogate, private use, line and paragraph ends.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-
 
 def plain(value: object) -> str:
     r"""One line of what is there: nothing in it moves the cursor or hides.
@@ -19,6 +14,6 @@ def plain(value: object) -> str:
     a\x1b[2Jb
     """
     return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in _HIDDEN else char
+        char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in str(value)
     )

@@ -24,11 +24,10 @@ class Cut:
 
 def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
     """Print the plan that the API answered, marked with what `cut` changes in it."""
-    plan = answer["plan"]
-    print_table(_TITLES, [row for table in plan["tables"] for row in _rows(table, cut)])
-    for remark in plan["remarks"]:
+    print_table(_TITLES, [row for table in answer["tables"] for row in _rows(table, cut)])
+    for remark in answer["remarks"]:
         click.echo(f"Remark: {plain(remark)}")
-    for literal in answer.get("literals") or []:
+    for literal in answer["literals"]:
         click.echo(f"Literal in {plain(literal.get('where'))}: {plain(literal.get('text'))}")
     click.echo(f"Plan: {plain(answer['digest'])}")
 
@@ -44,14 +43,12 @@ def _rows(table: Mapping[str, Any], cut: Cut) -> Iterator[tuple[str, ...]]:
         return
     first = (plain(name), f"about {table['estimated_rows']}")
     for column in table["columns"]:
-        masked = {f"{one}.{column['name']}" for one in names} & cut.columns_masked
         seen_as, why = _fate(column)
-        if masked:
+        if column["kept"] and {f"{one}.{column['name']}" for one in names} & cut.columns_masked:
             seen_as, why = f"masked: {column['fallback'] or 'impossible'}", "you mask it"
         yield (*first, plain(column["name"]), plain(column["type"]), plain(seen_as), plain(why))
         first = ("", "")
 
 
 def _fate(column: Mapping[str, Any]) -> tuple[str, str]:
-    mask = column["mask"]
-    return ("KEPT" if mask == "keep" else f"masked: {mask}"), column["why"]
+    return ("KEPT" if column["kept"] else f"masked: {column['mask']}"), column["why"]

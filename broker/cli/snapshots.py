@@ -17,7 +17,7 @@ from broker.errors import Unavailable
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_COLUMNS = ("id", "state", "tenant_name", "grant_id", "ordered_at", "ends_at", "stuck_reason")
+_COLUMNS = ("id", "state", "tenant_name", "grant", "ordered_at", "ends_at", "stuck_reason")
 _MAKING = ("ordered", "copying")
 _wait_option = click.option(
     "--wait", "wait_s", type=Duration(), help="Wait for it this long, e.g. 30m."
@@ -85,7 +85,7 @@ def destroy(session: Session, snapshot: str, wait_s: int | None) -> None:
 
 
 def _is_certified(item: dict[str, Any]) -> bool:
-    return item["state"] == "destroyed" and item["certificate_id"] is not None
+    return item["state"] == "destroyed" and item["certificate"] is not None
 
 
 def _wait_until_made(session: Session, snapshot: str, wait_s: int) -> dict[str, Any]:
