@@ -7,7 +7,6 @@ error tells a person what happened, and nobody anything else.
 
 from __future__ import annotations
 
-import importlib.util
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -62,16 +61,15 @@ class _Application(Flask):
 
 def create_app(broker: Broker) -> Flask:
     """Raises SettingsError when a setting that the web needs is missing."""
+    from broker import web as console  # late: its pages import the name of the error page from here
+
     web = broker.settings.web
     app = _Application("broker", static_folder=None)  # the console serves its own
     _configure(app, web)
     csrf = CSRFProtect(app)
     for blueprint in (*api.register_api(app, broker), hooks.register_hooks(app, broker)):
         csrf.exempt(blueprint)
-    if importlib.util.find_spec("broker.web.pages"):
-        from broker import web as console
-
-        console.register_console(app, broker)
+    console.register_console(app, broker)
     app.add_url_rule("/healthz", "healthz", _healthz)
     app.after_request(_Headers().put)
     _register_errors(app)

@@ -17,7 +17,8 @@ from broker.api.operations import signed_in, the_broker
 from broker.tx import Tx
 
 _EVERY_S = 0.2
-_places = threading.BoundedSemaphore(4)
+PLACES = 4  # of 8 threads that a process has
+_places = threading.BoundedSemaphore(PLACES)
 V = TypeVar("V")
 
 
