@@ -30,7 +30,7 @@ Rule = Callable[[ast.AST], Iterator[str]]
 
 # Files that read the host's clock below the outer layers, and why they may.
 CLOCKS: Mapping[str, str] = {
-    "snapshots/loading.py": "bounds the throw-away owner's login; no decision rests on it",
+    "snapshots/places.py": "bounds the throw-away owner's login; no decision rests on it",
 }
 # Files in which a secret is taken out of its wrapping, and where it goes from there.
 REVEALING: Mapping[str, str] = {

@@ -24,7 +24,8 @@ class Target:
     """A database to work on and our login there.
 
     `host` is a socket folder, a loopback address, or a name; off loopback TLS `verify-full` with
-    `ca_file` is used, or the start of work is refused.
+    `ca_file` is used, or the start of work is refused. `application_name` is what the server's
+    DBA sees of us.
     """
 
     host: str
@@ -33,6 +34,7 @@ class Target:
     user: str
     password: Secret[str] = field(repr=False)
     ca_file: str | None = None
+    application_name: str = "support-access-broker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ missing is an error, never a success.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from psycopg import sql
@@ -26,44 +25,41 @@ from broker.engines.postgres.copying.archive import Archive, Section, dump_secti
 from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import RowSource, RowTarget, copy_rows
-from broker.engines.postgres.copying.sequences import analyze, set_sequences
+from broker.engines.postgres.copying.sequences import SequenceState, analyze, set_sequences
 from broker.engines.postgres.copying.toc import Skipped, TocEntry, find_reason_to_skip
+from broker.engines.postgres.copying.yielding import Yielding
 from broker.engines.postgres.masks import SESSION_KEY, find_obstacle, masked_select, session_options
-from broker.engines.postgres.scram import make_verifier, new_password
 from broker.faults import crash_point
 from broker.grants.plan import Plan, TablePlan, make_plan, more_masked
 from broker.grants.policy import Policy
-from broker.labels import Label
-from broker.sealing import Manifest, Sealed
+from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
-from broker.snapshots.artifacts import put_label, put_sealed, sealed_object
-from broker.snapshots.model import Snapshot
+from broker.snapshots.artifacts import put_sealed, sealed_object
+from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
+from broker.snapshots.parallel import WORKERS, run_all
+from broker.snapshots.places import Places
 from broker.snapshots.progress import Watch
 from broker.snapshots.spot import check_spots
 from broker.stores import Store
 
-_PARALLEL = 2
 _STARTS = 3
-_LOAD_MAX = timedelta(hours=24)
-MANIFEST = "manifest"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that filling a copy takes."""
+    """Everything that filling a copy takes. `source` carries this copy's own application name."""
 
-    snapshot: Snapshot
+    places: Places
     plan: Plan
     policy: Policy
     source: Target
-    server: Target
     store: Store
     data_key: Secret[bytes]
-    label_key: Secret[bytes]
     watch: Watch
 
-    def sandbox_target(self, user: str, password: Secret[str]) -> Target:
-        return replace(self.server, dbname=self.snapshot.sandbox, user=user, password=password)
+    def seal(self, name: str, content: bytes) -> Sealed:
+        snapshot = self.places.snapshot
+        return put_sealed(self.store, snapshot.prefix, name, self.data_key, snapshot.id, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +80,7 @@ class _Source:
     catalogue: Catalogue
     plan: Plan
     drift: tuple[str, ...]
+    checkpoint: Callable[[], None]
 
     def planned(self) -> Iterator[tuple[Table, TablePlan]]:
         """Tables that hold rows themselves and whose rows are read."""
@@ -100,32 +97,48 @@ def fill(job: Job) -> Filled:
     masking_key = Secret(secrets.token_bytes(32))
     job.watch.step("definitions")
     with ExitStack() as stack:
-        source = stack.enter_context(_hold(job))
-        _make_places(job)
-        owner = _open_owner(job)
-        stack.callback(sandbox.close_owner, job.server, job.snapshot.owner_role)
+        yielding = stack.enter_context(Yielding(job.source))
+        source = stack.enter_context(_hold(job, yielding))
+        encoding = _encoding(source)
+        job.places.label_artifact(job.store)
+        job.places.make_sandbox(encoding)
+        owner = job.places.open_owner()
+        stack.callback(job.places.close_owner)
         before = stack.enter_context(_dump(job, source, "pre-data"))
         after = stack.enter_context(_dump(job, source, "post-data"))
-        sealed = [_seal_archive(job, "pre-data", before), _seal_archive(job, "post-data", after)]
-        skipped = restore(before, owner, skip=find_reason_to_skip)
+        sealed = [job.seal(PRE_DATA, before.read_bytes()), job.seal(POST_DATA, after.read_bytes())]
+        skipped = restore(before, owner, skip=find_reason_to_skip, checkpoint=source.checkpoint)
         job.watch.step("rows")
-        rows, objects = _copy_tables(job, source, owner, masking_key)
-        sealed += objects
+        tables, objects = _copy_tables(job, source, owner, masking_key)
         job.watch.step("indexes")
         left_out = _find_left_out(source)
-        skipped += _restore_post_data(job, source, owner, after, left_out)
+        skipped += restore_post_data(after, owner, left_out, source.checkpoint)
+        sequences = _finish(job, source, owner)
         job.watch.step("checks")
-        _check(source, owner, rows, [*(entry.entry.id for entry in skipped), *left_out])
+        _check(source, owner, tables, [*(entry.entry.id for entry in skipped), *left_out])
         check_spots(job.source, owner, source.exporter, list(source.planned()))
-        manifest = _seal_manifest(job, source, sealed, rows)
-    sandbox.grant_connect(job.server, job.snapshot.sandbox, job.snapshot.use_role)
-    report = _report(source, skipped, rows)
-    return Filled(manifest, len(rows), sum(rows.values()), report)
+        contents = Contents(
+            plan=source.plan.digest(),
+            encoding=encoding,
+            tables=tuple(tables),
+            sequences=tuple(sequences),
+            left_out=tuple(left_out),
+        )
+        manifest = Manifest((*sealed, *objects), contents.to_facts())
+        sealed_manifest = job.seal(MANIFEST_NAME, manifest.to_bytes())
+    job.places.let_leases_in()
+    report = _report(source, skipped, tables)
+    return Filled(sealed_manifest, len(tables), sum(table.rows for table in tables), report)
 
 
 @contextmanager
-def _hold(job: Job) -> Iterator[_Source]:
+def _hold(job: Job, yielding: Yielding) -> Iterator[_Source]:
     """Locks, then the snapshot, then the catalogue under it; anew if something changed between."""
+
+    def checkpoint() -> None:
+        yielding.check()
+        job.watch.tick()
+
     for attempt in range(1, _STARTS + 1):
         with connect(job.source) as connection:
             names = [(t.schema, t.name) for t in read_catalogue(connection).tables]
@@ -140,80 +153,42 @@ def _hold(job: Job) -> Iterator[_Source]:
             if [(t.schema, t.name) for t in catalogue.tables] == names or attempt == _STARTS:
                 fresh = make_plan(job.policy, catalogue, find_obstacle)
                 plan, drift = more_masked(job.plan, fresh)
-                yield _Source(exporter, catalogue, plan, drift)
+                yield _Source(exporter, catalogue, plan, drift, checkpoint)
                 return
         finally:
             exporter.__exit__(None, None, None)
 
 
-def _make_places(job: Job) -> None:
-    """Each with its label before anything is in it, so that the reaper can end it alone (G14)."""
-    snapshot, key = job.snapshot, job.label_key
-
-    def label(kind: str, place: str) -> str:
-        return Label(kind, snapshot.id, snapshot.ends_at, place).text(key)
-
-    put_label(job.store, snapshot.prefix, label("artifact", snapshot.prefix))
-    sandbox.create_sandbox(
-        job.server,
-        sandbox.NewSandbox(
-            name=snapshot.sandbox,
-            label=label("sandbox", snapshot.sandbox),
-            owner=snapshot.owner_role,
-            owner_label=label("sandbox", snapshot.owner_role),
-            encoding=_encoding(job),
-        ),
-    )
-    sandbox.create_role(job.server, snapshot.use_role, label("sandbox", snapshot.use_role))
-    crash_point("sandbox-made")
-
-
-def _encoding(job: Job) -> str:
-    with connect(job.source) as connection:
-        return connection.info.parameter_status("server_encoding") or "UTF8"
-
-
-def _open_owner(job: Job) -> Target:
-    """The throw-away owner may log in only while this load runs; its password is only here."""
-    password = new_password()
-    until = min(job.snapshot.ends_at, datetime.now(UTC) + _LOAD_MAX)
-    sandbox.open_owner(job.server, job.snapshot.owner_role, make_verifier(password), until)
-    return job.sandbox_target(job.snapshot.owner_role, password)
+def _encoding(source: _Source) -> str:
+    return source.exporter.connection.info.parameter_status("server_encoding") or "UTF8"
 
 
 def _dump(job: Job, source: _Source, section: Section) -> Archive:
-    return dump_section(job.source, section, source.exporter.snapshot_id)
-
-
-def _seal_archive(job: Job, name: str, archive: Archive) -> Sealed:
-    snapshot = job.snapshot
-    return put_sealed(
-        job.store, snapshot.prefix, name, job.data_key, snapshot.id, archive.read_bytes()
+    return dump_section(
+        job.source, section, source.exporter.snapshot_id, checkpoint=source.checkpoint
     )
 
 
 def _copy_tables(
     job: Job, source: _Source, owner: Target, masking_key: Secret[bytes]
-) -> tuple[dict[tuple[str, str], int], list[Sealed]]:
+) -> tuple[list[SealedTable], list[Sealed]]:
     """All tables with rows, largest first, two at a time; one failure ends the rest."""
-    tables = sorted(source.planned(), key=lambda pair: -pair[0].size_bytes)
-    names = {id(pair[1]): f"table-{number:05}" for number, pair in enumerate(tables)}
+    planned = sorted(source.planned(), key=lambda pair: -pair[0].size_bytes)
     options: dict[str, str | Secret[str]] = {
         **source.exporter.reader_options,
         **session_options(masking_key),
     }
-    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="copy") as pool:
-        futures = [
-            pool.submit(_copy_table, job, source, owner, options, pair, names[id(pair[1])])
-            for pair in tables
+    done = run_all(
+        [
+            partial(_copy_table, job, source, owner, options, pair, f"table-{number:05}")
+            for number, pair in enumerate(planned)
         ]
-        try:
-            objects = [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    rows = {(table.schema, table.name): _count(source, table) for table, _ in tables}
-    return rows, objects
+    )
+    tables = [
+        SealedTable((sealed.name,), table.schema, table.name, columns, _count(source, table))
+        for (table, _), (sealed, columns) in zip(planned, done, strict=True)
+    ]
+    return tables, [sealed for sealed, _ in done]
 
 
 def _copy_table(
@@ -223,10 +198,10 @@ def _copy_table(
     options: Mapping[str, str | Secret[str]],
     pair: tuple[Table, TablePlan],
     name: str,
-) -> Sealed:
+) -> tuple[Sealed, tuple[str, ...]]:
     table, planned = pair
     select, columns = masked_select(table, planned.fates(), SESSION_KEY)
-    snapshot = job.snapshot
+    snapshot = job.places.snapshot
     with (
         connect(owner) as connection,
         sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer,
@@ -237,6 +212,7 @@ def _copy_table(
 
         def checkpoint(bytes_so_far: int) -> None:
             crash_point("mid-copy")
+            source.checkpoint()
             job.watch.moved(table.full_name, bytes_so_far)
 
         copy_rows(
@@ -246,7 +222,7 @@ def _copy_table(
             checkpoint=checkpoint,
         )
     job.watch.table_done()
-    return writer.sealed
+    return writer.sealed, columns
 
 
 def _count(source: _Source, table: Table) -> int:
@@ -275,9 +251,13 @@ def _find_left_out(source: _Source) -> list[ObjectId]:
     ]
 
 
-def _restore_post_data(
-    job: Job, source: _Source, owner: Target, archive: Archive, left_out: list[ObjectId]
+def restore_post_data(
+    archive: Archive,
+    owner: Target,
+    left_out: Collection[ObjectId],
+    checkpoint: Callable[[], None],
 ) -> list[Skipped]:
+    """Indexes, constraints, triggers and the like; `left_out` are ids that would not hold."""
     outside = frozenset(left_out)
 
     def skip(entry: TocEntry) -> str | None:
@@ -285,40 +265,36 @@ def _restore_post_data(
             return "it points at a table whose rows were left out"
         return find_reason_to_skip(entry)
 
-    skipped = restore(archive, owner, skip=skip, jobs=_PARALLEL)
+    return restore(archive, owner, skip=skip, jobs=WORKERS, checkpoint=checkpoint)
+
+
+def _finish(job: Job, source: _Source, owner: Target) -> list[SequenceState]:
     with connect(owner) as connection:
-        set_sequences(source.exporter.connection, connection)
+        states = set_sequences(source.exporter.connection, connection)
         analyze(connection)
-        sandbox.grant_use(connection, job.snapshot.use_role)
-    return skipped
+        sandbox.grant_use(connection, job.places.snapshot.use_role)
+    return states
 
 
 def _check(
-    source: _Source, owner: Target, rows: Mapping[tuple[str, str], int], skipped: list[ObjectId]
+    source: _Source, owner: Target, tables: list[SealedTable], skipped: list[ObjectId]
 ) -> None:
+    rows = {(table.schema, table.name): table.rows for table in tables}
     with connect(owner) as connection:
         problems = check_copy(source.exporter.connection, connection, rows, skipped)
     if problems:
         raise CopyFailed("the copy is not whole: " + "; ".join(problems[:5]), problems=problems)
 
 
-def _seal_manifest(
-    job: Job, source: _Source, sealed: list[Sealed], rows: Mapping[tuple[str, str], int]
-) -> Sealed:
-    facts: dict[str, str | int] = {"plan": source.plan.digest()}
-    facts |= {f"rows:{schema}.{name}": count for (schema, name), count in rows.items()}
-    content = Manifest(tuple(sealed), facts).to_bytes()
-    snapshot = job.snapshot
-    return put_sealed(job.store, snapshot.prefix, MANIFEST, job.data_key, snapshot.id, content)
-
-
-def _report(
-    source: _Source, skipped: list[Skipped], rows: Mapping[tuple[str, str], int]
-) -> dict[str, Any]:
+def _report(source: _Source, skipped: list[Skipped], tables: list[SealedTable]) -> dict[str, Any]:
     return {
-        "rows": {f"{schema}.{name}": count for (schema, name), count in sorted(rows.items())},
+        "rows": {table.full_name: table.rows for table in sorted(tables, key=_full_name)},
         "structure_only": {t.full_name: t.note for t in source.plan.tables if not t.rows},
         "left_out": [f"{item.entry.kind.lower()}: {item.why}" for item in skipped],
         "drift": list(source.drift),
         "plan": source.plan.digest(),
     }
+
+
+def _full_name(table: SealedTable) -> str:
+    return table.full_name

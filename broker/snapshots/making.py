@@ -11,12 +11,12 @@ A worker that dies leaves `copying`; the next one clears what there is and begin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker import retries, tenants
 from broker.db import Busy, Held
 from broker.engines import Target
-from broker.engines.postgres.copying import sandbox
+from broker.engines.postgres.copying import SourceBusy
 from broker.faults import crash_point
 from broker.grants import requests
 from broker.grants.plan import Plan
@@ -29,6 +29,7 @@ from broker.snapshots.artifacts import delete_all
 from broker.snapshots.loading import Filled
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ordering import condemn, get_snapshot, write_down
+from broker.snapshots.places import Places
 from broker.snapshots.ports import Ports
 from broker.snapshots.progress import CopyStopped, Watch
 from broker.snapshots.states import COPYING, READY
@@ -43,10 +44,13 @@ _TRIES = 5
 class Work:
     """What a copy needs of its row, read in a transaction that is over."""
 
-    snapshot: Snapshot
+    places: Places
     plan: Plan
     source: Target
-    server: Target
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.places.snapshot
 
 
 def copy(ports: Ports, snapshot_id: str) -> None:
@@ -79,19 +83,20 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
         for role in (snapshot.owner_role, snapshot.use_role):
             write_down(tx, snapshot.id, "sandbox role", role)
         write_down(tx, snapshot.id, "artifact", snapshot.prefix)
+        source = live_target(ports.keys, tenants.get_database(tx, snapshot.database_id))
+        server = server_target(ports.keys, tenants.get_server(tx, snapshot.server_id))
         return Work(
-            snapshot=snapshot,
+            places=Places(snapshot, server, ports.keys.label_key()),
             plan=requests.get_plan(tx, snapshot.grant_id, snapshot.plan_digest),
-            source=live_target(ports.keys, tenants.get_database(tx, snapshot.database_id)),
-            server=server_target(ports.keys, tenants.get_server(tx, snapshot.server_id)),
+            # The tenant's DBA sees which copy it is, and this copy knows its own sessions by it.
+            source=replace(source, application_name=f"{source.application_name} {snapshot.id}"),
         )
 
 
 def clear(ports: Ports, work: Work) -> None:
     """Take away whatever an earlier try left."""
-    snapshot = work.snapshot
-    sandbox.drop_sandbox(work.server, snapshot.sandbox, [snapshot.owner_role, snapshot.use_role])
-    delete_all(ports.store, snapshot.prefix)
+    work.places.drop_sandbox()
+    delete_all(ports.store, work.snapshot.prefix)
 
 
 def _fill(ports: Ports, work: Work, held: Held) -> Filled:
@@ -100,14 +105,12 @@ def _fill(ports: Ports, work: Work, held: Held) -> Filled:
     watch = Watch(ports.database, held, work.snapshot.id, tables)
     return loading.fill(
         loading.Job(
-            snapshot=work.snapshot,
+            places=work.places,
             plan=work.plan,
             policy=ports.policy,
             source=work.source,
-            server=work.server,
             store=ports.store,
             data_key=data_key,
-            label_key=ports.keys.label_key(),
             watch=watch,
         )
     )
@@ -152,7 +155,7 @@ def _confirm(ports: Ports, work: Work, filled: Filled) -> None:
 
 
 def _give_back(ports: Ports, work: Work, error: Exception) -> None:
-    """Keep nothing of a failed try; say why; give up after some tries."""
+    """Keep nothing of a failed try; say why; give up after some tries, save where we only yield."""
     reason = describe(error)
     try:
         clear(ports, work)
@@ -163,5 +166,5 @@ def _give_back(ports: Ports, work: Work, error: Exception) -> None:
         if snapshot.state != "copying":
             return  # condemned meanwhile: its own job goes on from here
         retries.note_failure(snapshot, tx.at, reason)
-        if snapshot.attempts >= _TRIES and not isinstance(error, CopyStopped):
+        if snapshot.attempts >= _TRIES and not isinstance(error, (CopyStopped, SourceBusy)):
             condemn(tx, snapshot, "the copy failed again and again", ports.queue)

@@ -1,4 +1,4 @@
-"""Watching over a copy that is being made: its progress, and whether it should go on.
+"""Watching over a copy that is being made or reset: its progress, and whether it should go on.
 
 What must stay true: a copy whose snapshot was condemned, or whose worker lost its lock, stops
 within about a second, and makes nothing more.
@@ -26,9 +26,21 @@ class CopyStopped(Conflict):
 
 
 class Watch:
-    """Counts what was done, writes it down now and then, and raises CopyStopped when it is over."""
+    """Counts what was done, writes it down now and then, and raises CopyStopped when it is over.
 
-    def __init__(self, database: Database, held: Held, snapshot_id: str, tables: int) -> None:
+    `state` is the one in which the work makes sense: `copying`, or `ready` for a reset.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        held: Held,
+        snapshot_id: str,
+        tables: int,
+        *,
+        state: str = "copying",
+    ) -> None:
+        self._state = state
         self._database = database
         self._held = held
         self._snapshot_id = snapshot_id
@@ -61,6 +73,7 @@ class Watch:
                 return
             self._next = time.monotonic() + _EVERY_S
             progress = {
+                "purpose": "reset" if self._state == "ready" else "copy",
                 "step": self._step,
                 "tables_done": self._done,
                 "tables": self._tables,
@@ -71,9 +84,9 @@ class Watch:
             with self._database.begin(system("worker")) as tx:
                 going_on = tx.session.execute(
                     sa.update(Snapshot)
-                    .where(Snapshot.id == self._snapshot_id, Snapshot.state == "copying")
+                    .where(Snapshot.id == self._snapshot_id, Snapshot.state == self._state)
                     .values(progress=progress)
                     .returning(Snapshot.id)
                 ).scalar()
             if going_on is None:
-                raise CopyStopped("the copy was condemned while it was made")
+                raise CopyStopped("the copy was condemned while it was worked on")

@@ -59,6 +59,7 @@ def make_account(server: EmbeddedServer) -> Target:
             f"CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD '{make_verifier(password)}'"
         )
         connection.execute(f"GRANT pg_signal_backend, pg_checkpoint TO {name}")
+        connection.execute(f"GRANT CONNECT ON DATABASE postgres TO {name}")
         if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [MARK]).fetchone():
             connection.execute(f"GRANT {MARK} TO {name} WITH ADMIN OPTION")
     return Target(server.host, server.port, "postgres", name, password)

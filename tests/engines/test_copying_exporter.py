@@ -37,6 +37,11 @@ def wait_for(condition: Callable[[], object]) -> None:
         assert time.monotonic() < deadline, "the condition did not come true"
 
 
+def somebody_waits(source: Target) -> bool:
+    with connect(source) as watcher:
+        return watcher.execute(WAITING).fetchone() != (0,)
+
+
 def truncate(source: Target) -> None:
     with connect(source, options={"lock_timeout": "0"}) as connection:
         connection.execute("TRUNCATE public.t")
@@ -54,7 +59,7 @@ def test_a_truncate_during_the_read_waits_and_every_row_is_copied(
             def interfere(so_far: int) -> None:
                 if so_far and not started:
                     started.append(pool.submit(truncate, source))
-                    wait_for(exporter.waiters)
+                    wait_for(lambda: somebody_waits(source))
 
             reading = read_all(exporter, source)
             copied = copy_rows(reading, RowTarget(into, TABLE, ["n"]), checkpoint=interfere)
@@ -71,7 +76,7 @@ def test_a_reader_that_starts_behind_a_waiting_truncate_yields_instead_of_findin
         into.execute("CREATE TABLE public.t (n int)")
         with ThreadPoolExecutor() as pool, Exporter(source, [TABLE]) as exporter:
             truncating = pool.submit(truncate, source)
-            wait_for(exporter.waiters)
+            wait_for(lambda: somebody_waits(source))
             with pytest.raises(SourceBusy, match="start over"):
                 copy_rows(read_all(exporter, source), RowTarget(into, TABLE, ["n"]))
             exporter.connection.close()
@@ -88,10 +93,10 @@ def test_a_table_that_is_truncated_before_the_lock_means_starting_over(source: T
         with Exporter(source, [TABLE]):
             pass
 
-    with connect(source) as other, connect(source) as watcher, ThreadPoolExecutor() as pool:
+    with connect(source) as other, ThreadPoolExecutor() as pool:
         other.execute("BEGIN; TRUNCATE public.t")
         exporting = pool.submit(export)
-        wait_for(lambda: watcher.execute(WAITING).fetchone() != (0,))
+        wait_for(lambda: somebody_waits(source))
         other.execute("COMMIT")
         with pytest.raises(SourceChanged):
             exporting.result(30)

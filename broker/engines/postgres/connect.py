@@ -74,7 +74,7 @@ def _parameters(
         "password": target.password.reveal(),
         "options": settings,
         "connect_timeout": "10",
-        "application_name": "support-access-broker",
+        "application_name": target.application_name,
         "keepalives_idle": "30",
         "tcp_user_timeout": "60000",
         "sslmode": "disable" if target.host.startswith(("/", "@")) else "prefer",

@@ -47,11 +47,6 @@ _CONSTRAINTS = """
 _RELATIONS = """
     SELECT n.nspname, c.relname, c.tableoid, c.oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"""
-# pg_locks is read live even inside a transaction; pg_stat_activity would be a cached look.
-_WAITERS = """
-    SELECT DISTINCT pid FROM pg_catalog.pg_locks
-    WHERE NOT granted AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(pid))
-    ORDER BY pid"""
 
 
 class Exporter:
@@ -125,12 +120,6 @@ class Exporter:
         """Ids of tables, views, sequences and indexes by (schema, name)."""
         rows = self.connection.execute(_RELATIONS)
         return {(schema, name): ObjectId(cat, oid) for schema, name, cat, oid in rows}
-
-    def waiters(self) -> list[int]:
-        """Server processes that wait for our locks: a migration, most likely. Yield to it soon,
-        for every later query on that table queues behind it.
-        """
-        return [pid for (pid,) in self.connection.execute(_WAITERS)]
 
 
 @contextlib.contextmanager

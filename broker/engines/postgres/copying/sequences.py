@@ -6,7 +6,8 @@ copied, so that they stand at or beyond every copied id.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -23,8 +24,21 @@ _SET = """
       pg_catalog.format('%%I.%%I', %s::text, %s::text)::pg_catalog.regclass, %s, %s)"""
 
 
-def set_sequences(source: Connection, sandbox_owner: Connection) -> None:
-    """Put every sequence of the sandbox where the source's stands now. Raises CopyFailed."""
+class SequenceState(NamedTuple):
+    """Where a sequence stands."""
+
+    schema: str
+    name: str
+    last_value: int
+    is_called: bool
+
+
+def set_sequences(source: Connection, sandbox_owner: Connection) -> list[SequenceState]:
+    """Put every sequence of the sandbox where the source's stands now, and return where that is.
+
+    Raises CopyFailed.
+    """
+    states: list[SequenceState] = []
     for schema, name in sandbox_owner.execute(_SEQUENCES).fetchall():
         read = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
         try:
@@ -35,7 +49,14 @@ def set_sequences(source: Connection, sandbox_owner: Connection) -> None:
                 sqlstate=error.sqlstate,
             ) from None
         if state is not None:
-            sandbox_owner.execute(_SET, [schema, name, *state])
+            states.append(SequenceState(schema, name, *state))
+    put_sequences(sandbox_owner, states)
+    return states
+
+
+def put_sequences(sandbox_owner: Connection, states: Sequence[SequenceState]) -> None:
+    for state in states:
+        sandbox_owner.execute(_SET, state)
 
 
 def analyze(sandbox_owner: Connection) -> None:
