@@ -32,7 +32,7 @@ from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
 from broker.engines.postgres.looks import AccountTooWeak, list_marked_roles, list_reachable
 from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import drop_scope, list_scope_schemas, owner_of
-from broker.errors import Unavailable
+from broker.errors import NotFound, Unavailable, VerificationFailed
 from broker.explained import (
     ABSENT,
     Login,
@@ -46,16 +46,18 @@ from broker.explained import (
 )
 from broker.finds import Found
 from broker.ids import TenantId, is_id
+from broker.labels import read_label
 from broker.logs import get_log
 from broker.retries import FAILURES, describe
 from broker.signs import Signs, read_signs, sandbox_name
-from broker.snapshots.artifacts import delete_all
+from broker.snapshots.artifacts import LABEL, delete_all
 from broker.snapshots.ports import Ports
 from broker.tx import system
 
 _ACTOR = system("janitor")
 _SIDE_BY_SIDE = 4  # places: one that hangs keeps few others
 _OUR_OBJECTS = "decoys/"
+_MAX_LABEL_BYTES = 1024
 _log = get_log(__name__)
 R = TypeVar("R")
 
@@ -212,12 +214,17 @@ def _look_at_store(ports: Ports) -> int:
             ids.add(identity)
         elif not stored.name.startswith(_OUR_OBJECTS):
             odd.add(stored.name)
-    strangers = [_stranger("store", "object", name, "store", None) for name in sorted(odd)]
-    ours = {("artifact", f"snapshots/{identity}/") for identity in ids}
+    unexplained = _list_unexplained(ports, read_snapshots, ids)
+    foreign = {i for i, row in unexplained.items() if row is ABSENT and _is_foreign(ports, i)}
+    strangers = [
+        *(_stranger("store", "object", name, "store", None) for name in sorted(odd)),
+        *(_stranger("store", "prefix", _prefix(i), "store", None) for i in sorted(foreign)),
+    ]
+    ours = {("artifact", _prefix(identity)) for identity in ids - foreign}
     _note_listing(ports, "store", listed_at, ours, strangers)
 
     def thing(snapshot_id: str, row: Row) -> _Thing:
-        prefix = f"snapshots/{snapshot_id}/"
+        prefix = _prefix(snapshot_id)
         return _Thing(
             _remnant("store", "artifact", prefix, snapshot_id, row, "store"),
             snapshot_id,
@@ -227,8 +234,30 @@ def _look_at_store(ports: Ports) -> int:
             end=lambda: delete_all(ports.store, prefix),
         )
 
-    found = _list_unexplained(ports, read_snapshots, ids)
-    return _end_all(ports, (thing(*item) for item in found.items()))
+    return _end_all(ports, (thing(i, row) for i, row in unexplained.items() if i not in foreign))
+
+
+def _prefix(snapshot_id: str) -> str:
+    return f"snapshots/{snapshot_id}/"
+
+
+def _is_foreign(ports: Ports, snapshot_id: str) -> bool:
+    """Whether a prefix bears a label that is not ours: another broker's, in the same bucket.
+
+    Without a label it is ours: only we make such names, and a deletion that was cut short may
+    have taken the label first.
+    """
+    prefix = _prefix(snapshot_id)
+    try:
+        with ports.store.open(prefix + LABEL) as source:
+            text = source.read(_MAX_LABEL_BYTES).decode("ascii", errors="replace")
+        read_label(text, prefix, ports.keys.label_key())
+    except NotFound:
+        return False
+    except VerificationFailed:
+        return True
+    else:
+        return False
 
 
 # Servers.
@@ -299,7 +328,8 @@ def _find_purpose(ports: Ports, server: Server, role: str) -> tuple[TenantId | N
         *((login.tenant_id, login.id) for login in homes),
         *((row.tenant_id, server.of_copies[0].id) for row in rows.values() if server.of_copies),
     ]
-    return owners[0] if len(owners) == 1 else (None, server.logins[0].id)
+    is_clear = len({tenant_id for tenant_id, _ in owners}) == 1
+    return owners[0] if is_clear else (None, server.logins[0].id)
 
 
 def _list_scopes(ports: Ports, server: Server, scopes: Collection[str]) -> Iterator[_Thing]:
