@@ -1,0 +1,499 @@
+"""Check a support-access broker's log or certificate offline: no network, no trust in its maker.
+
+    python broker_verify.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
+    python broker_verify.py --certificate FILE --key KEYFILE
+
+One file, to be read in one sitting. It was written apart from the broker's own verifier, and tests
+hold the two to one verdict. Formats: RFC 6962, C2SP signed notes and checkpoints, DSSE, RFC 8785.
+
+What must stay true: keys come from outside; those in a bundle are hints, and what only they vouch
+for fails. Whatever the bytes, the answer is findings, a sentence each: exit 0 if all are good, 9 if
+one is not, 2 if the command can't be meant. No bundle can show that nothing came after it: keep a
+checkpoint, give it with the next bundle, and a log that was cut, rewritten or forked is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import binascii
+import hashlib
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+T = TypeVar("T")
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+CERTIFICATE_TYPE = "application/vnd.support-access-broker.destruction+json"
+OVERLAP = timedelta(seconds=120)  # transactions overlap, so instants may step back by this much
+
+_MAX_ENTRY_BYTES = 65_535
+_MAX_STATEMENT_BYTES = 1024 * 1024
+_ED25519 = b"\x01"
+_SIGNATURE = re.compile(r"— ([^ +]+) ([A-Za-z0-9+/]+={0,2})")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
+_KIND = re.compile(r"[a-z_]+\.[a-z_]+")
+_AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_BUNDLE = ("v", "origin", "entries", "openings", "checkpoints", "keys", "certificates")
+_ENTRY = ("v", "kind", "at", "log", "nonce", "actor", "subject", "facts", "personal")
+_OPENING = ("index", "field", "salt", "value")
+_ENVELOPE = ("payload", "payloadType", "signatures")
+
+
+class Refused(Exception):
+    """Something does not hold; the text says what."""
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+# JSON in its one canonical form (RFC 8785), of which the broker writes a part: no fractions, and
+# strings in Unicode's NFC. This reader takes that form only, so two files never mean the same.
+def read_json(data: bytes, limit: int | None = None) -> dict[str, Json]:
+    """The object that these bytes are the canonical form of. Raises Refused."""
+    if limit is not None and len(data) > limit:
+        raise Refused(f"it has more than {limit} bytes")
+    try:
+        value: Json = json.loads(data.decode(), object_pairs_hook=_in_order)
+        again = write_json(value)
+    except (ValueError, RecursionError):
+        raise Refused("it is no JSON") from None
+    if again != data:
+        raise Refused("its JSON is not in the canonical form")
+    _check_value(value)
+    return take(dict, value)
+
+
+def write_json(value: Json) -> bytes:
+    """Canonical, because what was read had its keys in order, and a dictionary keeps it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _in_order(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    keys = [key.encode("utf-16-be") for key, _ in pairs]  # RFC 8785, 3.2.3
+    if any(first >= second for first, second in pairwise(keys)):
+        raise Refused("keys are out of order, or one stands there twice")
+    return dict(pairs)
+
+
+def _check_value(value: Json, depth: int = 32) -> None:
+    """JSON reads more than is taken here: fractions, numbers without end, any depth."""
+    if depth == 0 or isinstance(value, float):
+        raise Refused("its JSON is nested too deeply, or holds a fraction")
+    if isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
+        raise Refused("a string is not in Unicode's NFC form")
+    if isinstance(value, int) and abs(value) >= 2**53:
+        raise Refused("a number is too large")
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _check_value(item, depth - 1)
+
+
+# Parts of a document, each with the one form that is taken. All raise Refused.
+def take(kind: type[T], value: Json) -> T:
+    if not isinstance(value, kind):
+        raise Refused(f"a {kind.__name__} is missing")
+    return value
+
+
+def fields_of(value: Json, names: Collection[str]) -> dict[str, Json]:
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise Refused(f"an object has other fields than {', '.join(names)}")
+    if "v" in names and (value["v"] != 1 or value["v"] is True):  # in Python, True equals 1
+        raise Refused("it is not of version 1")
+    return value
+
+
+def a_name(value: Json) -> str:
+    """A text that is not empty and may be shown on a terminal as it is."""
+    text = take(str, value)
+    if not text or not text.isprintable():
+        raise Refused("a name is empty, or can't be shown")
+    return text
+
+
+def bytes_of(value: Json, size: int | None = None) -> bytes:
+    """Base64 in its one spelling, of `size` bytes."""
+    text = take(str, value)
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # binascii.Error is one
+        raise Refused("something is not base64") from None
+    spelled = binascii.b2a_base64(data, newline=False).decode()
+    if spelled != text or size not in {None, len(data)}:
+        raise Refused("base64 has another length or spelling than is due")
+    return data
+
+
+# Keys, signed notes and checkpoints (C2SP: signed-note, tlog-checkpoint).
+class Key(NamedTuple):
+    """A public key with its name: it speaks for that name alone."""
+
+    name: str
+    public: bytes
+
+    @property
+    def hint(self) -> str:
+        """Name and id: enough to look the key up, never to trust it."""
+        encoded = self.name.encode() + b"\n" + _ED25519 + self.public
+        return f"{self.name}+{sha256(encoded).hex()[:8]}"
+
+    def check(self, signature: bytes, message: bytes) -> None:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            raise Refused(f"the signature by {self.hint} does not hold") from None
+
+
+def read_key(text: str) -> Key:
+    """`<name>+<8 hexadecimal digits>+<base64 of 0x01 and the key>`. Raises Refused."""
+    name, _, rest = text.partition("+")
+    identity, _, encoded = rest.partition("+")
+    blob = bytes_of(encoded, 33)
+    key = Key(name, blob[1:])
+    if blob[:1] != _ED25519 or " " in a_name(name) or key.hint != f"{name}+{identity}":
+        raise Refused("a key's name, algorithm, id and bytes do not fit together")
+    return key
+
+
+def read_keys(text: str) -> list[Key]:
+    """A trust file: a key a line; `#` begins a comment. Raises Refused."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [read_key(line) for line in lines if line]
+
+
+def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, bytes]:
+    """Size and root of the log, once one of `keys` is seen to have signed them. Raises Refused.
+
+    A bad signature by a known key refuses the note; signatures by strangers are passed over.
+    """
+    if any(c != "\n" and unicodedata.category(c) in {"Cc", "Cs"} for c in note):
+        raise Refused("it holds a control character")
+    text, blank, tail = note.rpartition("\n\n")
+    lines = tail.split("\n")
+    if not blank or lines.pop() or not 1 <= len(lines) <= 16:
+        raise Refused("it is no text with signatures")
+    known = {key.hint: key for key in keys}
+    if len(known) != len(set(keys)):
+        raise Refused("two keys have one name and id")
+    signed: set[Key] = set()
+    for line in lines:
+        match = _SIGNATURE.fullmatch(line)
+        if match is None or not match[1].isprintable():
+            raise Refused("a signature line is malformed")
+        blob = bytes_of(match[2])
+        key = known.get(f"{match[1]}+{blob[:4].hex()}")
+        if len(blob) <= 4 or key in signed:
+            raise Refused("a signature is empty, or stands there twice")
+        if key is not None:
+            key.check(blob[4:], f"{text}\n".encode())
+            signed.add(key)
+    if not signed:
+        raise Refused("no key that counts has signed it")
+    lines = text.split("\n")
+    if len(lines) != 3 or lines[0] != origin or not _SIZE.fullmatch(lines[1]):
+        raise Refused("it is no checkpoint of this log: its name, its size and its root")
+    return int(lines[1]), bytes_of(lines[2], 32)
+
+
+# The Merkle tree (RFC 6962, 2.1).
+def tree_roots(entries: Iterable[bytes], sizes: Collection[int]) -> dict[int, bytes]:
+    """The root over the first n entries, for each n of `sizes` that they reach."""
+    found = {0: sha256(b"")}
+    peaks: list[tuple[int, bytes]] = []  # (height, root) of each perfect subtree, highest first
+    for count, entry in enumerate(entries, start=1):
+        height, node = 0, sha256(b"\x00" + entry)
+        while peaks and peaks[-1][0] == height:
+            node = sha256(b"\x01" + peaks.pop()[1] + node)
+            height += 1
+        peaks.append((height, node))
+        if count in sizes:
+            for _, left in reversed(peaks[:-1]):
+                node = sha256(b"\x01" + left + node)
+            found[count] = node
+    return found
+
+
+# Certificates: statements in DSSE envelopes.
+def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json], Key]:
+    """What a certificate says, and the key that signed it. Raises Refused."""
+    envelope = fields_of(read_json(data, 2 * _MAX_STATEMENT_BYTES), _ENVELOPE)
+    signatures = take(list, envelope["signatures"])
+    if envelope["payloadType"] != CERTIFICATE_TYPE or len(signatures) != 1:
+        raise Refused("it is no certificate with one signature")
+    signature = fields_of(signatures[0], ("keyid", "sig"))
+    key = next((key for key in keys if key.hint == signature["keyid"]), None)
+    if key is None:
+        raise Refused("no key that counts has signed it")
+    kind, payload = CERTIFICATE_TYPE.encode(), bytes_of(envelope["payload"])
+    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    key.check(bytes_of(signature["sig"]), message)
+    statement = read_json(payload, _MAX_STATEMENT_BYTES)
+    if (statement.get("v"), statement.get("type")) != (1, "destruction") or statement["v"] is True:
+        raise Refused("it does not speak of a destruction, in version 1")
+    for name in ("certificate", "snapshot", "log"):
+        a_name(statement.get(name))
+    return statement, key
+
+
+def statements_name(origin: str) -> str:
+    """The name of the key that signs certificates for a log: one vendor speaks for its own."""
+    return f"{origin.split('/', 1)[0]}/statements"
+
+
+class Entry(NamedTuple):
+    kind: str
+    at: datetime
+    subject: str
+    facts: dict[str, Json]
+    personal: dict[str, bytes]
+    nonce: bytes
+
+
+def read_entry(data: bytes, origin: str) -> Entry:
+    """One entry of the log `origin`. Raises Refused."""
+    entry = fields_of(read_json(data, _MAX_ENTRY_BYTES), _ENTRY)
+    kind, at, actor = take(str, entry["kind"]), take(str, entry["at"]), take(dict, entry["actor"])
+    if not _KIND.fullmatch(kind) or not _AT.fullmatch(at) or set(actor) - {"id"} != {"side", "via"}:
+        raise Refused("its kind, instant or actor is malformed")
+    for value in actor.values():
+        take(str, value)
+    try:
+        instant = datetime.fromisoformat(at)
+    except ValueError:
+        raise Refused(f"{at} is no instant") from None
+    if a_name(entry["log"]) != origin:
+        raise Refused(f"it is of another log, {entry['log']}")
+    personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
+    subject, facts = a_name(entry["subject"]), take(dict, entry["facts"])
+    return Entry(kind, instant, subject, facts, personal, bytes_of(entry["nonce"], 16))
+
+
+def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes) -> bytes:
+    """What stands in an entry for a personal value; each part comes with its length."""
+    parts = (origin.encode(), nonce, field.encode(), value)
+    log, entry, name, content = (len(part).to_bytes(8, "big") + part for part in parts)
+    return sha256(b"broker/commit/v1\x00" + log + entry + name + salt + content)
+
+
+# The checks, one after the other.
+class Report:
+    """Sentences, each good or bad; `checkpoint` is the last note that holds."""
+
+    def __init__(self) -> None:
+        self.findings: list[tuple[bool, str]] = []
+        self.checkpoint = ""
+
+    @property
+    def ok(self) -> bool:
+        return all(good for good, _ in self.findings)
+
+    def good(self, text: str) -> None:
+        self.findings.append((True, text))
+
+    def bad(self, text: str) -> None:
+        self.findings.append((False, text))
+
+    @contextmanager
+    def naming(self, what: str) -> Iterator[None]:
+        """What is refused inside is a finding about `what`, and the rest goes on."""
+        try:
+            yield
+        except Refused as refusal:
+            self.bad(f"{what} does not hold: {refusal}.")
+
+
+def verify_certificate(data: bytes, trusted: Sequence[Key]) -> Report:
+    """Check one certificate by itself."""
+    report = Report()
+    with report.naming("The certificate"):
+        said, key = open_certificate(data, trusted)
+        if key.name != statements_name(a_name(said["log"])):
+            raise Refused("its signer does not speak for that log")
+        copy = said["snapshot"]
+        report.good(f"Certificate {said['certificate']} for copy {copy} is signed by {key.hint}.")
+    return report
+
+
+def verify_bundle(data: bytes, trusted: Sequence[Key], kept: Sequence[str] = ()) -> Report:
+    """Check a bundle with keys from outside it; `kept` are checkpoints that its reader had."""
+    report = Report()
+    with report.naming("The bundle"):
+        bundle = _Bundle(data, trusted, report)
+        bundle.check_tree(kept)
+        bundle.check_entries()
+        bundle.check_openings()
+        bundle.check_lives("Grant", "grant.approved", "grant.ended")
+        bundle.check_lives("Copy", "snapshot.ordered", "snapshot.destroyed")
+        bundle.check_certificates()
+        if bundle.unvouched:  # the last word, for it depends on all the others
+            verdict = "Self-consistent, not authenticated" if report.ok else "Unauthenticated"
+            report.bad(f"{verdict}: no key {', '.join(bundle.unvouched)} was given from outside.")
+    return report
+
+
+class _Bundle:
+    """The document, taken apart; each `check_` is one thing that must hold."""
+
+    def __init__(self, data: bytes, trusted: Sequence[Key], report: Report) -> None:
+        document = fields_of(read_json(data), _BUNDLE)
+        self.report, self.trusted = report, trusted
+        self.origin = a_name(document["origin"])
+        self.raw = [bytes_of(item) for item in take(list, document["entries"])]
+        self.openings = take(list, document["openings"])
+        self.notes = [take(str, item) for item in take(list, document["checkpoints"])]
+        self.envelopes = [bytes_of(item) for item in take(list, document["certificates"])]
+        self.entries: dict[int, Entry] = {}  # by position; filled by check_entries
+        self.unvouched: list[str] = []
+        self.hinted: list[Key] = []
+        for text in [take(str, item) for item in take(list, document["keys"])]:
+            with report.naming("A key in the bundle"):
+                self.hinted.append(read_key(text))
+
+    def keys(self, name: str) -> list[Key]:
+        """Those given from outside; only where there is none, the bundle's own, noted as such."""
+        trusted = [key for key in self.trusted if key.name == name]
+        if not trusted:
+            self.unvouched.append(name)
+        return trusted or [key for key in self.hinted if key.name == name]
+
+    def check_tree(self, kept: Sequence[str]) -> None:
+        """The entries, hashed afresh, give the root that each checkpoint was signed over."""
+        signed: list[tuple[str, int, bytes]] = []
+        above = -1
+        keys = self.keys(self.origin)
+        for number, note in enumerate(self.notes, start=1):
+            with self.report.naming(f"Checkpoint {number}"):
+                size, root = open_checkpoint(note, self.origin, keys)
+                if size <= above:
+                    raise Refused("it is not larger than the one before it")
+                above, self.report.checkpoint = size, note
+                signed.append((f"Checkpoint {number}", size, root))
+        trusted = [key for key in self.trusted if key.name == self.origin]
+        for number, note in enumerate(kept, start=1):
+            with self.report.naming(f"Kept checkpoint {number}"):
+                size, root = open_checkpoint(note, self.origin, trusted)
+                signed.append((f"Kept checkpoint {number}", size, root))
+        roots = tree_roots(self.raw, {size for _, size, _ in signed})
+        for what, size, root in signed:
+            with self.report.naming(what):
+                if roots.get(size) != root:
+                    raise Refused(f"the first {size} entries are not those that were signed")
+                self.report.good(f"{what} holds: its {size} entries are here as signed.")
+        if above != len(self.raw):
+            self.report.bad(f"{max(above, 0)} entries are signed, {len(self.raw)} are here.")
+
+    def check_entries(self) -> None:
+        """Each entry is well-formed and of this log, and time does not run backwards."""
+        latest = datetime.min.replace(tzinfo=UTC)
+        for index, data in enumerate(self.raw):
+            with self.report.naming(f"Entry {index}"):
+                entry = self.entries[index] = read_entry(data, self.origin)
+                behind, latest = latest - entry.at, max(latest, entry.at)
+                if behind > OVERLAP:
+                    raise Refused(f"it is dated {behind} before an earlier one")
+        self.report.good(f"{len(self.entries)} entries of {self.origin} were read.")
+
+    def check_openings(self) -> None:
+        """Each personal value is the one that was committed to. A missing one was erased."""
+        seen: set[tuple[int, str]] = set()
+        for number, item in enumerate(self.openings, start=1):
+            with self.report.naming(f"Opening {number}"):
+                opening = fields_of(item, _OPENING)
+                field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
+                value = write_json(opening["value"])
+                index = take(int, opening["index"])
+                entry = self.entries.get(index)
+                if (
+                    entry is None
+                    or index is True
+                    or (index, field) in seen
+                    or len(value) > _MAX_ENTRY_BYTES
+                ):
+                    raise Refused("it has no place in an entry")
+                due = entry.personal.get(field)
+                if commitment(self.origin, entry.nonce, field, salt, value) != due:
+                    raise Refused(f"it is not what entry {index} committed to as {field!r}")
+                seen.add((index, field))
+        committed = sum(len(entry.personal) for entry in self.entries.values())
+        self.report.good(f"{len(seen)} of {committed} personal values are given here.")
+
+    def check_lives(self, noun: str, begin: str, end: str) -> None:
+        """Nothing begins twice, ends twice, or comes back after its end."""
+        last: dict[str, str] = {}
+        for index, entry in self.entries.items():
+            if entry.kind in (begin, end):
+                if last.get(entry.subject) in (entry.kind, end):
+                    self.report.bad(f"Entry {index}: {noun} {entry.subject} begins or ends again.")
+                last[entry.subject] = entry.kind
+        for subject in (subject for subject, kind in last.items() if kind == begin):
+            self.report.good(f"{noun} {subject} has not ended yet.")
+
+    def check_certificates(self) -> None:
+        """Each certificate stands in the log, and each that stands there is in the bundle."""
+        issued = {i: e for i, e in self.entries.items() if e.kind == "certificate.issued"}
+        keys = self.keys(statements_name(self.origin)) if issued else []
+        destroyed = {e.subject for e in self.entries.values() if e.kind == "snapshot.destroyed"}
+        files = {sha256(data).hex(): data for data in self.envelopes}
+        if len(files) != len(self.envelopes):
+            self.report.bad("A certificate stands in the bundle twice.")
+        seen: set[Json] = set()
+        for index, entry in issued.items():
+            with self.report.naming(f"The certificate of entry {index}"):
+                data = files.pop(a_name(entry.facts.get("digest")), None)
+                if data is None:
+                    raise Refused("it is not in the bundle")
+                said, _ = open_certificate(data, keys)
+                name, copy = a_name(said["certificate"]), a_name(said["snapshot"])
+                told = (entry.facts.get("certificate"), entry.facts.get("snapshot"))
+                if (name, copy) != told or said["log"] != self.origin:
+                    raise Refused("it speaks of something else than the entry does")
+                if name in seen or copy not in destroyed:
+                    raise Refused("it was issued twice, or no entry says the copy was destroyed")
+                seen.add(name)
+                self.report.good(f"Certificate {name} for copy {copy} is signed and in the log.")
+        if files:
+            self.report.bad(f"{len(files)} certificates in the bundle have no entry in the log.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("broker_verify", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("file", type=Path, help="a bundle, or a certificate with --certificate")
+    parser.add_argument("--certificate", action="store_true", help="the file is a certificate")
+    parser.add_argument("--key", type=Path, action="append", default=[], help="keys you trust")
+    parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="one you kept")
+    parser.add_argument("--keep", type=Path, help="write the last checkpoint into this new file")
+    given = parser.parse_args(arguments)
+    try:
+        data = given.file.read_bytes()
+        keys = [key for file in given.key for key in read_keys(file.read_text("utf-8"))]
+        kept = [file.read_text("utf-8") for file in given.checkpoint]
+    except (OSError, UnicodeDecodeError, Refused) as error:
+        parser.error(str(error))
+    report = (
+        verify_certificate(data, keys) if given.certificate else verify_bundle(data, keys, kept)
+    )
+    for good, text in report.findings:
+        sys.stdout.write(f"{'ok ' if good else 'BAD'}  {text}\n")
+    sys.stdout.write(f"{given.file} {'verifies' if report.ok else 'DOES NOT VERIFY'}.\n")
+    if report.ok and given.keep is not None and report.checkpoint:
+        with given.keep.open("x", encoding="utf-8") as out:
+            out.write(report.checkpoint)
+    return 0 if report.ok else 9  # argparse itself exits with 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

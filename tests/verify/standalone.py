@@ -1,0 +1,44 @@
+"""The standalone verifier, loaded as the one file that it is, beside the broker's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from broker.audit.note import VerifierKey
+from broker.audit.verify import verify_bundle, verify_certificate
+
+FILE = Path(__file__).parents[2] / "broker_verify" / "broker_verify.py"
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("standalone_broker_verify", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+standalone = _load()
+
+
+def verdict(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[str] = ()) -> bool:
+    """What both verifiers say of a bundle; fails when they differ (I21)."""
+    keys = [standalone.read_key(key.format()) for key in trusted]
+    ours = verify_bundle(data, trusted, kept)
+    theirs = standalone.verify_bundle(data, keys, kept)
+    faults = [finding.text for finding in ours.findings if not finding.ok]
+    assert ours.ok is theirs.ok, (faults, theirs.findings)
+    return ours.ok
+
+
+def certificate_verdict(data: bytes, trusted: Sequence[VerifierKey]) -> bool:
+    keys = [standalone.read_key(key.format()) for key in trusted]
+    theirs = standalone.verify_certificate(data, keys)
+    assert verify_certificate(data, trusted).ok is theirs.ok, theirs.findings
+    return theirs.ok
