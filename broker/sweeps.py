@@ -76,6 +76,7 @@ _LEASE_JOBS = {"pending": "issue_lease", "revoking": "revoke_lease"}
 _COPY_JOBS = {
     "ordered": "copy_snapshot",
     "copying": "copy_snapshot",
+    "ready": "reset_snapshot",
     "condemned": "destroy_snapshot",
 }
 

@@ -14,7 +14,7 @@ from broker.bootstrap import Broker
 from broker.grants import lease_steps, planning
 from broker.jobs import QUEUES
 from broker.logs import get_log
-from broker.snapshots import certificates, destroying, making
+from broker.snapshots import certificates, destroying, making, resetting
 from broker.snapshots.ports import Ports
 from broker.sweeps import Overtaken
 from broker.tickets import TicketSystem
@@ -33,6 +33,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
         "copy_snapshot": lambda i: making.copy(ports, i),
+        "reset_snapshot": lambda i: resetting.reset(ports, i),
         "destroy_snapshot": lambda i: destroying.destroy(ports, i),
         "certify_snapshot": lambda i: certificates.certify(ports, i),
     }

@@ -50,6 +50,7 @@ class SnapshotAnswer(Answer):
     requester_name = fields.String(attribute="requester")
     state = fields.String()
     state_at = fields.AwareDateTime()
+    being_reset = fields.Boolean()
     plan_digest = fields.String()
     ordered_at = fields.AwareDateTime()
     ready_at = fields.AwareDateTime(allow_none=True)
@@ -118,8 +119,16 @@ def get_snapshot(query: Json, snapshot_id: str) -> SnapshotView:
 
 
 def _is_settled(snapshot: SnapshotView) -> bool:
-    done = snapshot.state == "ready" or snapshot.certificate_id is not None
+    ready = snapshot.state == "ready" and not snapshot.being_reset
+    done = ready or snapshot.certificate_id is not None
     return done or snapshot.stuck_reason is not None
+
+
+@operation(blueprint, "POST /snapshots/<id:snapshot_id>/reset", answer=SnapshotAnswer, status=202)
+def reset_snapshot(tx: Tx, snapshot_id: str) -> SnapshotView:
+    """Rebuild the sandbox from the sealed artifact; its logins end now, ask for a new one then."""
+    ordering.ask_reset(tx, snapshot_id, the_broker().queue)
+    return queries.get_snapshot_view(tx, snapshot_id)
 
 
 @operation(blueprint, "POST /snapshots/<id:snapshot_id>/destroy", answer=SnapshotAnswer, status=202)

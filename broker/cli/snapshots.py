@@ -1,4 +1,4 @@
-"""Copies: ordered, watched while they are made, destroyed."""
+"""Copies: ordered, watched while they are made, reset, destroyed."""
 
 from __future__ import annotations
 
@@ -66,6 +66,26 @@ def order(session: Session, grant: str, server: str | None, wait_s: int | None) 
     if wait_s is not None:
         item = _wait_until_made(session, item["id"], wait_s)
     print_item(item, session.output)
+
+
+@snapshots.command()
+@click.argument("snapshot")
+@_wait_option
+@pass_session
+def reset(session: Session, snapshot: str, wait_s: int | None) -> None:
+    """Rebuild a copy's sandbox from its sealed form; your logins on it end."""
+    api = session.api()
+    item = api.post("snapshots", snapshot, "reset")
+    if wait_s is not None:
+        item = api.wait("snapshots", snapshot, until=_is_reset, timeout_s=wait_s)
+        if item["state"] != "ready" or item["stuck_reason"]:
+            why = item.get("condemned_why") or item.get("stuck_reason") or "no reason was given"
+            raise Unavailable(f"{snapshot} was not reset: {why}")
+    print_item(item, session.output)
+
+
+def _is_reset(item: dict[str, Any]) -> bool:
+    return item["state"] != "ready" or not item["being_reset"]
 
 
 @snapshots.command()

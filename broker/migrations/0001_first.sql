@@ -302,8 +302,7 @@ CREATE TABLE snapshot (
     stuck_reason text
 );
 CREATE INDEX snapshot_alive ON snapshot (ends_at) WHERE state IN ('ordered', 'copying', 'ready');
-CREATE INDEX snapshot_due ON snapshot (next_try_at)
-    WHERE state IN ('ordered', 'copying', 'condemned');
+CREATE INDEX snapshot_due ON snapshot (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX snapshot_of_grant ON snapshot (grant_id);
 
 -- Condemned is one-way (G7), also for whoever writes SQL by hand.
@@ -420,4 +419,6 @@ REVOKE UPDATE ON audit_entry, audit_opening, audit_checkpoint, decision, certifi
     inventory_item, look FROM broker_app;
 GRANT UPDATE (idx, leaf_hash) ON audit_entry TO broker_app;
 GRANT DELETE ON role_permission, sign_in_attempt, audit_opening, ticket_hint TO broker_app;
+-- Erasing a person (broker/erasing.py).
+GRANT DELETE ON web_session, api_token, invitation, mail TO broker_app;
 REVOKE UPDATE ON role_permission FROM broker_app;

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from broker.sealing import SealContext, Sealed, SealWriter, seal_writer
+from broker.errors import NotFound, VerificationFailed
+from broker.sealing import SealContext, Sealed, SealWriter, open_sealed, seal_writer
 from broker.secret import Secret
 from broker.stores import Store
 
@@ -44,3 +45,18 @@ def delete_all(store: Store, prefix: str) -> int:
         store.delete(stored)
         count += 1
     return count
+
+
+@contextmanager
+def opened_object(
+    store: Store, prefix: str, expected: Sealed, key: Secret[bytes], snapshot_id: str
+) -> Iterator[Iterator[bytes]]:
+    """Plaintext blocks of a sealed object, which is checked as a whole before the first.
+
+    Raises VerificationFailed naming it when it is lost, or not byte for byte what was sealed.
+    """
+    try:
+        with store.open(prefix + expected.name) as source:
+            yield open_sealed(source, key, SealContext(snapshot_id, expected.name), expected)
+    except NotFound:
+        raise VerificationFailed(f"the object {expected.name!r} is lost") from None

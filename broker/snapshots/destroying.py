@@ -80,7 +80,7 @@ def _end(ports: Ports, work: _Work) -> list[str]:
     """All steps in order; returns what is in the way, a sentence each."""
     snapshot = work.snapshot
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("leases", lambda: _revoke_leases(ports, snapshot)),
+        ("leases", lambda: revoke_leases(ports, snapshot, "the copy is condemned")),
         ("data key", lambda: _erase_key(ports, snapshot)),
         ("sandbox", lambda: _drop_sandbox(work)),
         ("artifact", lambda: _delete_objects(ports, snapshot)),
@@ -95,11 +95,12 @@ def _end(ports: Ports, work: _Work) -> list[str]:
     return problems
 
 
-def _revoke_leases(ports: Ports, snapshot: Snapshot) -> None:
+def revoke_leases(ports: Ports, snapshot: Snapshot, why: str) -> None:
+    """End every login on the sandbox, for certain. Raises BrokerError while one is left."""
     with ports.database.begin(_WORKER) as tx:
         left = [lease.id for lease in leases.list_open(tx, snapshot_id=snapshot.id)]
         for lease in leases.list_open(tx, snapshot_id=snapshot.id):
-            leases.end(tx, lease, "the copy is condemned", ports.queue)
+            leases.end(tx, lease, why, ports.queue)
     for lease_id in left:
         lease_steps.revoke(ports.database, ports.keys, lease_id)
     with ports.database.begin(_WORKER) as tx:

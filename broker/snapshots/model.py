@@ -35,6 +35,11 @@ class Snapshot(StatefulRow, Retried):
     report: Mapped[Json | None]
 
     @property
+    def being_reset(self) -> bool:
+        """A reset is no state: a ready copy with work that is due is being reset."""
+        return self.state == "ready" and self.next_try_at is not None
+
+    @property
     def sandbox(self) -> str:
         """Name of the sandbox database; its roles carry the same letters."""
         return f"sab_{self.id[4:]}"

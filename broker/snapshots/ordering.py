@@ -1,4 +1,4 @@
-"""Ordering a copy, leasing its sandbox, and condemning it."""
+"""Ordering a copy, leasing and resetting its sandbox, and condemning it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from broker import people, retries, tenants
+from broker import people, retries, tenants, trail
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
 from broker.grants import leases, requests
 from broker.grants.leases import LeasePlan
@@ -74,6 +74,8 @@ def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> 
     requests.check_usable(tx, grant, kind="copy")
     if snapshot.state != "ready":
         raise Conflict(f"{snapshot.id} is {snapshot.state}; a login needs a copy that is ready")
+    if snapshot.being_reset:
+        raise Conflict(f"{snapshot.id} is being reset; ask for a login once that is done")
     where = LeasePlan(
         scope_name=snapshot.use_role,
         dbname=snapshot.sandbox,
@@ -82,6 +84,31 @@ def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> 
         snapshot_id=snapshot.id,
     )
     return leases.ask_lease(tx, grant, verifier, where, queue)
+
+
+def ask_reset(tx: Tx, snapshot_id: str, queue: Queue) -> None:
+    """Rebuild a ready copy's sandbox from its artifact: the worker does it, its logins end now.
+
+    Raises Conflict, Denied, GrantRefused.
+    """
+    snapshot = get_snapshot(tx, snapshot_id)
+    people.check(tx, "snapshot:reset", TenantId(snapshot.tenant_id))
+    tx.session.refresh(snapshot, with_for_update=True)
+    grant = requests.get_grant(tx, snapshot.grant_id)
+    if tx.actor.person_id != grant.requester_id:
+        raise Denied(f"{grant.id} was given to another person; ask for access yourself")
+    requests.check_usable(tx, grant, kind="copy")
+    if snapshot.state != "ready":
+        raise Conflict(f"{snapshot.id} is {snapshot.state}; only a copy that is ready is reset")
+    if snapshot.being_reset:
+        raise Conflict(f"{snapshot.id} is being reset already")
+    for lease in leases.list_open(tx, snapshot_id=snapshot.id):
+        leases.end(tx, lease, "the copy is reset", queue)
+    snapshot.attempts = 0
+    snapshot.stuck_since = snapshot.stuck_reason = None
+    retries.hint(snapshot, tx.at)
+    trail.record(tx, TenantId(snapshot.tenant_id), "snapshot.reset_asked", snapshot.id)
+    queue.put(tx, "reset_snapshot", snapshot.id, queue="copies")
 
 
 def condemn(tx: Tx, snapshot: Snapshot, why: str, queue: Queue) -> bool:

@@ -32,6 +32,7 @@ class SnapshotView:
     requester: str
     state: str
     state_at: datetime
+    being_reset: bool
     plan_digest: str
     ordered_at: datetime
     ready_at: datetime | None
@@ -82,6 +83,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         requester=row.requester,
         state=snapshot.state,
         state_at=snapshot.state_at,
+        being_reset=snapshot.being_reset,
         plan_digest=snapshot.plan_digest,
         ordered_at=snapshot.ordered_at,
         ready_at=snapshot.ready_at,
