@@ -71,7 +71,9 @@ class Checked:
         assert done.returncode == 0, done.stderr
 
     def make(self, statements: str) -> None:
-        """`{db}` and `{login}` stand for the names, quoted; `{role}` for a role's that is new."""
+        """`{db}` and `{login}` stand for the names, quoted; `{role}` and `{odd}` for new ones, made
+        to break whoever forgets to quote.
+        """
         self.psql(self.fill(statements))
 
     def fill(self, statements: str) -> str:
@@ -79,6 +81,7 @@ class Checked:
             "{db}": quote(self.target.dbname),
             "{login}": quote(self.target.user),
             "{role}": quote(f'r"; {secrets.token_hex(4)}'),
+            "{odd}": quote(f'it\'s; "odd" %s {{}} {secrets.token_hex(4)}'),
         }
         for place, name in names.items():
             statements = statements.replace(place, name)

@@ -1,4 +1,4 @@
-"""Each thing that a preflight looks for, made on a real server, found, and mended by its own SQL."""
+"""Each thing that a preflight looks for: made on a real server, found, mended by its own SQL."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from tests.engines.preflight_world import (
     worst,
 )
 
-# Named to break whoever forgets to quote.
-ODD = '"it\'s; ""odd"" %s {}"'
 LABEL = "sab1 lease lse_aaaaaaaaaaaaaaaaaaaaaaaaaa 2020-01-01T00:00:00Z " + "0" * 64
 
 # (code, severity, what makes it so)
@@ -31,8 +29,10 @@ LIVE = [
     (
         "login-memberships",
         "warning",
-        "CREATE ROLE {role}; GRANT {role} TO {login} WITH ADMIN OPTION; SET ROLE {login};"
-        " GRANT {role} TO {login} WITH SET FALSE",
+        (
+            "CREATE ROLE {role}; GRANT {role} TO {login} WITH ADMIN OPTION; SET ROLE {login};"
+            " GRANT {role} TO {login} WITH SET FALSE"
+        ),
     ),
     ("missing-createrole", "fatal", "ALTER ROLE {login} NOCREATEROLE"),
     ("missing-signal-backend", "fatal", "REVOKE pg_signal_backend FROM {login}"),
@@ -56,7 +56,7 @@ LIVE = [
     (
         "missing-select",
         "warning",
-        f"CREATE TABLE app.{ODD} (); REVOKE SELECT ON app.{ODD} FROM sab_reader",
+        "CREATE TABLE app.{odd} (); REVOKE SELECT ON app.{odd} FROM sab_reader",
     ),
     ("missing-select", "warning", "REVOKE SELECT ON SEQUENCE app.invoice_id_seq FROM sab_reader"),
     (
@@ -72,7 +72,7 @@ LIVE = [
     (
         "schema-create-public",
         "fatal",
-        f"CREATE SCHEMA {ODD}; GRANT CREATE ON SCHEMA {ODD} TO PUBLIC",
+        "CREATE SCHEMA {odd}; GRANT CREATE ON SCHEMA {odd} TO PUBLIC",
     ),
     ("relation-public", "fatal", "GRANT SELECT ON app.customer TO PUBLIC"),
     ("relation-public", "fatal", "GRANT TRIGGER ON app.customer TO PUBLIC"),
@@ -81,14 +81,16 @@ LIVE = [
     (
         "relation-public",
         "fatal",
-        f"CREATE MATERIALIZED VIEW app.{ODD} AS SELECT 1 AS a; GRANT SELECT ON app.{ODD} TO PUBLIC",
+        "CREATE MATERIALIZED VIEW app.{odd} AS SELECT 1 AS a; GRANT SELECT ON app.{odd} TO PUBLIC",
     ),
     (
         "relation-public",
         "fatal",
-        "CREATE ROLE {role}; GRANT USAGE ON SCHEMA app TO {role};"
-        " GRANT SELECT ON app.customer TO {role} WITH GRANT OPTION;"
-        " SET ROLE {role}; GRANT SELECT ON app.customer TO PUBLIC",
+        (
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA app TO {role};"
+            " GRANT SELECT ON app.customer TO {role} WITH GRANT OPTION;"
+            " SET ROLE {role}; GRANT SELECT ON app.customer TO PUBLIC"
+        ),
     ),
     ("system-public", "fatal", "GRANT SELECT ON pg_authid TO PUBLIC"),
     ("system-public", "fatal", "GRANT SELECT (rolpassword) ON pg_authid TO PUBLIC"),
@@ -104,57 +106,66 @@ LIVE = [
     (
         "default-privileges-public",
         "warning",
-        "CREATE ROLE {role}; ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT SELECT ON TABLES TO PUBLIC",
+        (
+            "CREATE ROLE {role};"
+            " ALTER DEFAULT PRIVILEGES FOR ROLE {role} GRANT SELECT ON TABLES TO PUBLIC"
+        ),
     ),
     (
         "default-privileges-public",
         "warning",
-        f"CREATE SCHEMA {ODD}; ALTER DEFAULT PRIVILEGES IN SCHEMA {ODD}"
-        " GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+        (
+            "CREATE SCHEMA {odd}; ALTER DEFAULT PRIVILEGES IN SCHEMA {odd}"
+            " GRANT EXECUTE ON FUNCTIONS TO PUBLIC"
+        ),
     ),
     ("other-databases-public", "warning", "GRANT CONNECT ON DATABASE template1 TO PUBLIC"),
     (
         "definer-function-public",
         "warning",
-        f"CREATE FUNCTION public.{ODD}(app.customer) RETURNS int SECURITY DEFINER"
-        " LANGUAGE sql AS 'SELECT 1'",
+        (
+            "CREATE FUNCTION public.{odd}(app.customer) RETURNS int SECURITY DEFINER"
+            " LANGUAGE sql AS 'SELECT 1'"
+        ),
     ),
     (
         "definer-function-public",
         "warning",
         "CREATE PROCEDURE public.p() SECURITY DEFINER LANGUAGE sql AS 'SELECT 1'",
     ),
-    (
-        "definer-function-public",
-        "warning",
-        "CREATE LANGUAGE unfenced HANDLER plpgsql_call_handler;"
-        " CREATE FUNCTION public.f() RETURNS int LANGUAGE unfenced AS 'BEGIN RETURN 1; END'",
-    ),
     ("extension-reaches-out", "warning", "CREATE EXTENSION dblink SCHEMA public"),
-    ("untrusted-language", "warning", f"CREATE LANGUAGE {ODD} HANDLER plpgsql_call_handler"),
+    ("untrusted-language", "warning", "CREATE LANGUAGE {odd} HANDLER plpgsql_call_handler"),
     (
         "foreign-server-public",
         "warning",
-        "CREATE EXTENSION postgres_fdw SCHEMA app;"
-        " GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO PUBLIC",
+        (
+            "CREATE EXTENSION postgres_fdw SCHEMA app;"
+            " GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO PUBLIC"
+        ),
     ),
     (
         "foreign-server-public",
         "warning",
-        f"CREATE FOREIGN DATA WRAPPER w; CREATE SERVER {ODD} FOREIGN DATA WRAPPER w;"
-        f" GRANT USAGE ON FOREIGN SERVER {ODD} TO PUBLIC",
+        (
+            "CREATE FOREIGN DATA WRAPPER {odd}; CREATE SERVER {odd} FOREIGN DATA WRAPPER {odd};"
+            " GRANT USAGE ON FOREIGN SERVER {odd} TO PUBLIC"
+        ),
     ),
     (
         "user-mapping-public",
         "warning",
-        f"CREATE FOREIGN DATA WRAPPER w; CREATE SERVER {ODD} FOREIGN DATA WRAPPER w;"
-        f" CREATE USER MAPPING FOR PUBLIC SERVER {ODD}",
+        (
+            "CREATE FOREIGN DATA WRAPPER {odd}; CREATE SERVER {odd} FOREIGN DATA WRAPPER {odd};"
+            " CREATE USER MAPPING FOR PUBLIC SERVER {odd}"
+        ),
     ),
     (
         "event-trigger",
         "warning",
-        "CREATE FUNCTION app.e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
-        f" CREATE EVENT TRIGGER {ODD} ON login EXECUTE FUNCTION app.e()",
+        (
+            "CREATE FUNCTION app.e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+            " CREATE EVENT TRIGGER {odd} ON login EXECUTE FUNCTION app.e()"
+        ),
     ),
     ("password-encryption", "warning", "ALTER DATABASE {db} SET password_encryption = 'md5'"),
     ("log-statement", "note", "ALTER DATABASE {db} SET log_statement = 'all'"),
@@ -167,24 +178,42 @@ LIVE = [
         "ALTER SYSTEM SET log_min_duration_statement = '10s'; SELECT pg_reload_conf()",
     ),
     (
-        "log-parameters",
-        "note",
-        "ALTER DATABASE {db} SET log_parameter_max_length = -1;"
-        " ALTER DATABASE {db} SET log_statement = 'all'",
-    ),
-    (
         "log-explain",
         "note",
-        "ALTER DATABASE {db} SET session_preload_libraries = 'auto_explain';"
-        " LOAD 'auto_explain'; ALTER DATABASE {db} SET auto_explain.log_min_duration = 0",
+        (
+            "ALTER DATABASE {db} SET session_preload_libraries = 'auto_explain';"
+            " LOAD 'auto_explain'; ALTER DATABASE {db} SET auto_explain.log_min_duration = 0"
+        ),
     ),
     (
         "left-roles",
         "warning",
-        "CREATE ROLE {role} LOGIN IN ROLE sab_managed; GRANT SELECT ON app.customer TO {role};"
-        f" COMMENT ON ROLE {{role}} IS '{LABEL}'",
+        (
+            "CREATE ROLE {role} LOGIN IN ROLE sab_managed; GRANT SELECT ON app.customer TO {role};"
+            f" COMMENT ON ROLE {{role}} IS '{LABEL}'"
+        ),
     ),
     ("unexplained-login", "warning", "CREATE ROLE {role} LOGIN SUPERUSER"),
+]
+
+# These leave another finding behind, so each has a database of its own.
+ALONE = [
+    (
+        "definer-function-public",
+        "warning",
+        (
+            "CREATE LANGUAGE unfenced HANDLER plpgsql_call_handler;"
+            " CREATE FUNCTION public.f() RETURNS int LANGUAGE unfenced AS 'BEGIN RETURN 1; END'"
+        ),
+    ),
+    (
+        "log-parameters",
+        "note",
+        (
+            "ALTER DATABASE {db} SET log_parameter_max_length = -1;"
+            " ALTER DATABASE {db} SET log_statement = 'all'"
+        ),
+    ),
 ]
 
 TEST = [
@@ -198,7 +227,7 @@ TEST = [
     ("login-memberships", "warning", "GRANT pg_write_server_files TO {login}"),
     ("server-databases-public", "fatal", "GRANT CONNECT ON DATABASE template1 TO PUBLIC"),
     ("server-databases-public", "fatal", "GRANT CONNECT ON DATABASE postgres TO PUBLIC"),
-    ("server-databases-public", "fatal", f"CREATE DATABASE {ODD}"),
+    ("server-databases-public", "fatal", "CREATE DATABASE {odd}"),
     ("system-public", "fatal", "GRANT EXECUTE ON FUNCTION pg_ls_dir(text) TO PUBLIC"),
     ("parameter-public", "warning", "GRANT ALTER SYSTEM ON PARAMETER wal_level TO PUBLIC"),
     ("password-encryption", "warning", "ALTER ROLE ALL SET password_encryption = 'md5'"),
@@ -222,8 +251,10 @@ TEST = [
     (
         "left-sandboxes",
         "warning",
-        "CREATE DATABASE sab_x_left; REVOKE CONNECT ON DATABASE sab_x_left FROM PUBLIC;"
-        f" COMMENT ON DATABASE sab_x_left IS '{LABEL}'",
+        (
+            "CREATE DATABASE sab_x_left; REVOKE CONNECT ON DATABASE sab_x_left FROM PUBLIC;"
+            f" COMMENT ON DATABASE sab_x_left IS '{LABEL}'"
+        ),
     ),
 ]
 
@@ -231,26 +262,33 @@ TEST = [
 @pytest.fixture(scope="module")
 def live_door(servers_folder: Path) -> Iterator[EmbeddedServer]:
     """A tenant's server of ours alone; nobody comes in through PUBLIC."""
-    server = EmbeddedServer(servers_folder / "preflight")
+    server = EmbeddedServer(servers_folder / "preflight", settings={"fsync": "off"})
     with running(server):
         with admin(server) as connection:
             connection.execute("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def live(live_door: EmbeddedServer) -> Checked:
+    """Each test leaves it without anything to mend, and makes objects of new names."""
+    return register_live(live_door)
+
+
+@pytest.fixture
+def fresh(live_door: EmbeddedServer) -> Checked:
     return register_live(live_door)
 
 
 @pytest.fixture(scope="module")
 def test_door(servers_folder: Path) -> Iterator[EmbeddedServer]:
-    server = EmbeddedServer(servers_folder / "preflight-test", settings=TEST_SERVER_SETTINGS)
+    settings = {**TEST_SERVER_SETTINGS, "fsync": "off"}
+    server = EmbeddedServer(servers_folder / "preflight-test", settings=settings)
     with running(server):
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inner(test_door: EmbeddedServer) -> Checked:
     return register_test_server(test_door)
 
@@ -272,6 +310,13 @@ def test_what_is_wrong_on_a_live_server_is_found_and_its_sql_mends_it(
     check_found_and_mended(live, code, severity, condition)
 
 
+@pytest.mark.parametrize(("code", "severity", "condition"), ALONE)
+def test_what_brings_a_second_finding_is_found_and_mended_too(
+    fresh: Checked, code: str, severity: str, condition: str
+) -> None:
+    check_found_and_mended(fresh, code, severity, condition)
+
+
 @pytest.mark.parametrize(("code", "severity", "condition"), TEST)
 def test_what_is_wrong_on_a_test_server_is_found_and_its_sql_mends_it(
     inner: Checked, code: str, severity: str, condition: str
@@ -279,8 +324,8 @@ def test_what_is_wrong_on_a_test_server_is_found_and_its_sql_mends_it(
     check_found_and_mended(inner, code, severity, condition)
 
 
-def test_a_registered_database_has_nothing_to_mend(live: Checked) -> None:
-    assert worst(live.check()) == set()
+def test_a_registered_database_has_nothing_to_mend(fresh: Checked) -> None:
+    assert worst(fresh.check()) == set()
 
 
 def test_a_test_server_after_its_setup_has_nothing_to_mend(inner: Checked) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Final, LiteralString
 
 from psycopg import sql
@@ -10,7 +10,6 @@ from psycopg import sql
 from broker.engines.postgres.preflight.findings import Finding, Place, listed, quoted, script
 
 NEWEST_MAJOR = 18
-_OUR_NAME = "support-access-broker"  # as connect.py gives it
 
 _HBA_OPEN: Final = """
     SELECT has_table_privilege('pg_hba_file_rules', 'SELECT')
@@ -108,8 +107,9 @@ def check_test_replicas(place: Place) -> Iterator[Finding]:
 def check_pooler(place: Place) -> Iterator[Finding]:
     question = "SELECT pg_backend_pid(), current_setting('application_name')"
     looks = [place.rows(question)[0] for _ in range(3)]  # each its own transaction
-    greeted = place.connection.info.backend_pid
-    if is_pooled(greeted, [pid for pid, _ in looks], [name for _, name in looks]):
+    info = place.connection.info
+    given = info.get_parameters()["application_name"]
+    if is_pooled(info.backend_pid, [pid for pid, _ in looks], {given, *(n for _, n in looks)}):
         yield Finding(
             "pooler",
             "warning",
@@ -119,11 +119,11 @@ def check_pooler(place: Place) -> Iterator[Finding]:
         )
 
 
-def is_pooled(greeted: int, pids: Sequence[int], names: Sequence[str]) -> bool:
+def is_pooled(greeted: int, pids: Collection[int], names: Collection[str]) -> bool:
     """Whether somebody stands between: the process that greeted us is not the one that answers, the
-    answering one changes, or the name we gave was not passed on.
+    answering one changes, or the name that we gave is not the one that the server knows.
     """
-    return set(pids) != {greeted} or set(names) != {_OUR_NAME}
+    return set(pids) != {greeted} or len(set(names)) > 1
 
 
 def check_hba(place: Place) -> Iterator[Finding]:
