@@ -75,7 +75,8 @@ def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     rows = tx.session.scalars(
         sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
     ).all()
-    return sum(end_grant(tx, grant, "the customer ended everything", queue) for grant in rows)
+    who = "customer" if tx.actor.side == "tenant" else "vendor"
+    return sum(end_grant(tx, grant, f"the {who} ended everything", queue) for grant in rows)
 
 
 def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:

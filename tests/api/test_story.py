@@ -196,6 +196,8 @@ def test_everything_of_a_tenant_ends_with_one_call(api: Api) -> None:
     world.work()
     ended = api.post(world.admin, f"/tenants/{world.tenant}/end-everything")
     assert ended.json == {"ended": 1}
+    grant = api.get(world.engineer, f"/grants/{grant_id}").json
+    assert grant["end_reason"] == "the customer ended everything"
     world.work()
     lease = api.get(world.admin, f"/leases/{lease_id}?wait=10").json
     assert lease["state"] == "revoked"

@@ -238,3 +238,37 @@ def _kept_secrets(world: World) -> set[str]:
             raw = bytes(value)
             secrets |= {raw.hex(), base64.b64encode(raw).decode()}
     return secrets
+
+
+# What a role must not do where it may look; what it may do is in the other tests.
+DENIED = {
+    "engineer": (
+        *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
+        *("register_database", "register_server", "list_people", "add_person", "remove_person"),
+        *("disable_person", "list_late"),
+    ),
+    "operator": (
+        *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
+        *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
+        *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
+    ),
+    "admin": ("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
+    "auditor": (
+        *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
+        *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
+    ),
+}
+
+
+def test_a_role_does_no_more_than_its_own(api: Api) -> None:
+    world = api.world
+    ids = make_one_of_each(world, api)
+    with world.as_(system("tests")) as tx:
+        auditor = add_person(tx, "auditor", world.tenant)
+    roles = {"engineer": world.engineer, "operator": world.operator, "admin": world.admin}
+    by_name = {operation.name: operation for operation in operations()}
+    for role, actor in {**roles, "auditor": auditor}.items():
+        for name in DENIED[role]:
+            answer = by_name[name].send(api, actor, ids)
+            assert answer.status_code == 403, (role, name, answer.text)
+    assert world.grant(ids["grant_id"]).state == "approved"
