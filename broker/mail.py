@@ -64,6 +64,11 @@ def write(
     )
 
 
+def forget_person(tx: Tx, person_id: PersonId) -> None:
+    """Delete every mail to this person, sent or not."""
+    tx.session.execute(sa.delete(Mail).where(Mail.person_id == person_id))
+
+
 def send_due(
     database: Database, settings: MailSettings, read_attachment: Callable[[Tx, str], bytes]
 ) -> int:

@@ -206,6 +206,10 @@ def add_membership(
     if role not in allowed:
         raise Invalid(f"the role must be one of {', '.join(allowed)}", fields={"role": "unknown"})
     person = get_person(tx, person_id)
+    # Waits for an erasure under way, so that no name is written after it.
+    tx.session.refresh(person, with_for_update={"read": True})
+    if person.disabled_at is not None:
+        raise Conflict("this account was shut out; it can be given no role")
     if person.side != side:
         raise Conflict("a person of the vendor can hold no role in a tenant, nor the reverse")
     tx.session.add(

@@ -115,7 +115,7 @@ def sign_in(
         key = address_key(email)
     except Invalid:
         key = ""
-    account = hashlib.sha256(key.encode()).digest()
+    account = _account_digest(key)
     attempt = _count_attempt(database, account, address)
     with database.begin(system("sign-in")) as tx:
         person = tx.session.scalar(sa.select(Person).where(Person.address_key == key))
@@ -123,6 +123,10 @@ def sign_in(
             raise NotAuthenticated("the address or the password is wrong")
         tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.id == attempt))
         return _open_session(tx, person), PersonId(person.id)
+
+
+def _account_digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _count_attempt(database: Database, account: bytes, address: str) -> int:
@@ -218,6 +222,14 @@ def end_sessions(tx: Tx, person_id: PersonId) -> None:
         .where(WebSession.person_id == person_id, WebSession.ended_at.is_(None))
         .values(ended_at=tx.at)
     )
+
+
+def forget_person(tx: Tx, person: Person) -> None:
+    """Delete sessions, tokens, invitations and failed sign-ins; their mails must be gone first."""
+    for model in (WebSession, ApiToken, Invitation):
+        tx.session.execute(sa.delete(model).where(model.person_id == person.id))
+    account = _account_digest(person.address_key)
+    tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.account_digest == account))
 
 
 def create_token(tx: Tx, name: str, days: int) -> tuple[TokenId, Secret[str]]:

@@ -11,7 +11,7 @@ Personal fields and free text are commitments in the entry; what opens them stan
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -134,20 +134,23 @@ def create_log(tx: Tx, tenant_id: TenantId | None, host: str) -> str:
     return origin
 
 
-def erase_person(tx: Tx, person_id: PersonId) -> int:
-    """Delete every opening about a person and return how many; each log still verifies (G13)."""
-    touched = tx.session.execute(
+def erase_person(tx: Tx, person_id: PersonId, logs: Collection[TenantId | None]) -> int:
+    """Delete every opening about a person and return how many; each log still verifies (G13).
+
+    An entry says so in each of `logs`, and in each that had an opening.
+    """
+    rows = tx.session.execute(
         sa.select(AuditLog.tenant_id, sa.func.count())
         .join(AuditEntry, AuditEntry.log_id == AuditLog.id)
         .join(AuditOpening, AuditOpening.entry_id == AuditEntry.id)
         .where(AuditOpening.person_id == person_id)
         .group_by(AuditLog.tenant_id)
     ).all()
+    erased = dict.fromkeys(logs, 0) | {TenantId(t) if t else None: count for t, count in rows}
     tx.session.execute(sa.delete(AuditOpening).where(AuditOpening.person_id == person_id))
-    for tenant_id, count in touched:
-        log_of = TenantId(tenant_id) if tenant_id else None
+    for log_of, count in erased.items():
         record(tx, log_of, "person.erased", person_id, {"openings": count})
-    return sum(count for _, count in touched)
+    return sum(erased.values())
 
 
 def read_opening(value: str) -> Any:

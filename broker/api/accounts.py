@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import request
 from marshmallow import fields, validate
 
-from broker import enrolling, people, signin, tenants
+from broker import enrolling, erasing, people, signin, tenants
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.db import Json
@@ -81,6 +81,13 @@ class MemberAnswer(Answer):
 
 class PersonAnswer(Answer):
     id = fields.String()
+
+
+class ErasureAnswer(Answer):
+    id = fields.String(attribute="person_id")
+    openings = fields.Integer(
+        metadata={"description": "commitments in logs that nothing opens any more"}
+    )
 
 
 @operation(
@@ -182,3 +189,9 @@ def remove_person(tx: Tx, query: Json, person_id: str) -> None:
 def disable_person(tx: Tx, person_id: str) -> people.Person:
     """Shut out a person of the vendor: no sign-in, no token, and what they asked for ends."""
     return enrolling.disable(tx, person_id)
+
+
+@operation(blueprint, "POST /people/<id:person_id>/erase", answer=ErasureAnswer)
+def erase_person(tx: Tx, person_id: str) -> erasing.Erasure:
+    """Erase what names a person who can no longer act; every log still verifies."""
+    return erasing.erase_person(tx, person_id)

@@ -60,6 +60,16 @@ def disable(session: Session, person: str) -> None:
     click.echo(f"{person} is shut out.")
 
 
+@people.command()
+@click.argument("person")
+@click.confirmation_option(prompt="What is erased can't be brought back. Go on?")
+@pass_session
+def erase(session: Session, person: str) -> None:
+    """Erase what names PERSON, who can no longer act; every log still verifies."""
+    answer = session.api().post("people", person, "erase")
+    click.echo(f"{person} is erased; {answer['openings']} names in logs can't be opened any more.")
+
+
 @people.command(cls=click.Command)
 @click.option("--email", required=True)
 @click.option("--name", required=True)
