@@ -50,6 +50,7 @@ def scope_name(plan_digest: str, database_id: str) -> str:
 
 def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
     """Ask for a login on the live database. The worker makes it; the row says when it is there."""
+    people.check(tx, "lease:issue")  # before anything is said of the grant (G12)
     grant = requests.get_grant(tx, grant_id)
     _check_asker(tx, grant)
     until = requests.check_usable(tx, grant, kind="live")

@@ -69,6 +69,7 @@ def _choose_server(tx: Tx, server_id: str | None) -> str:
 
 def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> LeaseId:
     """Ask for a login on a ready copy's sandbox."""
+    people.check(tx, "lease:issue")  # before anything is said of the copy (G12)
     snapshot = get_snapshot(tx, snapshot_id)
     grant = requests.get_grant(tx, snapshot.grant_id)
     requests.check_usable(tx, grant, kind="copy")
