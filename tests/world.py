@@ -1,5 +1,5 @@
-"""A whole small world for the tests: a control database, a tenant's CRM, a test server, a keyring, a
-store, people. Everything is real; jobs run when the test says `work()`.
+"""A whole small world for the tests: a control database, a tenant's CRM, a test server, a keyring,
+a store, people. Everything is real; jobs run when the test says `work()`.
 """
 
 from __future__ import annotations
@@ -113,10 +113,17 @@ class World:
     server_id: str = ""
 
     def work(self) -> None:
-        """Run jobs until the queue is empty, as a worker does."""
-        self.broker.queue_app.run_worker(
-            wait=False, concurrency=4, install_signal_handlers=False, listen_notify=False
-        )
+        """Run jobs until the queue is empty. A worker that finds none stops, also while a job that
+        still runs is about to put another.
+        """
+        waiting = sa.text("SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' LIMIT 1")
+        while True:
+            self.broker.queue_app.run_worker(
+                wait=False, concurrency=4, install_signal_handlers=False, listen_notify=False
+            )
+            with self.as_(system("tests")) as tx:
+                if tx.session.scalar(waiting) is None:
+                    return
 
     @contextmanager
     def as_(self, actor: Actor) -> Iterator[Tx]:
@@ -169,8 +176,12 @@ class World:
             requests.approve(tx, grant_id, shown, narrowing)
 
     def approved(
-        self, narrowing: Narrowing = Narrowing(), *, live_s: int = 3600, copy_s: int = 86400
-    ) -> GrantId:  # noqa: B008
+        self,
+        narrowing: Narrowing = Narrowing(),  # noqa: B008
+        *,
+        live_s: int = 3600,
+        copy_s: int = 86400,
+    ) -> GrantId:
         """A grant from request to approval."""
         grant_id = self.request(live_s=live_s, copy_s=copy_s)
         self.work()
@@ -307,7 +318,9 @@ def register_servers(world: World, keyring: Keyring) -> None:
     password = new_password()
     login = f"sab_host_{secrets.token_hex(4)}"
     with connect(world.test) as connection:
-        connection.execute(setup_test_server_sql(login, make_verifier(password)))
+        version = connection.info.server_version
+        text = setup_test_server_sql(login, make_verifier(password), server_version=version)
+        connection.execute(text)
     context = login_context("server", world.test.host, world.test.port, login)
     with world.as_(world.operator) as tx:
         world.server_id = tenants.register_server(
@@ -327,7 +340,14 @@ def register_database(world: World, keyring: Keyring, tenant_id: TenantId, dbnam
     login = f"sab_broker_{secrets.token_hex(4)}"
     with connect(world.live, dbname) as connection:
         connection.execute(
-            setup_sql(dbname, login, make_verifier(password), ["crm"], app_roles=["crm_app"])
+            setup_sql(
+                dbname,
+                login,
+                make_verifier(password),
+                ["crm"],
+                app_roles=["crm_app"],
+                server_version=connection.info.server_version,
+            )
         )
     context = login_context("database", world.live.host, world.live.port, login)
     with world.as_(world.operator) as tx:
