@@ -71,7 +71,12 @@ def set_up(app: Flask, broker: Broker) -> None:
     environment = app.jinja_env
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters.update(
-        lasting=words.length, utc=words.utc, number=words.number, size=words.size, ago=_ago
+        lasting=words.length,
+        utc=words.utc,
+        number=words.number,
+        size=words.size,
+        ago=_ago,
+        stated=words.stated,
     )
     environment.globals.update(
         vendor=broker.settings.vendor.name, badges=words.BADGES, categories=words.CATEGORIES

@@ -50,8 +50,12 @@ class TableShown:
     ticked: bool  # "leave it out"
 
     @property
+    def kept_names(self) -> list[str]:
+        return [column.name for column in self.plan.columns if column.kept and self.plan.rows]
+
+    @property
     def kept(self) -> int:
-        return sum(column.kept for column in self.plan.columns) if self.plan.rows else 0
+        return len(self.kept_names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,12 +82,8 @@ def download_bundle() -> Response:
         tenant_id = _chosen_tenant(tx)
         people.check(tx, "log:read", tenant_id)
         issued = certificates.list_of_tenant(tx, tenant_id)
-        bundle = export_bundle(
-            tx,
-            tenant_id,
-            [(row.id, row.envelope) for row in issued],
-            _published_keys(tx, tenant_id),
-        )
+        keys = [key.format() for key in enrolling.list_keys(tx, tenant_id)]
+        bundle = export_bundle(tx, tenant_id, [(row.id, row.envelope) for row in issued], keys)
     return _file(bundle, f"{tenant_id}.log.json")
 
 

@@ -58,6 +58,11 @@ def utc(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def stated(instant: str | None) -> str | None:
+    """An instant as a signed statement writes it, to the second."""
+    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M:%S} UTC" if instant else None
+
+
 def number(count: int) -> str:
     """With commas: 12,345."""
     return f"{count:,}"

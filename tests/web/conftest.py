@@ -1,11 +1,15 @@
-"""The console on a world."""
+"""The console on a world, and the browsers of its people."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import pytest
 from flask import Flask
 
+from broker import lifecycle
 from broker.http import create_app
+from broker.snapshots import certificates
 from tests.web.browser import Browser, sign_in
 from tests.world import World
 
@@ -28,3 +32,44 @@ def engineer(app: Flask, world: World) -> Browser:
 @pytest.fixture
 def operator(app: Flask, world: World) -> Browser:
     return sign_in(app, world, world.operator)
+
+
+@pytest.fixture
+def waiting(world: World) -> str:
+    return ask(world)
+
+
+def ask(world: World) -> str:
+    """A request with its plan, that waits for the admin."""
+    grant_id = world.request(live_s=7200, copy_s=86400)
+    world.work()
+    return grant_id
+
+
+@dataclass(frozen=True)
+class Story:
+    """A request that waits; an approved grant with a login and a copy; an ended one, certified."""
+
+    waiting: str
+    open: str
+    lease: str
+    copy: str
+    ended: str
+    gone: str
+    certificate: str
+
+
+def make_story(world: World) -> Story:
+    waiting = ask(world)
+    ended, open_ = world.approved(), world.approved()
+    gone, copy = world.order(ended), world.order(open_)
+    lease, _ = world.lease(open_)
+    world.work()
+    with world.as_(world.admin) as tx:
+        lifecycle.end_grant_by_click(tx, ended, world.broker.queue)
+    world.work()
+    certificates.certify(world.ports, gone)
+    with world.as_(world.admin) as tx:
+        issued = certificates.find_certificate(tx, gone)
+    assert issued is not None
+    return Story(waiting, open_, lease, copy, ended, gone, issued.id)

@@ -1,0 +1,275 @@
+"""What holds for every route of the console, read from the application's own map of routes.
+
+These tests look more than they change, so they share one world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from broker.audit.integrate import integrate_all
+from broker.demo.canaries import Marks
+from broker.embedded import EmbeddedServer
+from broker.http import create_app
+from broker.ids import new_id
+from broker.tickets import FetchedTicket, mirror
+from broker.tx import system
+from tests.web.browser import Browser, read_forms, sign_in
+from tests.web.conftest import Story, make_story
+from tests.world import SYSTEM, ControlTemplate, World, build_world, clone_crm, enrol
+
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def world(
+    control_template: ControlTemplate,
+    live_server: EmbeddedServer,
+    test_server: EmbeddedServer,
+    crm_marks: Marks,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("pages")
+    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def story(world: World) -> Story:
+    return make_story(world)
+
+
+@pytest.fixture(scope="module")
+def app(world: World) -> Flask:
+    return create_app(world.broker)
+
+
+@pytest.fixture(scope="module")
+def admin(app: Flask, world: World) -> Browser:
+    return sign_in(app, world, world.admin)
+
+
+@pytest.fixture(scope="module")
+def engineer(app: Flask, world: World) -> Browser:
+    return sign_in(app, world, world.engineer)
+
+
+@pytest.fixture(scope="module")
+def operator(app: Flask, world: World) -> Browser:
+    return sign_in(app, world, world.operator)
+
+
+def paths(app: Flask, method: str, ids: dict[str, str]) -> list[str]:
+    """Every route of the console that takes `method`, with `ids` in its place."""
+    adapter = app.url_map.bind("localhost")
+    return [
+        adapter.build(rule.endpoint, {name: ids[name] for name in rule.arguments}, method=method)
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("console.")
+        and method in (rule.methods or ())
+        and "filename" not in rule.arguments
+    ]
+
+
+def ids_of(world: World, story: Story) -> dict[str, str]:
+    return {
+        "grant_id": story.open,
+        "lease_id": story.lease,
+        "snapshot_id": story.copy,
+        "certificate_id": story.certificate,
+        "tenant_id": world.tenant,
+        "ticket_id": world.grant(story.open).ticket_id,
+    }
+
+
+def ids_of_nothing() -> dict[str, str]:
+    prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
+    prefixes |= {"tenant": "tnt", "ticket": "tkt"}
+    return {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
+
+
+def rows(world: World) -> dict[str, list[str]]:
+    """All rows of the control database; but not that a page was looked at, which is written down:
+    the session's last use, and the reading of a plan.
+    """
+    with world.as_(system("tests")) as tx:
+        tables = tx.session.scalars(
+            sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        ).all()
+        kept = {
+            table: list(
+                tx.session.scalars(
+                    sa.text(f"SELECT (to_jsonb(t) - 'seen_at')::text FROM {table} t ORDER BY 1")
+                )
+            )
+            for table in tables
+            if table not in {"audit_entry", "audit_opening"}
+        }
+    return kept | {"kinds": [kind for kind in world.kinds() if kind != "plan.read"]}
+
+
+def test_no_get_changes_a_row_whoever_asks(
+    app: Flask, world: World, story: Story, admin: Browser, engineer: Browser, operator: Browser
+) -> None:
+    before = rows(world)
+    assert before["snapshot"]
+    statuses = [
+        browser.get(path).status_code
+        for browser in (admin, engineer, operator)
+        for path in paths(app, "GET", ids_of(world, story))
+    ]
+    assert set(statuses) <= {200, 403, 404, 409}, statuses
+    assert rows(world) == before
+
+
+def test_what_is_another_tenants_looks_like_what_is_not_there(
+    app: Flask, world: World, story: Story
+) -> None:
+    """G12, for every route with an id: the same status, the same bytes."""
+    _, outsider = enrol(world, "Second tenant")
+    browser = sign_in(app, world, outsider)
+    theirs, nothing = ids_of(world, story), ids_of_nothing()
+    gets = list(zip(paths(app, "GET", theirs), paths(app, "GET", nothing), strict=True))
+    checked = 0
+    for their_path, no_path in gets:
+        if their_path == no_path or their_path.startswith("/grants/new"):
+            continue  # no id in it, or only for the vendor's people
+        seen, absent = browser.get(their_path), browser.get(no_path)
+        assert seen.status_code == absent.status_code == 404, their_path
+        assert seen.data == absent.data, their_path
+        assert dict(seen.headers) == dict(absent.headers), their_path
+        checked += 1
+    assert checked >= 7
+    before = rows(world)
+    for their_path, no_path in zip(
+        paths(app, "POST", theirs), paths(app, "POST", nothing), strict=True
+    ):
+        if their_path == no_path or their_path.startswith("/grants/new"):
+            continue
+        seen = browser.act(their_path, note="a good reason", digest="0" * 64)
+        absent = browser.act(no_path, note="a good reason", digest="0" * 64)
+        assert seen.data == absent.data, their_path
+        assert seen.status_code in {403, 404}, their_path
+    assert rows(world) == before
+
+
+def test_an_address_that_is_no_route_looks_the_same(admin: Browser) -> None:
+    absent = admin.get(f"/grants/{new_id('grt')}")
+    for path in ("/nothing", "/grants/1", "/grants/grt_%00", "/copies/..%2f..%2fetc"):
+        assert admin.get(path).data == absent.data
+
+
+def test_every_role_has_its_pages(
+    app: Flask, world: World, story: Story, admin: Browser, engineer: Browser, operator: Browser
+) -> None:
+    every = paths(app, "GET", ids_of(world, story))
+    forbidden = {
+        "admin": {path for path in every if path.startswith("/grants/new")} | {"/late"},
+        "engineer": {"/late", "/log", "/log/bundle"},
+        "operator": {path for path in every if path.startswith(("/grants/new", "/log"))}
+        | {path for path in every if "/certificates" in path or "end-everything" in path},
+    }
+    browsers = {"admin": admin, "engineer": engineer, "operator": operator}
+    for role, browser in browsers.items():
+        refused = {path for path in every if browser.get(path).status_code == 403}
+        assert refused == forbidden[role], role
+
+
+@pytest.mark.parametrize("name", ["waiting", "open", "ended"])
+def test_a_grant_shows_its_state_to_all_who_may_read_it(
+    name: str, story: Story, admin: Browser, engineer: Browser, operator: Browser
+) -> None:
+    state = {"waiting": "requested", "open": "approved", "ended": "ended"}[name]
+    for browser in (admin, engineer, operator):
+        assert f">{state}</span>" in browser.page(f"/grants/{getattr(story, name)}")
+
+
+def test_a_certificate_reads_well_and_downloads_as_it_was_signed(
+    story: Story, admin: Browser
+) -> None:
+    assert story.certificate in admin.page("/certificates")
+    page = admin.page(f"/certificates/{story.certificate}")
+    assert "cryptographic erase" in page
+    assert "What may remain" in page
+    file = admin.get(f"/certificates/{story.certificate}/envelope")
+    assert file.headers["Content-Disposition"] == (
+        f'attachment; filename="{story.certificate}.dsse.json"'
+    )
+    assert file.mimetype == "application/json"
+    assert b"payloadType" in file.data
+
+
+def test_the_log_shows_what_is_pending_until_it_is_signed(
+    admin: Browser, world: World, story: Story
+) -> None:
+    assert "pending" in admin.page("/log")
+    assert admin.get("/log/bundle").status_code == 409
+    integrate_all(world.broker.database, world.ports.keys)
+    page = admin.page("/log")
+    assert "grant.requested" in page
+    assert ">pending</span>" not in page
+    assert admin.get("/log/bundle").mimetype == "application/json"
+
+
+def test_every_answer_carries_the_strict_headers(
+    app: Flask, world: World, story: Story, admin: Browser
+) -> None:
+    for path in [*paths(app, "GET", ids_of(world, story)), "/nothing", "/assets/console.js"]:
+        headers = admin.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert path.startswith("/assets/") or headers["Cache-Control"] == "no-store"
+
+
+def test_no_page_has_inline_script_or_style_nor_asks_another_host(
+    app: Flask, world: World, story: Story, admin: Browser, engineer: Browser
+) -> None:
+    for browser in (admin, engineer):
+        for path in paths(app, "GET", ids_of(world, story)):
+            page = browser.get(path)
+            if page.mimetype != "text/html":
+                continue
+            for forbidden in (" style=", "<style", "javascript:", ' src="http', ' href="http'):
+                assert forbidden not in page.text, (path, forbidden)
+            assert page.text.count("<script") == page.text.count('<script src="/assets/')
+
+
+def test_every_form_that_posts_carries_its_token(
+    app: Flask, world: World, story: Story, admin: Browser, engineer: Browser
+) -> None:
+    for browser in (admin, engineer):
+        for path in [*paths(app, "GET", ids_of(world, story)), f"/grants/{story.waiting}"]:
+            for form in read_forms(browser.get(path).text).forms:
+                assert form.names("csrf_token") or form.method == "get", path
+                assert not (form.method == "get" and form.names("csrf_token")), path
+
+
+def test_hostile_names_and_titles_are_shown_as_text(
+    app: Flask, world: World, admin: Browser, engineer: Browser
+) -> None:
+    fetched = FetchedTicket("T-<b>1</b>", HOSTILE, world.customer, closed=False, url="javascript:1")
+    with world.as_(system("tickets")) as tx:
+        seen = mirror.record_look(tx, SYSTEM, fetched.external_id, fetched, missing_s=300)
+        tx.session.execute(sa.text("UPDATE person SET name = :n"), {"n": HOSTILE})
+    assert seen.ticket_id is not None
+    shown = [engineer.page("/grants/new"), engineer.page(f"/grants/new/{seen.ticket_id}")]
+    grant_id = world.request(seen.ticket_id)
+    world.work()
+    path = f"/grants/{grant_id}"
+    shown += [admin.page("/"), admin.page(f"{path}?q={HOSTILE}"), admin.page("/log")]
+    admin.submit(path, f"{path}/refuse", note=HOSTILE)
+    shown += [admin.page(path), engineer.page(path), engineer.page("/")]
+    for page in shown:
+        assert "<script>" not in page
+        assert "<img" not in page
+        assert "&lt;script&gt;" in page
+        assert 'href="javascript:' not in page
+        assert "<b>1</b>" not in page
