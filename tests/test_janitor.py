@@ -127,6 +127,33 @@ def test_a_finding_stands_in_the_log_of_the_tenant_whose_login_it_was_and_in_no_
             connection.execute(f"DROP DATABASE {crm} WITH (FORCE)")
 
 
+def test_a_login_that_leads_to_two_tenants_is_told_to_the_vendor_alone(world: World) -> None:
+    """G12. The setup of one database was undone, so the login reaches it too."""
+    other, _ = enrol(world, "Second tenant")
+    crm = clone_crm(world.live)
+    try:
+        register_database(world, world.ports.keys, other, crm)
+        with connect(world.live) as connection:
+            connection.execute(f"GRANT CONNECT ON DATABASE {crm} TO PUBLIC")
+        make_login(world, live(world))
+        assert janitor.look_everywhere(world.ports) == 2
+        assert told(world, None) == [("orphan.found", "lease"), ("orphan.ended", "lease")]
+        assert told(world, other) == []
+        assert {kind for _, kind in told(world, world.tenant)} == {"scope"}  # its schema is here
+    finally:
+        with connect(world.live) as connection:
+            connection.execute(f"DROP DATABASE {crm} WITH (FORCE)")
+
+
+def test_what_its_maker_is_at_waits_for_the_next_round(world: World) -> None:
+    identity = new_id("lse")
+    role, _ = make_login(world, live(world), identity)
+    with world.broker.database.exclusive(f"lease {identity}"):
+        assert janitor.look_everywhere(world.ports) == 0
+        assert (role,) in world.find_on_server(world.live, OURS)
+    assert janitor.look_everywhere(world.ports) == 2
+
+
 @dataclass
 class Destroyed:
     """A copy that was destroyed, and what a backup of its key would bring back."""
@@ -190,6 +217,7 @@ def test_a_bare_database_goes_with_its_labelled_owner(world: World) -> None:
     assert janitor.look_everywhere(world.ports) == 1
     assert world.find_on_server(world.test, SANDBOXES) == []
     assert ("remnant.ended", "sandbox") in told(world, None)
+    assert not any(identity[4:] in find.name for find in list_open(world))  # no stranger either
 
 
 def test_a_login_on_a_sandbox_that_no_row_knows_is_ended_and_the_live_copy_stays(
@@ -334,6 +362,9 @@ def test_a_find_that_a_killed_janitor_had_ended_already_is_closed(world: World) 
     assert told(world, world.tenant) == [("orphan.found", "lease")]
     janitor.look_everywhere(world.ports)
     assert told(world, world.tenant) == [("orphan.found", "lease"), ("orphan.ended", "lease")]
+    with world.as_(system("janitor")) as tx:
+        assert not finds.close_find(tx, found)
+    assert len(told(world, world.tenant)) == 2
 
 
 def test_the_scheduler_that_leads_has_it_swept_and_an_overtaken_one_does_not(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 from psycopg import sql
 
 from broker import janitor, lifecycle
@@ -17,6 +18,7 @@ from broker.finds import MOST_STRANGERS
 from broker.ids import new_id
 from broker.labels import Label
 from broker.secret import Secret
+from broker.trail import AuditOpening
 from broker.tx import system
 from tests.janitor_world import (
     FAR,
@@ -129,7 +131,11 @@ def test_what_is_not_ours_is_told_once_and_never_touched(world: World, strangers
     entries = told(world, None)
     assert len(entries) == len(list_open(world)) - 1
     assert told(world, world.tenant) == [("stranger.found", "role")]
+    # The name may be a person's: the entry commits to it, and what opens it can be erased (G13).
     assert "sab_l_of_the_dba" not in str(world.entries())
+    with world.as_(system("tests")) as tx:
+        openings = set(tx.session.scalars(sa.select(AuditOpening.value)))
+    assert '"sab_l_of_the_dba"' in openings
     there = world.find_on_server(world.test, "SELECT rolname FROM pg_roles WHERE rolcanlogin")
     assert {name for (name,) in there} >= strangers
     there = world.find_on_server(world.test, "SELECT datname FROM pg_database")
