@@ -100,7 +100,10 @@ def register_live(server: EmbeddedServer, suffix: str = "") -> Checked:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(dbname)))
     with admin(server, dbname) as connection:
         connection.execute(SCHEMA)
-        connection.execute(setup_sql(dbname, user, make_verifier(password), SCHEMAS))
+        version = connection.info.server_version
+        connection.execute(
+            setup_sql(dbname, user, make_verifier(password), SCHEMAS, server_version=version)
+        )
         logins = connection.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin").fetchall()
     target = Target(server.host, server.port, dbname, user, password)
     return Checked(server, target, tuple(name for (name,) in logins))
@@ -109,10 +112,22 @@ def register_live(server: EmbeddedServer, suffix: str = "") -> Checked:
 def register_test_server(server: EmbeddedServer) -> Checked:
     user, password = f"broker_{secrets.token_hex(6)}", new_password()
     with admin(server) as connection:
-        connection.execute(setup_test_server_sql(user, make_verifier(password)))
+        version = connection.info.server_version
+        text = setup_test_server_sql(user, make_verifier(password), server_version=version)
+        connection.execute(text)
     target = Target(server.host, server.port, "postgres", user, password)
     return Checked(server, target, is_live=False)
 
 
 def worst(findings: Sequence[Finding]) -> set[str]:
     return {f.code for f in findings if f.severity != "note"}
+
+
+def check_found_and_mended(place: Checked, code: str, severity: str, condition: str) -> None:
+    assert place.find(code) is None
+    place.make(condition)
+    finding = place.wait_to_find(code)
+    assert finding.severity == severity
+    assert finding.sql is not None
+    place.psql(finding.sql)
+    place.wait_until_gone(code)

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import TEST_SERVER_SETTINGS, EmbeddedServer, running
+from broker.engines.postgres.copying.sandbox import NewSandbox, create_sandbox, drop_sandbox
+from broker.engines.postgres.leases import issue
+from broker.engines.postgres.scopes import make_scope
 from tests.conftest import admin
 from tests.engines.preflight_world import (
     HOSTILE,
     Checked,
+    check_found_and_mended,
     register_live,
     register_test_server,
     worst,
 )
+from tests.engines.registered import label_text, masked_scope, new_lease, new_scope_name
 
 LABEL = "sab1 lease lse_aaaaaaaaaaaaaaaaaaaaaaaaaa 2020-01-01T00:00:00Z " + "0" * 64
 
@@ -293,31 +298,21 @@ def inner(test_door: EmbeddedServer) -> Checked:
     return register_test_server(test_door)
 
 
-def check_found_and_mended(place: Checked, code: str, severity: str, condition: str) -> None:
-    assert place.find(code) is None
-    place.make(condition)
-    finding = place.wait_to_find(code)
-    assert finding.severity == severity
-    assert finding.sql is not None
-    place.psql(finding.sql)
-    place.wait_until_gone(code)
-
-
-@pytest.mark.parametrize(("code", "severity", "condition"), LIVE)
+@pytest.mark.parametrize(("code", "severity", "condition"), LIVE, ids=[case[0] for case in LIVE])
 def test_what_is_wrong_on_a_live_server_is_found_and_its_sql_mends_it(
     live: Checked, code: str, severity: str, condition: str
 ) -> None:
     check_found_and_mended(live, code, severity, condition)
 
 
-@pytest.mark.parametrize(("code", "severity", "condition"), ALONE)
+@pytest.mark.parametrize(("code", "severity", "condition"), ALONE, ids=[case[0] for case in ALONE])
 def test_what_brings_a_second_finding_is_found_and_mended_too(
     fresh: Checked, code: str, severity: str, condition: str
 ) -> None:
     check_found_and_mended(fresh, code, severity, condition)
 
 
-@pytest.mark.parametrize(("code", "severity", "condition"), TEST)
+@pytest.mark.parametrize(("code", "severity", "condition"), TEST, ids=[case[0] for case in TEST])
 def test_what_is_wrong_on_a_test_server_is_found_and_its_sql_mends_it(
     inner: Checked, code: str, severity: str, condition: str
 ) -> None:
@@ -330,6 +325,17 @@ def test_a_registered_database_has_nothing_to_mend(fresh: Checked) -> None:
 
 def test_a_test_server_after_its_setup_has_nothing_to_mend(inner: Checked) -> None:
     assert worst(inner.check()) == set()
+
+
+def test_what_the_broker_makes_itself_is_nothing_to_mend(fresh: Checked, inner: Checked) -> None:
+    scope = masked_scope(new_scope_name())
+    make_scope(fresh.target, scope, label_text(scope.name, "scope"), keyed=True)
+    issue(fresh.target, new_lease(scope.name).role)
+    assert worst(fresh.check()) == set()
+    name, owner = "sab_x_preflight", "sab_o_preflight"
+    create_sandbox(inner.target, NewSandbox(name, label_text(name), owner, label_text(owner)))
+    assert worst(inner.check()) == set()
+    drop_sandbox(inner.target, name, [owner])
 
 
 def test_hostile_names_of_database_and_login_are_quoted(live_door: EmbeddedServer) -> None:

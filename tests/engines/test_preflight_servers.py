@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from broker.embedded import EmbeddedServer, running
+from broker.embedded import TEST_SERVER_SETTINGS, EmbeddedServer, running
 from broker.engines import ServerUnavailable
 from broker.engines.postgres.connect import find_tool
 from broker.engines.postgres.preflight import (
@@ -33,11 +33,16 @@ from tests.conftest import admin
 from tests.engines.preflight_world import (
     SCHEMAS,
     Checked,
+    check_found_and_mended,
     register_live,
     register_test_server,
+    worst,
 )
 from tests.engines.registered import wait_for
 from tests.engines.rewriting_proxy import as_pooler, as_version, proxied
+from tests.engines.test_preflight import LIVE, TEST
+
+UNKNOWN_TO_15 = ("SET FALSE", "INHERIT FALSE", "ON login")
 
 # Everything by which a role could do more or less, and what a look might leave behind.
 CATALOGUE = (
@@ -415,3 +420,26 @@ def test_shown_on_a_terminal_a_name_moves_no_cursor() -> None:
     assert text.splitlines()[0] == 'FATAL   on "a\\x1b[2J\\u202eb"  [c]'
     assert text.isprintable() or text.replace("\n", "").isprintable()
     assert format_findings([]) == "Nothing was found.\n"
+
+
+@pytest.mark.system
+def test_postgresql_15_from_packages_is_judged_by_the_same_checks(
+    servers_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CREATEROLE is another and it has no options of memberships; nothing else differs."""
+    packaged = Path("/usr/lib/postgresql/15")
+    if not packaged.is_dir():
+        pytest.skip("PostgreSQL 15 is not installed: apt-get install postgresql-15")
+    monkeypatch.setattr("broker.embedded.install_folder", lambda: packaged)
+    old = EmbeddedServer(servers_folder / "preflight-15", settings={"fsync": "off"})
+    settings = {**TEST_SERVER_SETTINGS, "fsync": "off"}
+    old_test = EmbeddedServer(servers_folder / "preflight-15-test", settings=settings)
+    with running(old, old_test):
+        with admin(old) as connection:
+            assert connection.info.server_version // 10000 == 15
+            connection.execute("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
+        for place, cases in ((register_live(old), LIVE), (register_test_server(old_test), TEST)):
+            assert worst(place.check()) == set()
+            for code, severity, condition in cases:
+                if not any(words in condition for words in UNKNOWN_TO_15):
+                    check_found_and_mended(place, code, severity, condition)
