@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import entries
+from broker import entries, kinds
 from broker.db import Base
 from broker.ids import PersonId, TenantId, new_id
 from broker.tx import Tx
@@ -88,9 +88,10 @@ def record(
 ) -> None:
     """Write one entry into the tenant's log, or the vendor's own when `tenant_id` is None.
 
-    `kind` is `<noun>.<participle>`; `facts` are ids, digests, instants and numbers: no names, no
-    free text, no secrets.
+    `kind`, `facts` and `personal` are those that `broker.kinds` lists, or Unlisted is raised: no
+    names, free text or secrets among the facts.
     """
+    kinds.check(kind, facts or {}, [item.field for item in personal])
     log = tx.session.execute(
         sa.select(AuditLog.id, AuditLog.origin).where(
             AuditLog.tenant_id.is_not_distinct_from(tenant_id)

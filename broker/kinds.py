@@ -1,0 +1,245 @@
+"""The closed list of what a log can say: each kind of entry, its facts, what is personal in it.
+
+`trail.record` writes nothing that is not listed here, so the page that is made from this list is
+whole (`python -m broker.kinds > docs/audit-events.md`). A fact is an id, a digest, an
+instant, a number or a word of ours; whatever a person wrote, or is called, is personal: committed to
+in the entry, opened beside it.
+
+A kind is never taken away and a fact never changes its meaning: old logs must stay readable.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+# What a fact can be, and how it stands in JSON.
+TYPES: Mapping[str, type] = {
+    "id": str,
+    "word": str,
+    "digest": str,  # SHA-256, hexadecimal
+    "instant": str,  # ISO 8601 with its zone
+    "number": int,
+    "yes or no": bool,
+    "words": list,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`subject` is what the entry is about; a fact may be absent, none may be added."""
+
+    says: str
+    subject: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    personal: tuple[str, ...] = ()
+
+
+_WHY = {"why": "word"}
+_ENDS = {"ends_at": "instant"}
+_COUNTS = {"tables": "number", "columns_kept": "number", "columns_masked": "number"}
+_ROLE = {"role": "word"}
+_NAME = ("name", "email")
+_FOUND = {"kind": "word", "on": "id", "row": "word", "role": "id", "scope": "id"}
+_CERTIFICATE = {"certificate": "id", "digest": "digest", "snapshot": "id"}
+
+KINDS: Mapping[str, Kind] = {
+    # Tenants, people, keys.
+    "tenant.enrolled": Kind("The vendor enrolled a tenant.", "tenant"),
+    "admin.enrolled": Kind("A tenant got its first admin.", "person", _ROLE, _NAME),
+    "member.added": Kind("A person was given a role.", "person", _ROLE, _NAME),
+    "member.removed": Kind("A person's roles here ended.", "person", {"roles": "words"}),
+    "person.signed_in": Kind("A person signed in with a password.", "person"),
+    "person.disabled": Kind("A person was shut out.", "person"),
+    "person.erased": Kind(
+        "What names a person was erased; so many values can't be opened any more.",
+        "person",
+        {"openings": "number"},
+    ),
+    "invitation.accepted": Kind("A person set a first password.", "person"),
+    "token.created": Kind("A person made an API token.", "person"),
+    "token.ended": Kind("A person ended an API token.", "person"),
+    "database.registered": Kind(
+        "A live database was registered: its catalogue may be read.",
+        "database",
+        {"engine": "word", "port": "number"},
+        ("address",),
+    ),
+    "server.registered": Kind("A test server was registered.", "server"),
+    "key.published": Kind("A public key of the broker changed.", "key"),
+    # Tickets.
+    "ticket.mirrored": Kind(
+        "A ticket was seen for the first time.",
+        "ticket",
+        {"system": "word", "closed": "yes or no"},
+        ("title",),
+    ),
+    "ticket.missed": Kind("A ticket was not found; a second look will decide.", "ticket"),
+    "ticket.ended": Kind("A ticket counts as closed, and what rests on it ends.", "ticket", _WHY),
+    # Grants and plans.
+    "grant.requested": Kind(
+        "An engineer asked for access.",
+        "grant",
+        {
+            "ticket": "id",
+            "database": "id",
+            "category": "word",
+            "live_s": "number",
+            "copy_s": "number",
+            "lapses_at": "instant",
+        },
+        ("reason",),
+    ),
+    "plan.made": Kind(
+        "The plan of what would be seen was made.", "grant", {"digest": "digest", **_COUNTS}
+    ),
+    "plan.read": Kind("Somebody read a plan.", "grant", {"digest": "digest"}),
+    "grant.approved": Kind(
+        "An admin approved what was shown, or less.",
+        "grant",
+        {
+            "shown": "digest",
+            "given": "digest",
+            "live_s": "number",
+            "copy_s": "number",
+            **_COUNTS,
+        },
+    ),
+    "grant.refused": Kind("An admin refused a request.", "grant", personal=("note",)),
+    "grant.ended": Kind("A grant or request is over.", "grant", _WHY),
+    # Leases: credentials.
+    "lease.asked": Kind(
+        "An engineer asked for a login under a grant.",
+        "lease",
+        {"grant": "id", "role": "id", "scope": "id", "on": "id", **_ENDS},
+    ),
+    "lease.issued": Kind("The login was made on the server.", "lease"),
+    "lease.revoking": Kind("The login must end.", "lease", _WHY),
+    "lease.revoked": Kind(
+        "A fresh look found neither the login nor a session of it.",
+        "lease",
+        {
+            "login_refused_at": "instant",
+            "last_session_dead_at": "instant",
+            "role_gone_at": "instant",
+            "found_absent": "yes or no",
+        },
+    ),
+    "scope.dropped": Kind("The views of a scope were dropped.", "database", {"scope": "id"}),
+    # Snapshots: copies.
+    "snapshot.ordered": Kind(
+        "A copy was ordered under a grant.",
+        "snapshot",
+        {"grant": "id", "plan": "digest", "server": "id", **_ENDS},
+    ),
+    "snapshot.copying": Kind("A worker began to copy.", "snapshot"),
+    "snapshot.ready": Kind(
+        "The copy is masked, sealed, loaded and checked.",
+        "snapshot",
+        {
+            "tables": "number",
+            "rows": "number",
+            "manifest": "digest",
+            "plan": "digest",
+            "drift": "number",
+        },
+    ),
+    "snapshot.reset_asked": Kind("The sandbox is to be loaded afresh.", "snapshot"),
+    "snapshot.reset": Kind(
+        "The sandbox was loaded afresh from the sealed copy.", "snapshot", {"manifest": "digest"}
+    ),
+    "snapshot.reset_refused": Kind("The sandbox could not be loaded afresh.", "snapshot", _WHY),
+    "snapshot.condemned": Kind("The copy must be destroyed; no way back.", "snapshot", _WHY),
+    "key.erased": Kind("The copy's key was erased.", "snapshot", {"key": "id"}),
+    "snapshot.stuck": Kind(
+        "A destruction does not go on; it is tried for ever.", "snapshot", {"problems": "number"}
+    ),
+    "snapshot.destroyed": Kind(
+        "Fresh looks found nothing of the copy.",
+        "snapshot",
+        {"looks": "number", "attempts": "number"},
+    ),
+    "look.passed": Kind(
+        "A later look found nothing of a destroyed copy.",
+        "snapshot",
+        {"of": "id", "after_s": "number", "places": "number"},
+    ),
+    "certificate.issued": Kind("A destruction was certified.", "certificate", _CERTIFICATE),
+    "certificate.revoked": Kind(
+        "A certificate was wrong: a part was found.",
+        "certificate",
+        {**_CERTIFICATE, "remnant": "id"},
+    ),
+    "remnant.condemned": Kind(
+        "A part of a destroyed copy was found and must be destroyed.",
+        "remnant",
+        {"snapshot": "id", "kinds": "word", "by": "word"},
+    ),
+    "remnant.stuck": Kind(
+        "A remnant's destruction does not go on; it is tried for ever.",
+        "remnant",
+        {"problems": "number"},
+    ),
+    "remnant.destroyed": Kind(
+        "Fresh looks found nothing of the remnant.",
+        "remnant",
+        {"snapshot": "id", "looks": "number", "attempts": "number"},
+    ),
+    # What the janitor finds.
+    "orphan.found": Kind("Something of ours stood there without a live row.", "find", _FOUND),
+    "orphan.ended": Kind("The orphan is gone.", "find", _FOUND),
+    "remnant.found": Kind("A part of a destroyed copy stood there.", "find", _FOUND),
+    "remnant.ended": Kind("That part is gone.", "find", _FOUND),
+    "stranger.found": Kind(
+        "Something that is not ours stands where ours do.", "find", _FOUND, ("name",)
+    ),
+    "stranger.gone": Kind("The stranger is gone.", "find", _FOUND, ("name",)),
+}
+
+
+class Unlisted(ValueError):
+    """An entry says something that `KINDS` does not list: a defect of the code that writes it."""
+
+
+def check(kind: str, facts: Mapping[str, object], personal: Collection[str]) -> None:
+    """Raises Unlisted for a kind, fact or personal field that is not in the list above."""
+    known = KINDS.get(kind)
+    if known is None:
+        raise Unlisted(f"{kind} is no kind of entry; list it in broker/kinds.py")
+    for name, value in facts.items():
+        if type(value) is not TYPES.get(known.facts.get(name, "")):  # True is no number
+            raise Unlisted(f"{kind} has no fact {name} that is a {type(value).__name__}")
+    for name in personal:
+        if name not in known.personal:
+            raise Unlisted(f"{kind} has no personal field {name}")
+
+
+_HEAD = """\
+# What a log can say
+
+Made from `broker/kinds.py` by `python -m broker.kinds > docs/audit-events.md`; a test fails when it
+is not. Every entry of a tenant's log, and of the vendor's own, is one of these. Facts stand in the
+entry in clear: ids, digests, instants, numbers and words of ours. Personal fields stand there as
+salted commitments; what opens them is in the export for as long as the person was not erased.
+
+An entry also has `v` (1), `at` (when its transaction opened), `log` (whose it is), `nonce`, `actor`
+(`side` and `via`, and `id` when a person acted) and `subject` (the id of what it is about).
+
+| kind | what it says | about | facts | personal |
+|---|---|---|---|---|
+"""
+
+
+def write_page() -> str:
+    """`docs/audit-events.md`."""
+    lines = []
+    for name, kind in sorted(KINDS.items()):
+        facts = ", ".join(f"`{fact}` {form}" for fact, form in kind.facts.items())
+        personal = ", ".join(f"`{item}`" for item in kind.personal)
+        lines.append(f"| `{name}` | {kind.says} | {kind.subject} | {facts} | {personal} |\n")
+    return _HEAD + "".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(write_page())
