@@ -1,9 +1,9 @@
 """The closed list of what a log can say: each kind of entry, its facts, what is personal in it.
 
 `trail.record` writes nothing that is not listed here, so the page that is made from this list is
-whole (`python -m broker.kinds > docs/audit-events.md`). A fact is an id, a digest, an
-instant, a number or a word of ours; whatever a person wrote, or is called, is personal: committed to
-in the entry, opened beside it.
+whole (`python -m broker.kinds > docs/audit-events.md`). A fact is an id, a digest, an instant, a
+number or a word of ours; whatever a person wrote, or is called, is personal: committed to in the
+entry, opened beside it.
 
 A kind is never taken away and a fact never changes its meaning: old logs must stay readable.
 """

@@ -87,6 +87,14 @@ def parse_bundle(data: bytes) -> Bundle:
     )
 
 
+def find_origin(data: bytes) -> str | None:
+    """Whose log the bundle says it is: to look up what its reader holds, never to believe."""
+    try:
+        return parse_bundle(data).origin
+    except VerificationFailed:
+        return None
+
+
 def _opening(item: Json) -> Opening:
     if not isinstance(item, dict) or item.keys() != _OPENING_FIELDS:
         raise VerificationFailed("an opening has index, field, salt and value")

@@ -53,6 +53,7 @@ class Summary:
     origin: str = ""
     entries: int = 0
     last_checkpoint: Checkpoint | None = None
+    last_note: str = ""  # the last checkpoint as it was signed: what a reader keeps
     first_at: datetime | None = None
     last_at: datetime | None = None
     open_grants: tuple[str, ...] = ()
@@ -121,6 +122,7 @@ def verify_bundle(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[st
             origin=bundle.origin,
             entries=len(bundle.entries),
             last_checkpoint=checkpoints[-1] if checkpoints else None,
+            last_note=bundle.checkpoints[-1] if bundle.checkpoints else "",
             first_at=min((entry.at for entry in entries.values()), default=None),
             last_at=max((entry.at for entry in entries.values()), default=None),
             open_grants=open_grants,

@@ -55,7 +55,12 @@ def export(session: Session, tenant: str, file: Path | None) -> None:
     multiple=True,
     help="A checkpoint that you kept: the log must still contain it.",
 )
-@click.option("--keep-checkpoint", type=_FILE, help="Keep this log's checkpoint for the next time.")
+@click.option("--keep-checkpoint", type=_FILE, help="Also write its last checkpoint to this file.")
+@click.option(
+    "--no-memory",
+    is_flag=True,
+    help="Neither compare with the last checkpoint seen of this log, nor remember this one.",
+)
 @pass_session
 def verify(
     session: Session,
@@ -63,20 +68,29 @@ def verify(
     keys: tuple[Path, ...],
     checkpoints: tuple[Path, ...],
     keep_checkpoint: Path | None,
+    *,
+    no_memory: bool,
 ) -> None:
     """Check the bundle in FILE, without a network.
 
     Trust comes from keys that you pinned (broker tenants pin) or name with --key. What only the
-    bundle itself vouches for is self-consistent, not authenticated: exit 9.
+    bundle itself vouches for is self-consistent, not authenticated: exit 9. The last checkpoint is
+    remembered, and the next bundle of this log must contain it.
     """
-    from broker.audit.bundle import parse_bundle
+    from broker.audit.bundle import find_origin
     from broker.audit.verify import verify_bundle
     from broker.cli.findings import show_report
-    from broker.cli.trust import load_keys
+    from broker.cli.trust import find_seen, load_keys, remember_seen
 
     data = read_file(file)
+    origin = find_origin(data)
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
-    report = verify_bundle(data, load_keys(keys, session.home), kept)
+    seen = find_seen(session.home, origin) if origin and not no_memory else None
+    report = verify_bundle(
+        data, load_keys(keys, session.home), [*kept, seen] if seen is not None else kept
+    )
     show_report(report, session.output, f"The log in {file}")
+    if not no_memory:
+        remember_seen(session.home, report.summary.origin, report.summary.last_note)
     if keep_checkpoint is not None:
-        write_new(keep_checkpoint, parse_bundle(data).checkpoints[-1].encode())
+        write_new(keep_checkpoint, report.summary.last_note.encode())

@@ -1,8 +1,10 @@
-"""Keys that vouch for a log, held outside the broker: pinned once, compared by a person, kept.
+"""What vouches for a log, held outside the broker: keys, pinned once and compared by a person, and
+the last checkpoint that this reader saw.
 
 `BROKER_HOME/trust/<origin>.keys` is a trust file: one verifier key a line. What must stay true: a
 key is stored only for the names that it is asked for, and another key never takes the place of one
-that is pinned without the person being told.
+that is pinned without the person being told. `<origin>.checkpoint` is a note, trusted on first use:
+it moves only to what was verified and contains it, so a log that forks or forgets is caught.
 """
 
 from __future__ import annotations
@@ -28,6 +30,21 @@ def parse_keys(texts: Sequence[str], origin: str) -> tuple[VerifierKey, ...]:
 
 def trust_file(home: Path, origin: str) -> Path:
     return home / "trust" / f"{quote(origin, safe='')}.keys"
+
+
+def find_seen(home: Path, origin: str) -> str | None:
+    """The last checkpoint of this log that was verified here."""
+    file = _seen_file(home, origin)
+    return read_text(file) if file.exists() else None
+
+
+def remember_seen(home: Path, origin: str, note: str) -> None:
+    """Call it only with the last checkpoint of a bundle that verified against `find_seen`."""
+    replace_file(_seen_file(home, origin), note.encode())
+
+
+def _seen_file(home: Path, origin: str) -> Path:
+    return home / "trust" / f"{quote(origin, safe='')}.checkpoint"
 
 
 def find_pinned(home: Path, origin: str) -> tuple[VerifierKey, ...]:

@@ -169,8 +169,42 @@ def test_a_kept_checkpoint_shows_that_a_log_was_rewritten(
     other.record("grant.approved", "grt_z")
     other.sign()
     bundle.write_bytes(other.export())
-    assert terminal.try_(*verify).exit_code == 0
-    assert terminal.try_(*verify, "--checkpoint", str(kept)).exit_code == 9
+    assert terminal.try_(*verify, "--no-memory").exit_code == 0
+    assert terminal.try_(*verify, "--no-memory", "--checkpoint", str(kept)).exit_code == 9
+
+
+def test_the_last_checkpoint_seen_is_remembered_and_no_fork_or_rollback_passes(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    log = small_log()
+    older = log.export()
+    bundle, keys = write_log(log, tmp_path)
+    verify = ("log", "verify", str(bundle), "--key", str(keys))
+    terminal.run(*verify)
+    log.record("grant.approved", "grt_b")
+    log.sign()
+    bundle.write_bytes(log.export())
+    assert "only adds to your checkpoint of 5 entries" in terminal.run(*verify)
+    bundle.write_bytes(older)
+    assert "was cut or rewritten" in terminal.try_(*verify).stdout
+    fork = Log(log_key=log.log_key, statements_key=log.statements_key)
+    for number in range(7):
+        fork.record("grant.approved", f"grt_{number}")
+    fork.sign()
+    bundle.write_bytes(fork.export())
+    assert terminal.try_(*verify).exit_code == 9
+    assert terminal.try_(*verify).exit_code == 9, "what was refused was not remembered"
+    bundle.write_bytes(log.export())
+    assert "only adds to your checkpoint of 6 entries" in terminal.run(*verify)
+
+
+def test_what_does_not_verify_is_not_remembered(terminal: Terminal, tmp_path: Path) -> None:
+    forged, own = write_log(small_log(), make_folder(tmp_path / "forged"))
+    bundle, keys = write_log(small_log(), tmp_path)
+    assert terminal.try_("log", "verify", str(forged), "--key", str(keys)).exit_code == 9
+    assert terminal.try_("log", "verify", str(forged)).exit_code == 9
+    assert terminal.try_("log", "verify", str(bundle), "--key", str(keys)).exit_code == 0
+    assert terminal.try_("log", "verify", str(forged), "--key", str(own)).exit_code == 9
 
 
 def test_a_certificate_is_checked_by_itself(terminal: Terminal, tmp_path: Path) -> None:
