@@ -12,7 +12,6 @@ from broker.snapshots import loading, making, places
 from tests.stories import retry
 from tests.world import World
 
-
 POINTS = {"sandbox-made": places, "mid-copy": loading, "copy-filled": making}
 
 
