@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from broker import signin
-from broker.errors import Invalid, NotAuthenticated, NotFound, TooMany
+from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.secret import Secret
 from broker.tx import system
 from broker.web.session import drop_cookie, end_session, local_path, open_session, the_broker
@@ -28,9 +28,6 @@ def sign_in() -> ResponseReturnValue:
         token, _ = signin.sign_in(
             the_broker().database, email, password, address=request.remote_addr or ""
         )
-    except TooMany as error:
-        wait = str(error.facts["retry_after_s"])
-        return _sign_in_page(target, email, error.message), 429, {"Retry-After": wait}
     except NotAuthenticated as error:
         return _sign_in_page(target, email, error.message), 401
     return open_session(token, target)
