@@ -19,12 +19,13 @@ ServerId = NewType("ServerId", str)  # srv_  an internal test server
 GrantId = NewType("GrantId", str)  # grt_
 LeaseId = NewType("LeaseId", str)  # lse_
 SnapshotId = NewType("SnapshotId", str)  # snp_
+RemnantId = NewType("RemnantId", str)  # rmn_  what was found of a destroyed snapshot
 CertificateId = NewType("CertificateId", str)  # crt_
 LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv"),
-    *("grt", "dec", "lse", "snp", "crt", "log"),
+    *("grt", "dec", "lse", "snp", "rmn", "crt", "log"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

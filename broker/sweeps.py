@@ -15,13 +15,15 @@ import sqlalchemy as sa
 from broker import lifecycle, retries
 from broker.db import Database
 from broker.errors import BrokerError
+from broker.finds import Find
 from broker.grants import requests
 from broker.grants.leases import list_unused_scopes
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.jobs import Queue
 from broker.logs import get_log
 from broker.people import Person
-from broker.snapshots.model import Certificate, Snapshot
+from broker.snapshots.model import LaterLook, Remnant, Snapshot
+from broker.snapshots.remnants import condemn_remnant, list_unrevoked
 from broker.snapshots.states import ALIVE
 from broker.tickets.mirror import Ticket
 from broker.tx import Tx, system
@@ -56,16 +58,20 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
     """Enqueue again what is due: whatever its job did, or if it was lost."""
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
-        due: list[tuple[Grant | Lease | Snapshot, str, str]] = [
+        _condemn_found(tx, queue)
+        due: list[tuple[Grant | Lease | Snapshot | Remnant | LaterLook, str, str]] = [
             *[(g, "plan_grant", "access") for g in requests.list_without_plan(tx, _BATCH)],
             *[(le, _LEASE_JOBS[le.state], "access") for le in _due(tx, Lease, tuple(_LEASE_JOBS))],
             *[(s, _COPY_JOBS[s.state], "copies") for s in _due(tx, Snapshot, tuple(_COPY_JOBS))],
+            *[(r, _COPY_JOBS[r.state], "copies") for r in _due(tx, Remnant, _REMNANT_STATES)],
+            *[(look, "look_again", "copies") for look in _list_due_looks(tx)],
         ]
         for row, job, name in due:
-            queue.put(tx, job, row.id, queue=name)
+            identity = row.snapshot_id if isinstance(row, LaterLook) else row.id
+            queue.put(tx, job, identity, queue=name)
             retries.hint(row, tx.at)
-        for snapshot_id in _list_uncertified(tx):
-            queue.put(tx, "certify_snapshot", snapshot_id, queue="copies")
+        for remnant_id in list_unrevoked(tx, _BATCH):
+            queue.put(tx, "revoke_certificate", remnant_id, queue="copies")
         for name in list_unused_scopes(tx, _BATCH):
             _put_scope_drop(tx, name, queue)
         note_run(tx, "retries", fence, len(due))
@@ -78,7 +84,9 @@ _COPY_JOBS = {
     "copying": "copy_snapshot",
     "ready": "reset_snapshot",
     "condemned": "destroy_snapshot",
+    "destroyed": "certify_snapshot",  # due until it has its certificate
 }
+_REMNANT_STATES = ("condemned", "destroyed")
 
 
 def list_unused_scopes_of(tx: Tx, database_id: str) -> list[str]:
@@ -177,13 +185,44 @@ def _due(tx: Tx, model: type[R], states: tuple[str, ...]) -> Sequence[R]:
     ).all()
 
 
-def _list_uncertified(tx: Tx) -> Sequence[str]:
-    certified = sa.select(Certificate.snapshot_id)
+def _list_due_looks(tx: Tx) -> Sequence[LaterLook]:
+    """Not while a remnant is condemned: its destruction ends with looks, and has the lock."""
+    open_remnants = sa.select(Remnant.snapshot_id).where(Remnant.state == "condemned")
     return tx.session.scalars(
-        sa.select(Snapshot.id)
-        .where(Snapshot.state == "destroyed", Snapshot.id.not_in(certified))
+        sa.select(LaterLook)
+        .where(
+            LaterLook.passed_at.is_(None),
+            LaterLook.next_try_at <= tx.at,
+            LaterLook.snapshot_id.not_in(open_remnants),
+        )
+        .order_by(LaterLook.next_try_at)
         .limit(_BATCH)
     ).all()
+
+
+def _condemn_found(tx: Tx, queue: Queue) -> None:
+    """What the janitor found of a destroyed copy makes a remnant of it, as a look's find does.
+
+    A remnant that was destroyed after the find has covered it: looks have found nothing since.
+    """
+    covered = sa.select(Remnant.id).where(
+        Remnant.snapshot_id == Find.subject,
+        sa.or_(Remnant.destroyed_at.is_(None), Remnant.destroyed_at >= Find.found_at),
+    )
+    rows = tx.session.execute(
+        sa.select(Snapshot.id, sa.func.array_agg(Find.kind))
+        .join(Find, Find.subject == Snapshot.id)
+        .where(
+            Find.noun == "remnant",
+            Snapshot.state == "destroyed",
+            Find.found_at >= Snapshot.destroyed_at,
+            ~covered.exists(),
+        )
+        .group_by(Snapshot.id)
+        .limit(_BATCH)
+    ).all()
+    for snapshot_id, kinds in rows:
+        condemn_remnant(tx, snapshot_id, kinds, "janitor", queue)
 
 
 def _put_scope_drop(tx: Tx, name: str, queue: Queue) -> None:
@@ -202,14 +241,25 @@ class Late:
     reason: str
 
 
+_WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "look"}
+
+
 def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
-    """Condemned copies and revoking leases that are not done after `after_s` seconds."""
+    """Condemned copies and remnants, revoking leases, and due looks, not done after `after_s`."""
     copies = tx.session.scalars(sa.select(Snapshot).where(Snapshot.state == "condemned"))
+    remnants = tx.session.scalars(sa.select(Remnant).where(Remnant.state == "condemned"))
     leases = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking"))
+    looks = tx.session.scalars(
+        sa.select(LaterLook).where(LaterLook.passed_at.is_(None), LaterLook.due_at <= tx.at)
+    )
+    promised = [
+        *((row, row.id, row.state_at) for row in (*copies, *remnants, *leases)),
+        *((row, row.snapshot_id, row.due_at) for row in looks),
+    ]
     late: list[Late] = []
-    for row in (*copies, *leases):
-        age = (tx.at - row.state_at).total_seconds()
+    for row, identity, since in promised:
+        age = (tx.at - since).total_seconds()
         if age >= after_s:
             reason = row.stuck_reason or "waiting for its turn"
-            late.append(Late(type(row).__name__.lower(), row.id, age, reason))
+            late.append(Late(_WORDS[type(row)], identity, age, reason))
     return sorted(late, key=lambda item: -item.since_s)

@@ -14,7 +14,7 @@ from broker.bootstrap import Broker
 from broker.grants import lease_steps, planning
 from broker.jobs import QUEUES
 from broker.logs import get_log
-from broker.snapshots import certificates, destroying, making, resetting
+from broker.snapshots import certificates, destroying, later_looks, making, resetting
 from broker.snapshots.ports import Ports
 from broker.sweeps import Overtaken
 from broker.tickets import TicketSystem
@@ -36,6 +36,8 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "reset_snapshot": lambda i: resetting.reset(ports, i),
         "destroy_snapshot": lambda i: destroying.destroy(ports, i),
         "certify_snapshot": lambda i: certificates.certify(ports, i),
+        "revoke_certificate": lambda i: certificates.revoke_certificate(ports, i),
+        "look_again": lambda i: later_looks.look_again(ports, i),
     }
     times = broker.settings.times
     by_fence: dict[str, Callable[[int], int]] = {

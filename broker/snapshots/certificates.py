@@ -3,6 +3,9 @@
 A statement holds ids, digests and instants: no person's name, no address, no ticket title, no free
 text, so that erasing a person breaks no signature (G13). It claims no more than was done: NIST
 SP 800-88's words, `clear` and `cryptographic erase`, per place, and residue with its reason.
+
+A certificate that was proved wrong is revoked by a signed statement that points at it, and replaced
+once what was found is destroyed too: a snapshot has one valid certificate at most.
 """
 
 from __future__ import annotations
@@ -14,18 +17,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from broker import __version__, entries, mail, people, trail
+from broker import __version__, entries, mail, people, retries, trail
 from broker.audit import dsse
+from broker.audit.revocation import REVOCATION_TYPE
 from broker.audit.verify import CERTIFICATE_TYPE, statements_key_name
 from broker.errors import NOT_THERE, NotFound
 from broker.grants.model import Decision, Grant
 from broker.ids import CertificateId, TenantId, new_id
 from broker.keys import STATEMENTS_KEY
-from broker.snapshots.model import Certificate, Look, Snapshot
+from broker.retries import FAILURES, describe
+from broker.snapshots.model import Certificate, Look, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import get_snapshot, list_inventory
 from broker.snapshots.ports import Ports
+from broker.snapshots.remnants import find_certificate, find_open, get_ended
 from broker.tenants import get_tenant
 from broker.tx import Tx, system
+
+_WORKER = system("worker")
 
 METHODS = {
     "data key": "cryptographic erase: the snapshot's own wrapping key was erased",
@@ -39,35 +47,102 @@ RESIDUE_SHARED = (
     "they are overwritten or the volume's key is changed"
 )
 
+_SOFTWARE = f"support-access-broker {__version__}"
 
-def certify(ports: Ports, snapshot_id: str) -> None:
-    """Sign and store the certificate of a destroyed copy, once, and mail it to the admins."""
-    with ports.database.begin(system("worker")) as tx:
-        snapshot = tx.session.get(Snapshot, snapshot_id, with_for_update=True)
-        if snapshot is None or snapshot.state != "destroyed":
-            return
-        if find_certificate(tx, snapshot_id) is not None:
-            return
-        tenant = get_tenant(tx, snapshot.tenant_id)
-        identity = CertificateId(new_id("crt"))
-        statement = _statement(tx, identity, snapshot, tenant.log_origin)
-        envelope = dsse.seal(
-            CERTIFICATE_TYPE,
-            entries.canonical(statement, max_bytes=dsse.MAX_PAYLOAD_BYTES),
-            statements_key_name(tenant.log_origin),
-            ports.keys.public(STATEMENTS_KEY),
-            lambda message: ports.keys.sign(STATEMENTS_KEY, message),
+
+def certify(ports: Ports, identity: str) -> None:
+    """Sign and store the certificate of a destroyed copy, or remnant, once; mail it to the admins.
+
+    None is issued while a part of the copy is known to be left: its remnant brings the certificate.
+    """
+    try:
+        with ports.database.begin(_WORKER) as tx:
+            snapshot, remnant = get_ended(tx, identity)
+            tx.session.refresh(snapshot, with_for_update=True)
+            row = remnant or snapshot
+            if row.state != "destroyed":
+                return
+            if find_open(tx, snapshot.id) is None:
+                if remnant is not None:
+                    _revoke(tx, ports, remnant)
+                if find_certificate(tx, snapshot.id) is None:
+                    _issue(tx, ports, snapshot, remnant)
+            retries.note_success(row)
+    except FAILURES as error:
+        with ports.database.begin(_WORKER) as tx:
+            snapshot, remnant = get_ended(tx, identity)
+            retries.note_failure(remnant or snapshot, tx.at, describe(error))
+
+
+def revoke_certificate(ports: Ports, remnant_id: str) -> None:
+    """Sign and store the revocation of the certificate that a remnant proves wrong, once."""
+    with ports.database.begin(_WORKER) as tx:
+        _revoke(tx, ports, tx.session.get_one(Remnant, remnant_id, with_for_update=True))
+
+
+def _revoke(tx: Tx, ports: Ports, remnant: Remnant) -> None:
+    identity = remnant.certificate_id
+    if identity is None or tx.session.get(Revocation, identity) is not None:
+        return
+    certificate = get_certificate(tx, identity)
+    digest = hashlib.sha256(certificate.envelope).hexdigest()
+    origin = get_tenant(tx, remnant.tenant_id).log_origin
+    statement = {
+        "v": 1,
+        "type": "revocation",
+        "certificate": identity,
+        "digest": digest,
+        "log": origin,
+        "tenant": remnant.tenant_id,
+        "snapshot": remnant.snapshot_id,
+        "remnant": remnant.id,
+        "found": remnant.kinds,
+        "at": {"found": _instant(remnant.found_at), "revoked": _instant(tx.at)},
+        "software": _SOFTWARE,
+    }
+    envelope = _seal(ports, REVOCATION_TYPE, statement, origin)
+    tx.session.add(
+        Revocation(
+            certificate_id=identity,
+            tenant_id=remnant.tenant_id,
+            remnant_id=remnant.id,
+            envelope=envelope,
+            revoked_at=tx.at,
         )
-        _store(tx, identity, snapshot, envelope)
+    )
+    facts = {
+        "certificate": identity,
+        "digest": hashlib.sha256(envelope).hexdigest(),
+        "snapshot": remnant.snapshot_id,
+        "remnant": remnant.id,
+    }
+    trail.record(tx, TenantId(remnant.tenant_id), "certificate.revoked", identity, facts)
 
 
-def _store(tx: Tx, identity: CertificateId, snapshot: Snapshot, envelope: bytes) -> None:
+def _seal(ports: Ports, kind: str, statement: dict[str, Any], origin: str) -> bytes:
+    return dsse.seal(
+        kind,
+        entries.canonical(statement, max_bytes=dsse.MAX_PAYLOAD_BYTES),
+        statements_key_name(origin),
+        ports.keys.public(STATEMENTS_KEY),
+        lambda message: ports.keys.sign(STATEMENTS_KEY, message),
+    )
+
+
+def _issue(tx: Tx, ports: Ports, snapshot: Snapshot, remnant: Remnant | None) -> None:
     tenant_id = TenantId(snapshot.tenant_id)
+    origin = get_tenant(tx, tenant_id).log_origin
+    identity = CertificateId(new_id("crt"))
+    statement = _statement(tx, identity, snapshot, origin)
+    if remnant is not None:
+        statement |= _about_remnant(tx, remnant)
+    envelope = _seal(ports, CERTIFICATE_TYPE, statement, origin)
     tx.session.add(
         Certificate(
             id=identity,
             tenant_id=tenant_id,
             snapshot_id=snapshot.id,
+            remnant_id=remnant.id if remnant else None,
             envelope=envelope,
             issued_at=tx.at,
         )
@@ -78,9 +153,15 @@ def _store(tx: Tx, identity: CertificateId, snapshot: Snapshot, envelope: bytes)
         "snapshot": snapshot.id,
     }
     trail.record(tx, tenant_id, "certificate.issued", identity, facts)
+    instead = (
+        f"This certificate replaces {remnant.certificate_id}, which was revoked.\n\n"
+        if remnant is not None and remnant.certificate_id is not None
+        else ""
+    )
     text = (
         f"The copy {snapshot.id} of your database was destroyed, and looks through other "
         "connections found nothing of it. The signed certificate is attached.\n\n"
+        f"{instead}"
         "You can verify it without us and without a network:\n"
         f"  broker certificates verify {identity}.dsse.json --key KEYFILE\n"
         "KEYFILE holds the vendor's key that you pinned when you were enrolled."
@@ -90,11 +171,30 @@ def _store(tx: Tx, identity: CertificateId, snapshot: Snapshot, envelope: bytes)
         mail.write(tx, person_id, tenant_id, subject, text, attachment=identity)
 
 
+def _about_remnant(tx: Tx, remnant: Remnant) -> dict[str, Any]:
+    """What a certificate says that follows a find: the looks are those since, the find included."""
+    looked = tx.session.scalars(
+        sa.select(Look).where(Look.remnant_id == remnant.id).order_by(Look.id)
+    ).all()
+    return {
+        "replaces": remnant.certificate_id,
+        "remnant": {
+            "id": remnant.id,
+            "found": remnant.kinds,
+            "at": _instant(remnant.found_at),
+            "destroyed": _instant(remnant.destroyed_at),
+        },
+        "looks": _looks(looked),
+    }
+
+
 def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str) -> dict[str, Any]:
     grant = tx.session.get_one(Grant, snapshot.grant_id)
     decision = tx.session.scalar(sa.select(Decision).where(Decision.grant_id == grant.id))
     looked = tx.session.scalars(
-        sa.select(Look).where(Look.snapshot_id == snapshot.id).order_by(Look.id)
+        sa.select(Look)
+        .where(Look.snapshot_id == snapshot.id, Look.remnant_id.is_(None))
+        .order_by(Look.id)
     ).all()
     erased_at = next((look.at for look in looked if look.kind == "key erased"), None)
     return {
@@ -129,7 +229,7 @@ def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str)
         "not_covered": [
             "what people took out by hand from the sandbox, by copying from their screens or files"
         ],
-        "software": f"support-access-broker {__version__}",
+        "software": _SOFTWARE,
     }
 
 
@@ -151,8 +251,8 @@ def _instant(at: datetime | None) -> str | None:
     return at.isoformat().replace("+00:00", "Z") if at else None
 
 
-def find_certificate(tx: Tx, snapshot_id: str) -> Certificate | None:
-    return tx.session.scalar(sa.select(Certificate).where(Certificate.snapshot_id == snapshot_id))
+def find_revocation(tx: Tx, certificate_id: str) -> Revocation | None:
+    return tx.session.get(Revocation, certificate_id)
 
 
 def get_certificate(tx: Tx, certificate_id: str) -> Certificate:

@@ -1,4 +1,4 @@
-"""Destroying a condemned copy, whatever fails on the way.
+"""Destroying a condemned copy, or a remnant of one, whatever fails on the way.
 
     leases revoked → key erased → sandbox dropped → objects deleted → independent looks → destroyed
 
@@ -26,11 +26,12 @@ from broker.ids import TenantId
 from broker.retries import FAILURES, describe
 from broker.snapshots import looks
 from broker.snapshots.artifacts import delete_all
+from broker.snapshots.later_looks import add_looks, plan_looks
 from broker.snapshots.looks import Found
-from broker.snapshots.model import Look, Snapshot
-from broker.snapshots.ordering import get_snapshot
+from broker.snapshots.model import Look, Remnant, Snapshot
 from broker.snapshots.ports import Ports
-from broker.snapshots.states import DESTROYED
+from broker.snapshots.remnants import get_ended
+from broker.snapshots.states import DESTROYED, REMNANT_DESTROYED
 from broker.states import advance
 from broker.tx import system
 
@@ -43,12 +44,15 @@ class _Work:
     server: Target
 
 
-def destroy(ports: Ports, snapshot_id: str) -> None:
-    """Do all that can be done now towards the end of a condemned copy; note what is in the way."""
+def destroy(ports: Ports, identity: str) -> None:
+    """Do all that can be done now towards the end of a condemned copy, or of a remnant; note what
+    is in the way.
+    """
+    snapshot_id = _find_snapshot(ports, identity)
     try:
         with ports.database.exclusive(f"snapshot {snapshot_id}"):
             try:
-                work = _read(ports, snapshot_id)
+                work = _read(ports, identity)
                 if work is None:
                     return
                 problems = _end(ports, work)
@@ -57,20 +61,27 @@ def destroy(ports: Ports, snapshot_id: str) -> None:
                     found, problems = looks.look_everywhere(
                         ports.keys, ports.store, work.server, work.snapshot
                     )
+                    problems += looks.list_left(found)
                     if not problems:
-                        _confirm(ports, snapshot_id, found)
+                        crash_point("looks-made")
+                        _confirm(ports, identity, found)
                         return
             except FAILURES as error:
                 problems = [describe(error)]
-            _note(ports, snapshot_id, problems)
+            _note(ports, identity, problems)
     except Busy:
         return  # a copy that is being stopped, or another worker; the sweep asks again
 
 
-def _read(ports: Ports, snapshot_id: str) -> _Work | None:
+def _find_snapshot(ports: Ports, identity: str) -> str:
     with ports.database.begin(_WORKER) as tx:
-        snapshot = get_snapshot(tx, snapshot_id)
-        if snapshot.state != "condemned":
+        return get_ended(tx, identity)[0].id
+
+
+def _read(ports: Ports, identity: str) -> _Work | None:
+    with ports.database.begin(_WORKER) as tx:
+        snapshot, remnant = get_ended(tx, identity)
+        if (remnant or snapshot).state != "condemned":
             return None
         row = tenants.get_server(tx, snapshot.server_id)
         return _Work(snapshot, server_target(ports.keys, row))
@@ -145,37 +156,38 @@ def _delete_objects(ports: Ports, snapshot: Snapshot) -> None:
     delete_all(ports.store, snapshot.prefix)
 
 
-def _confirm(ports: Ports, snapshot_id: str, found: list[Found]) -> None:
+def _confirm(ports: Ports, identity: str, found: list[Found]) -> None:
+    """The row keeps a next try: it is due until its certificate is issued."""
     with ports.database.begin(_WORKER) as tx:
-        snapshot = get_snapshot(tx, snapshot_id)
-        for item in found:
-            tx.session.add(
-                Look(
-                    snapshot_id=snapshot_id,
-                    kind=item.kind,
-                    place=item.place,
-                    method=item.method,
-                    found=item.found,
-                    at=tx.at,
-                )
+        snapshot, remnant = get_ended(tx, identity)
+        add_looks(tx, snapshot.id, remnant.id if remnant else None, found)
+        plan_looks(tx, snapshot.id, identity)
+        if remnant is not None:
+            told = {"snapshot": snapshot.id, "looks": len(found), "attempts": remnant.attempts}
+            gone = {"destroyed_at": tx.at}
+            advance(tx, remnant, REMNANT_DESTROYED, values=gone, facts=told)
+        else:
+            advance(
+                tx,
+                snapshot,
+                DESTROYED,
+                values={"destroyed_at": tx.at, "wrapped_key": None},
+                facts={"looks": len(found), "attempts": snapshot.attempts},
             )
-        advance(
-            tx,
-            snapshot,
-            DESTROYED,
-            values={"destroyed_at": tx.at, "wrapped_key": None},
-            facts={"looks": len(found), "attempts": snapshot.attempts},
-        )
-        retries.note_success(snapshot)
-        ports.queue.put(tx, "certify_snapshot", snapshot_id, queue="copies")
+        row = remnant or snapshot
+        retries.note_success(row)
+        retries.hint(row, tx.at)
+        ports.queue.put(tx, "certify_snapshot", identity, queue="copies")
 
 
-def _note(ports: Ports, snapshot_id: str, problems: list[str]) -> None:
+def _note(ports: Ports, identity: str, problems: list[str]) -> None:
     with ports.database.begin(_WORKER) as tx:
-        snapshot = get_snapshot(tx, snapshot_id)
-        if snapshot.state == "condemned":
-            first = snapshot.stuck_since is None
-            retries.note_failure(snapshot, tx.at, "; ".join(problems))
+        snapshot, remnant = get_ended(tx, identity)
+        row: Snapshot | Remnant = remnant or snapshot
+        if row.state == "condemned":
+            first = row.stuck_since is None
+            retries.note_failure(row, tx.at, "; ".join(problems))
             if first:
+                kind = "remnant.stuck" if remnant else "snapshot.stuck"
                 facts = {"problems": len(problems)}
-                trail.record(tx, TenantId(snapshot.tenant_id), "snapshot.stuck", snapshot_id, facts)
+                trail.record(tx, TenantId(row.tenant_id), kind, row.id, facts)

@@ -139,7 +139,7 @@ def look_at_store(store: Store, snapshot: Snapshot) -> list[Found]:
 def look_everywhere(
     keys: Sealer, store: Store, server: Target, snapshot: Snapshot
 ) -> tuple[list[Found], list[str]]:
-    """All looks; a failing one is a sentence in the second list and does not keep the others."""
+    """All looks; one that fails is a sentence in the second list and does not keep the others."""
     found: list[Found] = []
     problems: list[str] = []
     looks: Sequence[Callable[[], list[Found]]] = (
@@ -152,5 +152,9 @@ def look_everywhere(
             found += look()
         except FAILURES as error:
             problems.append(describe(error))
-    problems += [f"still there: {item.kind} {item.place}" for item in found if item.found]
     return found, problems
+
+
+def list_left(found: Sequence[Found]) -> list[str]:
+    """A sentence for each place where something is left."""
+    return [f"still there: {item.kind} {item.place}" for item in found if item.found]

@@ -1,4 +1,4 @@
-"""Tables of snapshots, their inventories, looks and certificates."""
+"""Tables of snapshots, their inventories, looks, remnants and certificates."""
 
 from __future__ import annotations
 
@@ -72,12 +72,27 @@ class InventoryItem(Base):
     written_at: Mapped[datetime]
 
 
+class Remnant(StatefulRow, Retried):
+    """What was found of a snapshot after it was destroyed: condemned anew, under an id of its own.
+
+    `kinds` are those of the looks or of the janitor; `certificate_id` is what it proves wrong.
+    """
+
+    __tablename__ = "remnant"
+    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"))
+    certificate_id: Mapped[str | None] = mapped_column(sa.ForeignKey("certificate.id"))
+    kinds: Mapped[list[str]]
+    found_at: Mapped[datetime]
+    destroyed_at: Mapped[datetime | None]
+
+
 class Look(Base):
     """A fresh look at one place, made after the end: what it found, and how it was made."""
 
     __tablename__ = "look"
     id: Mapped[int] = mapped_column(sa.Identity(always=True), primary_key=True)
     snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"))
+    remnant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("remnant.id"))
     kind: Mapped[str]
     place: Mapped[str]
     method: Mapped[str]
@@ -85,12 +100,41 @@ class Look(Base):
     at: Mapped[datetime]
 
 
+class LaterLook(Base, Retried):
+    """A look that is due some time after a destruction: of a snapshot, or of a remnant of it.
+
+    `of_id` is whose destruction it follows, by `after_s` seconds. It is due until it has passed.
+    """
+
+    __tablename__ = "later_look"
+    of_id: Mapped[str] = mapped_column(primary_key=True)
+    after_s: Mapped[int] = mapped_column(primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"))
+    due_at: Mapped[datetime]
+    passed_at: Mapped[datetime | None]
+
+
 class Certificate(Base):
-    """The signed statement of a destruction: a DSSE envelope, kept as it was signed."""
+    """The signed statement of a destruction: a DSSE envelope, kept as it was signed.
+
+    `remnant_id` names the remnant whose destruction it follows, when it replaces an earlier one.
+    """
 
     __tablename__ = "certificate"
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
-    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"), unique=True)
+    snapshot_id: Mapped[str] = mapped_column(sa.ForeignKey("snapshot.id"))
+    remnant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("remnant.id", use_alter=True))
     envelope: Mapped[bytes]
     issued_at: Mapped[datetime]
+
+
+class Revocation(Base):
+    """The signed statement that a certificate was proved wrong, by what, and when."""
+
+    __tablename__ = "revocation"
+    certificate_id: Mapped[str] = mapped_column(sa.ForeignKey("certificate.id"), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
+    remnant_id: Mapped[str] = mapped_column(sa.ForeignKey("remnant.id"))
+    envelope: Mapped[bytes]
+    revoked_at: Mapped[datetime]

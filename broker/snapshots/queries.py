@@ -13,7 +13,7 @@ from broker import people
 from broker.grants.queries import MAX_PAGE, Place
 from broker.ids import PersonId, TenantId
 from broker.people import Person
-from broker.snapshots.model import Certificate, Snapshot
+from broker.snapshots.model import Certificate, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import check_readable
 from broker.tenants import Tenant
 from broker.tx import Tx
@@ -55,9 +55,12 @@ class CertificateView:
     snapshot_id: str
     issued_at: datetime
     envelope: bytes
+    revoked_at: datetime | None
 
 
 def _snapshots() -> sa.Select[*tuple[Any, ...]]:
+    """Each copy once, with its valid certificate: one that a remnant proved wrong is none."""
+    wrong = sa.select(Remnant.id).where(Remnant.certificate_id == Certificate.id).exists()
     return (
         sa.select(
             Snapshot,
@@ -67,7 +70,7 @@ def _snapshots() -> sa.Select[*tuple[Any, ...]]:
         )
         .join(Tenant, Tenant.id == Snapshot.tenant_id)
         .join(Person, Person.id == Snapshot.requester_id)
-        .outerjoin(Certificate, Certificate.snapshot_id == Snapshot.id)
+        .outerjoin(Certificate, sa.and_(Certificate.snapshot_id == Snapshot.id, ~wrong))
     )
 
 
@@ -140,13 +143,18 @@ def list_certificates(
     limit: int = MAX_PAGE,
 ) -> list[CertificateView]:
     """Newest first. `before` continues a page."""
-    query = sa.select(Certificate).order_by(Certificate.issued_at.desc(), Certificate.id.desc())
+    query = (
+        sa.select(Certificate, Revocation.revoked_at)
+        .outerjoin(Revocation, Revocation.certificate_id == Certificate.id)
+        .order_by(Certificate.issued_at.desc(), Certificate.id.desc())
+    )
     readable = people.list_readable(tx, "certificate:read", tenant_id)
     query = query.where(Certificate.tenant_id.in_(readable))
     if before is not None:
         query = query.where(sa.tuple_(Certificate.issued_at, Certificate.id) < sa.tuple_(*before))
-    rows = tx.session.scalars(query.limit(min(limit, MAX_PAGE)))
     return [
-        CertificateView(row.id, row.tenant_id, row.snapshot_id, row.issued_at, row.envelope)
-        for row in rows
+        CertificateView(
+            row.id, row.tenant_id, row.snapshot_id, row.issued_at, row.envelope, revoked_at
+        )
+        for row, revoked_at in tx.session.execute(query.limit(min(limit, MAX_PAGE)))
     ]

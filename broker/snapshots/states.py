@@ -2,6 +2,8 @@
 
     ordered ─▶ copying ─▶ ready ─▶ condemned ─▶ destroyed      any ─▶ condemned; no way back
 
+    remnant   condemned ─▶ destroyed      what was found of a destroyed copy; its state stays
+
 `stuck` is no state: attempts and a reason stand on the row, and the sweep goes on for ever.
 """
 
@@ -15,3 +17,4 @@ CONDEMN = Move(("ordered", "copying", "ready"), "condemned", "snapshot.condemned
 DESTROYED = Move(("condemned",), "destroyed", "snapshot.destroyed")
 ALIVE = ("ordered", "copying", "ready")
 NOT_DESTROYED = (*ALIVE, "condemned")
+REMNANT_DESTROYED = Move(("condemned",), "destroyed", "remnant.destroyed")

@@ -1,0 +1,16 @@
+"""Later looks, remnants, and revocations of certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0002_later_looks.sql").read_text())
