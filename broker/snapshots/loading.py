@@ -24,7 +24,13 @@ from broker.engines.postgres.copying import CopyFailed, ObjectId, SourceChanged,
 from broker.engines.postgres.copying.archive import Archive, Section, dump_section, restore
 from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
-from broker.engines.postgres.copying.rows import RowSource, RowTarget, copy_rows
+from broker.engines.postgres.copying.rows import (
+    Connection,
+    RowSource,
+    RowTarget,
+    copy_rows,
+    reading_session,
+)
 from broker.engines.postgres.copying.sequences import SequenceState, analyze, set_sequences
 from broker.engines.postgres.copying.toc import Skipped, TocEntry, find_reason_to_skip
 from broker.engines.postgres.copying.yielding import Yielding
@@ -36,13 +42,14 @@ from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
 from broker.snapshots.artifacts import put_sealed, sealed_object
 from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
-from broker.snapshots.parallel import WORKERS, run_all
+from broker.snapshots.parallel import WORKERS, run_in_lanes
 from broker.snapshots.places import Places
 from broker.snapshots.progress import Watch
 from broker.snapshots.spot import check_spots
 from broker.stores import Store
 
 _STARTS = 3
+_SMALL_BYTES = 4 << 20  # below, starting a child costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,14 @@ def _dump(job: Job, source: _Source, section: Section) -> Archive:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """What a thread keeps open between tables: a reader on the snapshot, the sandbox's owner."""
+
+    reader: Connection
+    owner: Connection
+
+
 def _copy_tables(
     job: Job, source: _Source, owner: Target, masking_key: Secret[bytes]
 ) -> tuple[list[SealedTable], list[Sealed]]:
@@ -178,11 +193,19 @@ def _copy_tables(
         **source.exporter.reader_options,
         **session_options(masking_key),
     }
-    done = run_all(
+    snapshot_id = source.exporter.snapshot_id
+
+    @contextmanager
+    def open_lane() -> Iterator[_Lane]:
+        with reading_session(job.source, snapshot_id, options) as reader, connect(owner) as into:
+            yield _Lane(reader, into)
+
+    done = run_in_lanes(
         [
-            partial(_copy_table, job, source, owner, options, pair, f"table-{number:05}")
+            partial(_copy_table, job, source, options, pair, f"table-{number:05}")
             for number, pair in enumerate(planned)
-        ]
+        ],
+        open_lane,
     )
     tables = [
         SealedTable((sealed.name,), table.schema, table.name, columns, _count(source, table))
@@ -194,18 +217,16 @@ def _copy_tables(
 def _copy_table(
     job: Job,
     source: _Source,
-    owner: Target,
     options: Mapping[str, str | Secret[str]],
     pair: tuple[Table, TablePlan],
     name: str,
+    lane: _Lane,
 ) -> tuple[Sealed, tuple[str, ...]]:
     table, planned = pair
     select, columns = masked_select(table, planned.fates(), SESSION_KEY)
     snapshot = job.places.snapshot
-    with (
-        connect(owner) as connection,
-        sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer,
-    ):
+    small = table.size_bytes < _SMALL_BYTES
+    with sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer:
 
         def tee(block: bytes) -> None:
             writer.write(block)
@@ -216,8 +237,14 @@ def _copy_table(
             job.watch.moved(table.full_name, bytes_so_far)
 
         copy_rows(
-            RowSource(job.source, source.exporter.snapshot_id, select, options),
-            RowTarget(connection, (table.schema, table.name), columns),
+            RowSource(
+                job.source,
+                source.exporter.snapshot_id,
+                select,
+                options,
+                session=lane.reader if small else None,
+            ),
+            RowTarget(lane.owner, (table.schema, table.name), columns),
             tee=tee,
             checkpoint=checkpoint,
         )

@@ -20,11 +20,10 @@ from functools import partial
 
 from broker import retries, tenants, trail
 from broker.db import Busy, Held
-from broker.engines import Target
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import sandbox
 from broker.engines.postgres.copying.archive import Archive, restore
-from broker.engines.postgres.copying.rows import RowTarget, load_rows
+from broker.engines.postgres.copying.rows import Connection, RowTarget, load_rows
 from broker.engines.postgres.copying.sequences import analyze, put_sequences
 from broker.engines.postgres.copying.toc import find_reason_to_skip
 from broker.errors import BrokerError, VerificationFailed
@@ -40,7 +39,7 @@ from broker.snapshots.destroying import revoke_leases
 from broker.snapshots.loading import restore_post_data
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ordering import condemn, get_snapshot
-from broker.snapshots.parallel import run_all
+from broker.snapshots.parallel import run_all, run_in_lanes
 from broker.snapshots.places import Places
 from broker.snapshots.ports import Ports
 from broker.snapshots.progress import Watch
@@ -160,8 +159,9 @@ def rebuild(
         stack.enter_context(before)
         restore(before, owner, skip=find_reason_to_skip, checkpoint=watch.tick)
         watch.step("rows")
-        run_all(
-            [partial(_load, artifact, objects, table, owner, watch) for table in contents.tables]
+        run_in_lanes(
+            [partial(_load, artifact, objects, table, watch) for table in contents.tables],
+            lambda: connect(owner),
         )
         watch.step("indexes")
         after = Archive.from_bytes(artifact.read(objects[POST_DATA]))
@@ -177,14 +177,13 @@ def _load(
     artifact: Artifact,
     objects: dict[str, Sealed],
     table: SealedTable,
-    owner: Target,
     watch: Watch,
+    connection: Connection,
 ) -> None:
     """Raises VerificationFailed unless the server took as many rows as the manifest names."""
     (name,) = table.objects
-    with connect(owner) as connection:
-        into = RowTarget(connection, (table.schema, table.name), table.columns)
-        rows = artifact.load(objects[name], into, watch.tick)
+    into = RowTarget(connection, (table.schema, table.name), table.columns)
+    rows = artifact.load(objects[name], into, watch.tick)
     if rows != table.rows:
         raise VerificationFailed(f"the object {name!r} gave {rows} rows, {table.rows} were sealed")
     watch.table_done()

@@ -309,7 +309,7 @@ def test_no_code_of_the_tenants_runs_in_our_selects(owner: Connection, reader: R
         if sample is not None:
             assert connection.execute(sample).fetchall()
     for column in found.columns:
-        counted = connection.execute(spot_count(found, column, ["0" * 64], SESSION_KEY))
+        counted = connection.execute(spot_count(found, column, ["0" * 64], SESSION_KEY, 9))
         assert counted.fetchone() == (0,)
     assert owner.execute("SELECT count(*) FROM ran").fetchone() == (0,)
 
@@ -434,7 +434,7 @@ def test_the_spot_check_finds_what_was_not_masked_and_nothing_else(
         found = table(connection, name)
         return {
             column.name: connection.execute(
-                spot_count(found, column, digests[column.name], SESSION_KEY)
+                spot_count(found, column, digests[column.name], SESSION_KEY, 99)
             ).fetchall()[0][0]
             for column in found.columns
             if column.name in digests
@@ -448,7 +448,7 @@ def test_a_spot_count_takes_digests_only() -> None:
     found = Table("s", "t", "table", (Column("a", "text", "text"),))
     for wrong in ("'", "0" * 63, "G" * 64, "0" * 63 + "\n"):
         with pytest.raises(Invalid):
-            spot_count(found, found.columns[0], [wrong], SESSION_KEY)
+            spot_count(found, found.columns[0], [wrong], SESSION_KEY, 9)
     assert spot_sample(found, fates({"a": "keep"}), SESSION_KEY, 5) is None
 
 

@@ -196,7 +196,8 @@ def test_a_copy_condemned_while_it_is_reset_is_destroyed(world: World) -> None:
     with world.as_(world.engineer) as tx:
         lifecycle.end_grant_by_click(tx, grant_id, world.broker.queue)
     world.work()
-    assert world.snapshot(snapshot_id).state == "destroyed"
+    ended = world.snapshot(snapshot_id)
+    assert ended.state == "destroyed", ended.stuck_reason
     resetting.reset(world.ports, snapshot_id)
     assert not has_sandbox(world, snapshot_id)
 

@@ -312,15 +312,23 @@ def spot_sample(
 
 
 def spot_count(
-    table: Table, column: Column, digests: Sequence[str], key: KeySource
+    table: Table, column: Column, digests: Sequence[str], key: KeySource, limit: int
 ) -> sql.Composed:
-    """For the sandbox: how many rows of `column` have a value with one of these digests."""
+    """For the sandbox: how many of the first `limit` values of `column` have one of these digests.
+
+    Rows stand there in the order in which they were read, so the sampled ones are among the first.
+    """
     if any(len(digest) != 64 or set(digest) - set("0123456789abcdef") for digest in digests):
         raise Invalid("a digest is 64 hexadecimal digits")
-    return sql.SQL("SELECT pg_catalog.count(*) {} WHERE {} OPERATOR(pg_catalog.=) ANY ({})").format(
-        _from(table, key),
-        _spot_digest(column),
-        literal("{" + ",".join(digests) + "}", "text[]"),
+    return sql.SQL(
+        "SELECT pg_catalog.count(*) FROM (SELECT {digest} AS digest {source} WHERE {filled}"
+        " LIMIT {limit}) AS s WHERE s.digest OPERATOR(pg_catalog.=) ANY ({digests})"
+    ).format(
+        digest=_spot_digest(column),
+        source=_from(table, key),
+        filled=operate(canonical_text(column), "<>", literal("", "text")),
+        limit=sql.Literal(limit),
+        digests=literal("{" + ",".join(digests) + "}", "text[]"),
     )
 
 

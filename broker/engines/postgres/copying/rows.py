@@ -44,13 +44,15 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class RowSource:
     """What is read: `select` in the tenant's database, under the exporter's snapshot.
 
-    `options` are session options, e.g. the masking key and `Exporter.reader_options`.
+    `options` are session options, e.g. the masking key and `Exporter.reader_options`. A `session`
+    (see `reading_session`) saves a small table the start of a child.
     """
 
     target: Target
     snapshot_id: str
     select: sql.Composed
     options: Mapping[str, str | Secret[str]]
+    session: Connection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +173,41 @@ def _sandbox_errors(table: tuple[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def reading_session(
+    target: Target, snapshot_id: str, options: Mapping[str, str | Secret[str]]
+) -> Iterator[Connection]:
+    """A session of our own that stands on the snapshot, for many tables one after the other."""
+    begin = [_BEGIN, f"SET TRANSACTION SNAPSHOT '{_checked(snapshot_id)}'"]
+    opened = connect(target, options={**READER_OPTIONS, **options})
+    with contextlib.closing(opened) as connection, _source_errors():
+        for statement in begin:
+            connection.execute(statement.encode())
+        yield connection
+
+
+def _checked(snapshot_id: str) -> str:
+    if not _SNAPSHOT_ID.fullmatch(snapshot_id):
+        msg = "this is no id of an exported snapshot"
+        raise ValueError(msg)
+    return snapshot_id
+
+
+@contextlib.contextmanager
 def _read(
     source: RowSource, statement: sql.Composed, quoting: Connection
 ) -> Iterator[Iterator[bytes]]:
     """Blocks of what the COPY statement gives. The last raises unless the reader ended well."""
-    if not _SNAPSHOT_ID.fullmatch(source.snapshot_id):
-        msg = "this is no id of an exported snapshot"
-        raise ValueError(msg)
     text = statement.as_string(quoting).encode()
     options = {**READER_OPTIONS, **source.options}
-    reader = _read_by_psql if len(text) <= MAX_ARGUMENT_BYTES else _read_by_libpq
-    with reader(source, text, options) as blocks:
-        yield blocks
+    if source.session is not None:
+        with _source_errors():
+            yield _blocks(source.session, text)
+    elif len(text) <= MAX_ARGUMENT_BYTES:
+        with _read_by_psql(source, text, options) as blocks:
+            yield blocks
+    else:
+        with reading_session(source.target, source.snapshot_id, options) as connection:
+            yield _blocks(connection, text)
 
 
 @contextlib.contextmanager
@@ -194,7 +219,7 @@ def _read_by_psql(
         # Of an error only the code: its message may quote a value.
         *("--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate"),
         "--command=" + _BEGIN,
-        f"--command=SET TRANSACTION SNAPSHOT '{source.snapshot_id}'",
+        f"--command=SET TRANSACTION SNAPSHOT '{_checked(source.snapshot_id)}'",
         b"--command=" + statement,
     ]
     with (
@@ -214,30 +239,28 @@ def _read_by_psql(
         yield blocks()
 
 
+def _blocks(connection: Connection, statement: bytes) -> Iterator[bytes]:
+    """Without a child: for small tables, and for statements that no argument can hold.
+
+    For large tables about half as fast, for here each row passes through Python.
+    """
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        held = bytearray()
+        for row in copy:
+            held += row
+            if len(held) >= BLOCK_BYTES:
+                yield bytes(held)
+                held.clear()
+        if held:
+            yield bytes(held)
+
+
 @contextlib.contextmanager
-def _read_by_libpq(
-    source: RowSource, statement: bytes, options: Mapping[str, str | Secret[str]]
-) -> Iterator[Iterator[bytes]]:
-    """The same without a child, for statements that no argument can hold; about half as fast."""
-    with contextlib.closing(connect(source.target, options=options)) as connection:
-
-        def blocks() -> Iterator[bytes]:
-            with connection.cursor() as cursor, cursor.copy(statement) as copy:
-                held = bytearray()
-                for row in copy:
-                    held += row
-                    if len(held) >= BLOCK_BYTES:
-                        yield bytes(held)
-                        held.clear()
-                if held:
-                    yield bytes(held)
-
-        try:
-            connection.execute(_BEGIN)
-            connection.execute(f"SET TRANSACTION SNAPSHOT '{source.snapshot_id}'".encode())
-            yield blocks()
-        except psycopg.Error as error:
-            raise (_refused(error.sqlstate) if error.sqlstate else CopyFailed(_LOST)) from None
+def _source_errors() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise (_refused(error.sqlstate) if error.sqlstate else CopyFailed(_LOST)) from None
 
 
 def _refused(sqlstate: str) -> CopyFailed | SourceBusy:

@@ -119,9 +119,9 @@ def create_sandbox(server: Target, new: NewSandbox) -> None:
 def _create_statement(connection: Connection, new: NewSandbox) -> sql.Composed:
     row = connection.execute(_ENCODINGS).fetchone()
     locale = "" if row and row[0] == new.encoding else " LOCALE 'C'"
-    return sql.SQL(
-        "CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy ENCODING {}" + locale
-    ).format(sql.Identifier(new.name), sql.Literal(new.encoding))
+    return sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}" + locale).format(
+        sql.Identifier(new.name), sql.Literal(new.encoding)
+    )
 
 
 def create_role(server: Target, role: str, label: str) -> None:
