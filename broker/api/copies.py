@@ -20,9 +20,9 @@ from broker.api.shapes import (
 )
 from broker.api.waiting import wait_for
 from broker.db import Json
+from broker.errors import NOT_THERE, NotFound
 from broker.snapshots import certificates, ordering, queries
-from broker.snapshots.model import Certificate
-from broker.snapshots.queries import SnapshotView
+from broker.snapshots.queries import CertificateView, SnapshotView
 from broker.tx import Tx
 
 blueprint = new_blueprint("copies", "Copies and certificates")
@@ -75,6 +75,9 @@ class CertificateAnswer(Answer):
     tenant = fields.String(attribute="tenant_id")
     snapshot = fields.String(attribute="snapshot_id")
     issued_at = fields.AwareDateTime()
+    revoked_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "when it was proved wrong, if it was"}
+    )
 
 
 class StatementAnswer(CertificateAnswer):
@@ -150,15 +153,29 @@ def list_certificates(tx: Tx, query: Json) -> Json:
 
 
 @operation(blueprint, "GET /certificates/<id:certificate_id>", answer=StatementAnswer)
-def get_certificate(tx: Tx, certificate_id: str) -> Certificate:
+def get_certificate(tx: Tx, certificate_id: str) -> CertificateView:
     """One certificate with what it states; the signed form is its envelope."""
-    return certificates.check_readable(tx, certificate_id)
+    return queries.get_certificate_view(tx, certificate_id)
 
 
 @operation(blueprint, "GET /certificates/<id:certificate_id>/envelope", answer={"type": "object"})
 def get_envelope(tx: Tx, certificate_id: str) -> Response:
     """The signed envelope (DSSE), byte for byte as it was signed."""
     row = certificates.check_readable(tx, certificate_id)
-    answer = Response(row.envelope, mimetype="application/json")
-    answer.headers.set("Content-Disposition", "attachment", filename=f"{row.id}.dsse.json")
+    return _file(row.envelope, "application/json", f"{row.id}.dsse.json")
+
+
+@operation(blueprint, "GET /certificates/<id:certificate_id>/revocation", answer={"type": "object"})
+def get_revocation(tx: Tx, certificate_id: str) -> Response:
+    """The signed revocation (DSSE) of a certificate that was proved wrong; none: not found."""
+    row = certificates.check_readable(tx, certificate_id)
+    revocation = certificates.find_revocation(tx, row.id)
+    if revocation is None:
+        raise NotFound(NOT_THERE)
+    return _file(revocation.envelope, "application/json", f"{row.id}.revocation.dsse.json")
+
+
+def _file(content: bytes, mimetype: str, name: str) -> Response:
+    answer = Response(content, mimetype=mimetype)
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer

@@ -16,7 +16,7 @@ from broker.cli.session import Session, pass_session
 from broker.errors import Invalid
 
 _FILE = click.Path(path_type=Path)
-_COLUMNS = ("id", "snapshot", "tenant", "issued_at")
+_COLUMNS = ("id", "snapshot", "tenant", "issued_at", "revoked_at")
 _TOLD = ("certificate", "tenant", "snapshot", "database", "grant", "ticket", "why", "residue")
 
 
@@ -59,12 +59,14 @@ def _told(statement: Mapping[str, Any]) -> dict[str, Any]:
 @certificates.command()
 @click.argument("certificate")
 @click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
+@click.option("--revocation", is_flag=True, help="The statement that it was proved wrong.")
 @pass_session
-def get(session: Session, certificate: str, file: Path | None) -> None:
+def get(session: Session, certificate: str, file: Path | None, *, revocation: bool) -> None:
     """Fetch the signed envelope of CERTIFICATE, byte for byte."""
     if file is None and sys.stdout.isatty():
         raise Invalid(f"say where it goes, for example: -f {certificate}.dsse.json")
-    envelope = session.api().get_bytes("certificates", certificate, "envelope")
+    form = "revocation" if revocation else "envelope"
+    envelope = session.api().get_bytes("certificates", certificate, form)
     if file is None:
         sys.stdout.buffer.write(envelope)
     else:
@@ -83,12 +85,15 @@ def get(session: Session, certificate: str, file: Path | None) -> None:
 )
 @pass_session
 def verify(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
-    """Check the certificate in FILE, without a network, and print what it says."""
+    """Check the certificate, or its revocation, in FILE without a network, and print it."""
+    from broker.audit.revocation import is_revocation, verify_revocation
     from broker.audit.verify import verify_certificate
     from broker.cli.findings import show_report
     from broker.cli.trust import load_keys
 
-    report = verify_certificate(read_file(file), load_keys(keys, session.home))
+    content = read_file(file)
+    check = verify_revocation if is_revocation(content) else verify_certificate
+    report = check(content, load_keys(keys, session.home))
     show_report(report, session.output, f"The certificate in {file}")
     if report.statement is not None and session.output == "table":
         print_item(_told(report.statement), "table")

@@ -13,6 +13,7 @@ from broker import people
 from broker.grants.queries import MAX_PAGE, Place
 from broker.ids import PersonId, TenantId
 from broker.people import Person
+from broker.snapshots.certificates import check_readable as check_certificate_readable
 from broker.snapshots.model import Certificate, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import check_readable
 from broker.tenants import Tenant
@@ -143,18 +144,35 @@ def list_certificates(
     limit: int = MAX_PAGE,
 ) -> list[CertificateView]:
     """Newest first. `before` continues a page."""
-    query = (
-        sa.select(Certificate, Revocation.revoked_at)
-        .outerjoin(Revocation, Revocation.certificate_id == Certificate.id)
-        .order_by(Certificate.issued_at.desc(), Certificate.id.desc())
-    )
+    query = _certificates().order_by(Certificate.issued_at.desc(), Certificate.id.desc())
     readable = people.list_readable(tx, "certificate:read", tenant_id)
     query = query.where(Certificate.tenant_id.in_(readable))
     if before is not None:
         query = query.where(sa.tuple_(Certificate.issued_at, Certificate.id) < sa.tuple_(*before))
-    return [
-        CertificateView(
-            row.id, row.tenant_id, row.snapshot_id, row.issued_at, row.envelope, revoked_at
-        )
-        for row, revoked_at in tx.session.execute(query.limit(min(limit, MAX_PAGE)))
-    ]
+    rows = tx.session.execute(query.limit(min(limit, MAX_PAGE)))
+    return [_certificate_view(row) for row in rows]
+
+
+def get_certificate_view(tx: Tx, certificate_id: str) -> CertificateView:
+    """Raises NotFound, the same for none and for another tenant's (G12)."""
+    check_certificate_readable(tx, certificate_id)
+    query = _certificates().where(Certificate.id == certificate_id)
+    return _certificate_view(tx.session.execute(query).one())
+
+
+def _certificates() -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(Certificate, Revocation.revoked_at).outerjoin(
+        Revocation, Revocation.certificate_id == Certificate.id
+    )
+
+
+def _certificate_view(row: sa.Row[Any]) -> CertificateView:
+    found: Certificate = row.Certificate
+    return CertificateView(
+        id=found.id,
+        tenant_id=found.tenant_id,
+        snapshot_id=found.snapshot_id,
+        issued_at=found.issued_at,
+        envelope=found.envelope,
+        revoked_at=row.revoked_at,
+    )

@@ -13,7 +13,11 @@ from broker.audit.queries import get_log_view
 from broker.errors import Denied, NotFound
 from broker.ids import TenantId
 from broker.snapshots import certificates
-from broker.snapshots.queries import get_snapshot_view, list_certificates
+from broker.snapshots.queries import (
+    get_certificate_view,
+    get_snapshot_view,
+    list_certificates,
+)
 from broker.tx import Tx
 from broker.web.session import begin
 
@@ -32,12 +36,13 @@ def list_all() -> ResponseReturnValue:
 def show_certificate(certificate_id: str) -> ResponseReturnValue:
     """People and names are joined here, for reading: the signed statement holds ids alone."""
     with begin() as tx:
-        row = certificates.check_readable(tx, certificate_id)
+        row = get_certificate_view(tx, certificate_id)
         copy = get_snapshot_view(tx, row.snapshot_id)
         database = _name_of_database(tx, copy.database_id)
     return render_template(
         "console/certificate.html",
         id=row.id,
+        revoked_at=row.revoked_at,
         copy=copy,
         database=database,
         statement=certificates.read_statement(row.envelope),
