@@ -139,12 +139,15 @@ def _die_with_parent() -> None:
 class EmbeddedServer:
     """One server in `folder` (`data/`, `server.log`); its superuser is `postgres`.
 
+    `install` is another PostgreSQL than the wheel's, e.g. `/usr/lib/postgresql/15`.
+
     `start()` makes the cluster when it is new; `stop()` waits until no process is left.
     """
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     die_with_parent: bool = True
+    install: Path | None = None
     _process: subprocess.Popen[bytes] | None = None
     _socket_folder: Path | None = None
 
@@ -171,7 +174,7 @@ class EmbeddedServer:
         return Secret((self.folder / "superuser.password").read_text().strip())
 
     def start(self) -> None:
-        install = install_folder()
+        install = self.install or install_folder()
         self._prepare_folders()
         if not (self.data / "PG_VERSION").exists():
             self._make_cluster(install)

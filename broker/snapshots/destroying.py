@@ -114,6 +114,8 @@ def revoke_leases(ports: Ports, snapshot: Snapshot, why: str) -> None:
             leases.end(tx, lease, why, ports.queue)
     for lease_id in left:
         lease_steps.revoke(ports.database, ports.keys, lease_id)
+        with ports.database.shared(f"lease {lease_id}"):
+            pass  # the lease's own job may be at it: wait for its end rather than try again later
     with ports.database.begin(_WORKER) as tx:
         stuck = [lease.id for lease in leases.list_open(tx, snapshot_id=snapshot.id)]
     if stuck:

@@ -63,8 +63,10 @@ def register(server: EmbeddedServer) -> Registered:
     dbname = new_database(server)
     user = f"broker_{dbname}"
     password = new_password()
-    text = setup_sql(dbname, user, make_verifier(password), ["app", "public"])
     with admin(server, dbname) as connection:
+        version = connection.info.server_version
+        schemas = ["app", "public"]
+        text = setup_sql(dbname, user, make_verifier(password), schemas, server_version=version)
         connection.execute(SCHEMA)
         connection.execute(text)
         connection.execute(text)
