@@ -104,6 +104,8 @@ def find_reason_to_end(tx: Tx, grant: Grant) -> str | None:
         return "the ticket has ended"
     if people.get_person(tx, grant.requester_id).disabled_at is not None:
         return "the person who asked was disabled"
+    if not people.is_member(tx, grant.requester_id, None):
+        return "the person who asked has no role any more"
     return None
 
 

@@ -50,6 +50,7 @@ class Membership(Base):
     side: Mapped[str]
     tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"))
     role: Mapped[str]
+    name: Mapped[str]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     __table_args__ = (sa.ForeignKeyConstraint(["person_id", "side"], ["person.id", "person.side"]),)
@@ -198,9 +199,14 @@ def add_membership(
     role: str,
     tenant_id: TenantId | None,
     *,
+    name: str | None = None,
     kind: str = "member.added",
 ) -> None:
-    """Give a role, in the vendor (`tenant_id` None) or in a tenant. Raises Invalid, Conflict."""
+    """Give a role, in the vendor (`tenant_id` None) or in a tenant. Raises Invalid, Conflict.
+
+    `name` is what the person is called there: an address may be known in another tenant under
+    another name, and nobody learns that (G12).
+    """
     side = "vendor" if tenant_id is None else "tenant"
     allowed = VENDOR_ROLES if tenant_id is None else TENANT_ROLES
     if role not in allowed:
@@ -217,7 +223,7 @@ def add_membership(
     )
     tx.session.flush()
     personal = [
-        Personal("name", person.name, person_id),
+        Personal("name", (name or person.name).strip(), person_id),
         Personal("email", person.email, person_id),
     ]
     trail.record(tx, tenant_id, kind, person_id, {"role": role}, personal)
@@ -255,6 +261,16 @@ def disable_person(tx: Tx, person_id: PersonId) -> None:
             )
 
 
+def is_member(tx: Tx, person_id: str, tenant_id: TenantId | None) -> bool:
+    """Whether the person has a role now: in a tenant, or in the vendor when that is None."""
+    held = sa.select(Membership.id).where(
+        Membership.person_id == person_id,
+        Membership.tenant_id.is_not_distinct_from(tenant_id),
+        Membership.ended_at.is_(None),
+    )
+    return tx.session.scalar(held.limit(1)) is not None
+
+
 def get_person(tx: Tx, person_id: str) -> Person:
     person = tx.session.get(Person, person_id)
     if person is None:
@@ -264,10 +280,10 @@ def get_person(tx: Tx, person_id: str) -> Person:
 
 def list_members(tx: Tx, tenant_id: TenantId | None) -> list[Member]:
     rows = tx.session.execute(
-        sa.select(Person, Membership.role, Membership.tenant_id)
+        sa.select(Person, Membership.name, Membership.role, Membership.tenant_id)
         .join(Membership, Membership.person_id == Person.id)
         .where(Membership.tenant_id.is_not_distinct_from(tenant_id), Membership.ended_at.is_(None))
-        .order_by(Person.name, Membership.role)
+        .order_by(Membership.name, Membership.role)
     )
     return [
         Member(
@@ -283,13 +299,13 @@ def list_members(tx: Tx, tenant_id: TenantId | None) -> list[Member]:
     ]
 
 
-def list_recipients(tx: Tx, tenant_id: TenantId, roles: Sequence[str]) -> list[PersonId]:
-    """People of a tenant with one of the roles, who are not disabled."""
+def list_recipients(tx: Tx, tenant_id: TenantId | None, roles: Sequence[str]) -> list[PersonId]:
+    """People of a tenant, or of the vendor, with one of the roles, who are not disabled."""
     rows = tx.session.scalars(
         sa.select(Person.id)
         .join(Membership, Membership.person_id == Person.id)
         .where(
-            Membership.tenant_id == tenant_id,
+            Membership.tenant_id.is_not_distinct_from(tenant_id),
             Membership.role.in_(roles),
             Membership.ended_at.is_(None),
             Person.disabled_at.is_(None),

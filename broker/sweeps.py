@@ -21,7 +21,7 @@ from broker.grants.leases import list_unused_scopes
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.jobs import Queue
 from broker.logs import get_log
-from broker.people import Person
+from broker.people import Membership, Person
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
 from broker.snapshots.remnants import condemn_remnant, list_unrevoked
 from broker.snapshots.states import ALIVE
@@ -138,6 +138,9 @@ def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
 def _list_due_grants(tx: Tx) -> Sequence[Grant]:
     ended_tickets = sa.select(Ticket.id).where(Ticket.ended_at.is_not(None))
     disabled = sa.select(Person.id).where(Person.disabled_at.is_not(None))
+    members = sa.select(Membership.person_id).where(
+        Membership.tenant_id.is_(None), Membership.ended_at.is_(None)
+    )
     return tx.session.scalars(
         sa.select(Grant)
         .where(
@@ -147,6 +150,7 @@ def _list_due_grants(tx: Tx) -> Sequence[Grant]:
                 Grant.ends_at <= tx.at,
                 Grant.ticket_id.in_(ended_tickets),
                 Grant.requester_id.in_(disabled),
+                Grant.requester_id.not_in(members),
             ),
         )
         .limit(_BATCH)
