@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -92,11 +93,7 @@ def record(
     names, free text or secrets among the facts.
     """
     kinds.check(kind, facts or {}, [item.field for item in personal])
-    log = tx.session.execute(
-        sa.select(AuditLog.id, AuditLog.origin).where(
-            AuditLog.tenant_id.is_not_distinct_from(tenant_id)
-        )
-    ).one()
+    log = _find_log(tx, tenant_id)
     actor = {"side": tx.actor.side, "via": tx.actor.via}
     if tx.actor.person_id is not None:
         actor["id"] = tx.actor.person_id
@@ -124,6 +121,28 @@ def record(
                 value=entries.canonical(opening.value).decode(),
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    id: str
+    origin: str
+
+
+# Neither ever changes, and looking them up was a third of what an entry costs its writer.
+_known: WeakKeyDictionary[object, dict[TenantId | None, _Log]] = WeakKeyDictionary()
+
+
+def _find_log(tx: Tx, tenant_id: TenantId | None) -> _Log:
+    known = _known.setdefault(tx.session.get_bind(), {})
+    if tenant_id not in known:
+        row = tx.session.execute(
+            sa.select(AuditLog.id, AuditLog.origin).where(
+                AuditLog.tenant_id.is_not_distinct_from(tenant_id)
+            )
+        ).one()
+        known[tenant_id] = _Log(row.id, row.origin)
+    return known[tenant_id]
 
 
 def create_log(tx: Tx, tenant_id: TenantId | None, host: str) -> str:

@@ -27,6 +27,12 @@ from broker.tx import system
 _BATCH = 1000
 _PURPOSE = "log"  # which key signs: the key port's LOG_KEY, for ports don't import each other
 _ACTOR = system("integrator")
+# One statement for a batch: one row a statement took five times as long.
+_GIVE = sa.text(
+    "UPDATE audit_entry SET idx = given.place, leaf_hash = given.leaf FROM unnest("
+    "CAST(:ids AS bigint[]), CAST(:places AS bigint[]), CAST(:leaves AS bytea[])"
+    ") AS given (id, place, leaf) WHERE audit_entry.id = given.id"
+)
 
 
 class Signer(Protocol):
@@ -107,12 +113,15 @@ def give_positions(database: Database, log_id: str) -> int:
         if not rows:
             return 0
         frontier = Frontier.load(log.size, log.frontier)
-        updates: list[dict[str, object]] = []
-        for identity, entry in rows:
-            leaf = leaf_hash(entry)
-            updates.append({"id": identity, "idx": frontier.size, "leaf_hash": leaf})
+        leaves = [leaf_hash(entry) for _, entry in rows]
+        given = {
+            "ids": [identity for identity, _ in rows],
+            "places": list(range(log.size, log.size + len(rows))),
+            "leaves": leaves,
+        }
+        tx.session.execute(_GIVE, given)
+        for leaf in leaves:
             frontier.append(leaf)
-        tx.session.execute(sa.update(AuditEntry), updates)
         log.size, log.frontier = frontier.size, list(frontier.hashes)
         return len(rows)
 

@@ -83,9 +83,9 @@ def verify(
     from broker.cli.trust import find_seen, load_keys, remember_seen
 
     data = read_file(file)
-    origin = find_origin(data)
+    origin = None if no_memory else find_origin(data)
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
-    seen = find_seen(session.home, origin) if origin and not no_memory else None
+    seen = find_seen(session.home, origin) if origin else None
     report = verify_bundle(
         data, load_keys(keys, session.home), [*kept, seen] if seen is not None else kept
     )
