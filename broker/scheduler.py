@@ -84,6 +84,7 @@ def _intervals(broker: Broker) -> dict[str, int]:
         "sweep_ends": times.sweep_s,
         "sweep_retries": min(times.sweep_s, 5),
         "sweep_orphans": times.janitor_s,
+        "sweep_alarms": times.janitor_s,
         "poll_tickets": times.poll_tickets_s,
         "follow_hints": min(times.sweep_s, 5),
         "integrate_logs": times.integrate_s,

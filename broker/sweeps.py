@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from broker.finds import Find
 from broker.grants import requests
 from broker.grants.leases import list_unused_scopes
 from broker.grants.model import Grant, Lease, LiveScope
+from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
 from broker.people import Membership, Person
@@ -237,10 +239,12 @@ def _put_scope_drop(tx: Tx, name: str, queue: Queue) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A promise that is late, for `broker health` and the operator's page."""
+    """A promise that is late, for `broker health`, the operator's page and alarms."""
 
     what: str
     id: str
+    tenant_id: TenantId
+    since: datetime
     since_s: float
     reason: str
 
@@ -255,15 +259,23 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
     leases = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking"))
     looks = tx.session.scalars(
         sa.select(LaterLook).where(LaterLook.passed_at.is_(None), LaterLook.due_at <= tx.at)
+    ).all()
+    tenants = dict(
+        tx.session.execute(
+            sa.select(Snapshot.id, Snapshot.tenant_id).where(
+                Snapshot.id.in_({look.snapshot_id for look in looks})
+            )
+        ).all()
     )
     promised = [
-        *((row, row.id, row.state_at) for row in (*copies, *remnants, *leases)),
-        *((row, row.snapshot_id, row.due_at) for row in looks),
+        *((row, row.id, row.tenant_id, row.state_at) for row in (*copies, *remnants, *leases)),
+        *((row, row.snapshot_id, tenants[row.snapshot_id], row.due_at) for row in looks),
     ]
     late: list[Late] = []
-    for row, identity, since in promised:
-        age = (tx.at - since).total_seconds()
-        if age >= after_s:
+    for row, identity, tenant_id, since in promised:
+        age_s = (tx.at - since).total_seconds()
+        if age_s >= after_s:
             reason = row.stuck_reason or "waiting for its turn"
-            late.append(Late(_WORDS[type(row)], identity, age, reason))
+            what = _WORDS[type(row)]
+            late.append(Late(what, identity, TenantId(tenant_id), since, age_s, reason))
     return sorted(late, key=lambda item: -item.since_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from broker import bootstrap, janitor, mail, sweeps, ticketing
+from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.grants import lease_steps, planning
@@ -44,6 +44,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "sweep_ends": lambda fence: sweeps.sweep_ends(database, ports.queue, fence),
         "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
         "sweep_orphans": lambda fence: janitor.sweep_orphans(ports, fence),
+        "sweep_alarms": lambda fence: alarms.sweep_alarms(database, fence),
         "integrate_logs": lambda _: integrate_all(database, keys),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings.mail, certificates.read_attachment

@@ -1,0 +1,121 @@
+"""Alarms: a late promise is told by mail, at 15 minutes, an hour and a day.
+
+First to the vendor's operators, who can mend it; from an hour on also to the admins of the tenant
+whose copy or login it is. What must stay true: each level is told once for each thing, a tenant
+hears of its own things only (G12), and a mail to a tenant names no server of the vendor's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from broker import mail, people, sweeps
+from broker.db import Base, Database
+from broker.ids import PersonId, TenantId
+from broker.sweeps import Late
+from broker.tx import Tx, system
+
+LEVELS_S = (900, 3600, 86400)
+_TENANT_FROM_S = 3600
+_MOST = 20  # things named in one mail
+_SPANS = {900: "15 minutes", 3600: "an hour", 86400: "a day"}
+
+
+class Alarm(Base):
+    """A late promise that was told at a level; `since` is when it should have been kept."""
+
+    __tablename__ = "alarm"
+    what: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    level_s: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A late thing with the highest level that was not told of it yet."""
+
+    late: Late
+    level_s: int
+
+
+def sweep_alarms(database: Database, fence: int) -> int:
+    """Tell what has become late; returns how many alarms were new."""
+    with database.begin(system("alarms")) as tx:
+        sweeps.check_fence(tx, fence)
+        fresh = [found for late in sweeps.list_late(tx) if (found := _note(tx, late)) is not None]
+        _tell_operators(tx, fresh)
+        _tell_tenants(tx, [found for found in fresh if found.level_s >= _TENANT_FROM_S])
+        sweeps.note_run(tx, "alarms", fence, len(fresh))
+    return len(fresh)
+
+
+def _note(tx: Tx, late: Late) -> _Fresh | None:
+    """Write every level that is reached, and return the highest if it is new."""
+    reached = [level for level in LEVELS_S if late.since_s >= level]
+    told = tx.session.scalars(
+        insert(Alarm)
+        .values(
+            [
+                {
+                    "what": late.what,
+                    "id": late.id,
+                    "since": late.since,
+                    "level_s": level,
+                    "at": tx.at,
+                }
+                for level in reached
+            ]
+        )
+        .on_conflict_do_nothing()
+        .returning(Alarm.level_s)
+    ).all()
+    return _Fresh(late, max(told)) if told else None
+
+
+def _tell_operators(tx: Tx, fresh: Sequence[_Fresh]) -> None:
+    lines = [f"{_line(found)}\n  {found.late.reason}" for found in fresh]
+    _write(tx, people.list_recipients(tx, None, ["operator"]), None, lines)
+
+
+def _tell_tenants(tx: Tx, fresh: Sequence[_Fresh]) -> None:
+    """Without the reason: it may name a server of the vendor's."""
+    for tenant_id in sorted({found.late.tenant_id for found in fresh}):
+        lines = [_line(found) for found in fresh if found.late.tenant_id == tenant_id]
+        _write(tx, people.list_recipients(tx, tenant_id, ["admin"]), tenant_id, lines)
+
+
+def _line(found: _Fresh) -> str:
+    return f"{_WORDS[found.late.what]} {found.late.id}: late for over {_SPANS[found.level_s]}"
+
+
+_WORDS = {
+    "snapshot": "the destruction of copy",
+    "remnant": "the destruction of remnant",
+    "lease": "the end of login",
+    "look": "the look at destroyed copy",
+}
+
+
+def _write(
+    tx: Tx, to: Sequence[PersonId], tenant_id: TenantId | None, lines: Sequence[str]
+) -> None:
+    if not lines:
+        return
+    more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+    text = "\n\n".join(
+        [
+            "What was promised is late, and is tried again until it is done:",
+            *lines[:_MOST],
+            *more,
+            "The console shows how it stands now.",
+        ]
+    )
+    for person_id in to:
+        mail.write(tx, person_id, tenant_id, f"Late: {len(lines)} promised ends", text)

@@ -1,0 +1,75 @@
+"""Late promises are told: at 15 minutes, an hour and a day, once each, to whom it concerns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from broker import alarms, lifecycle
+from broker.mail import Mail
+from broker.sweeps import Overtaken
+from broker.tx import Actor, system
+from tests.stories import shut_out, skip
+from tests.world import World, enrol
+
+
+def alarms_to(world: World, actor: Actor) -> list[str]:
+    with world.as_(system("tests")) as tx:
+        query = sa.select(Mail.text).where(
+            Mail.person_id == actor.person_id, Mail.subject.startswith("Late")
+        )
+        return list(tx.session.scalars(query.order_by(Mail.id)))
+
+
+def late_by(world: World, **span: float) -> int:
+    skip(world, timedelta(**span))
+    return alarms.sweep_alarms(world.broker.database, 0)
+
+
+def test_a_late_destruction_is_told_once_a_level_first_to_operators_then_to_its_tenant(
+    world: World,
+) -> None:
+    _, other_admin = enrol(world, "Another tenant")
+    snapshot_id = world.order(world.approved())
+    with shut_out(world, "test"):
+        with world.as_(world.admin) as tx:
+            lifecycle.condemn_by_click(tx, snapshot_id, world.broker.queue)
+        world.work()
+        assert late_by(world, minutes=14) == 0
+        assert late_by(world, minutes=16) == 1
+        assert (len(alarms_to(world, world.operator)), alarms_to(world, world.admin)) == (1, [])
+        assert late_by(world, minutes=50) == 0
+        assert late_by(world, minutes=61) == 1
+        assert late_by(world, hours=25) == 1
+        assert late_by(world, hours=26) == 0
+    to_operator, to_admin = alarms_to(world, world.operator), alarms_to(world, world.admin)
+    assert (len(to_operator), len(to_admin)) == (3, 2)
+    assert all(snapshot_id in text for text in (*to_operator, *to_admin))
+    assert world.test.host in to_operator[0], "the reason, for who can mend it"
+    assert not any(world.test.host in text for text in to_admin)
+    assert alarms_to(world, other_admin) == []
+
+
+def test_an_alarm_that_missed_its_first_levels_is_told_at_the_highest_alone(world: World) -> None:
+    """The scheduler was paused for a day."""
+    snapshot_id = world.order(world.approved())
+    with shut_out(world, "test"):
+        with world.as_(world.admin) as tx:
+            lifecycle.condemn_by_click(tx, snapshot_id, world.broker.queue)
+        world.work()
+        assert late_by(world, hours=30) == 1
+    assert [text.count("over a day") for text in alarms_to(world, world.operator)] == [1]
+
+
+def test_an_overtaken_scheduler_tells_nothing(world: World) -> None:
+    with world.as_(system("tests")) as tx:
+        tx.session.execute(
+            sa.text(
+                "INSERT INTO scheduler_lead (singleton, holder, fence, until) "
+                "VALUES (true, 'another', 7, now())"
+            )
+        )
+    with pytest.raises(Overtaken):
+        alarms.sweep_alarms(world.broker.database, 6)
