@@ -373,8 +373,7 @@ class _Bundle:
     def check_tree(self, kept: Sequence[str]) -> None:
         """The entries, hashed afresh, give the root that each checkpoint was signed over."""
         signed: list[tuple[str, int, bytes]] = []
-        above = -1
-        keys = self.keys(self.origin)
+        above, keys = -1, self.keys(self.origin)
         for number, note in enumerate(self.notes, start=1):
             with self.report.naming(f"Checkpoint {number}"):
                 size, root = open_checkpoint(note, self.origin, keys)
@@ -392,7 +391,9 @@ class _Bundle:
             with self.report.naming(what):
                 if roots.get(size) != root:
                     raise Refused(f"the first {size} entries are not those that were signed")
-                self.report.good(f"{what} holds: its {size} entries are here as signed.")
+                if what.startswith("Kept"):
+                    self.report.good(f"{what} holds: its {size} entries are here as you saw them.")
+        self.report.good(f"{len(self.notes)} checkpoints were read, up to {max(above, 0)} entries.")
         if above != len(self.raw):
             self.report.bad(f"{max(above, 0)} entries are signed, {len(self.raw)} are here.")
 
@@ -414,8 +415,7 @@ class _Bundle:
             with self.report.naming(f"Opening {number}"):
                 opening = fields_of(item, _OPENING)
                 field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
-                value = write_json(opening["value"])
-                index = take(int, opening["index"])
+                index, value = take(int, opening["index"]), write_json(opening["value"])
                 entry = self.entries.get(index)
                 if (
                     entry is None

@@ -245,14 +245,16 @@ class _Check:
 
     def roots(self, checkpoints: Sequence[Checkpoint]) -> None:
         """The entries, hashed afresh, give each checkpoint's root."""
+        covered = 0
         for checkpoint, root in self._recomputed(checkpoints):
             if root == checkpoint.root:
-                self.good(f"The first {checkpoint.size} entries are those that were signed.")
+                covered = checkpoint.size
             else:
                 self.bad(
                     f"The first {checkpoint.size} entries are not those that were signed:"
                     " something was changed, removed or added."
                 )
+        self.good(f"The first {covered} entries are those that were signed.")
 
     def _recomputed(
         self, checkpoints: Iterable[Checkpoint]
