@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,3 +118,23 @@ def test_a_command_that_can_not_be_meant_ends_with_2(files: Sequence[Path], tmp_
         code, told = run(*arguments)
         assert code == 2
         assert "Traceback" not in told
+
+
+def test_the_root_that_the_guide_computes_by_hand_is_the_signed_one(
+    files: Sequence[Path], tmp_path: Path
+) -> None:
+    """The script stands in `docs/verifying.md`; here it is run as it stands there."""
+    guide = (FILE.parents[1] / "docs" / "verifying.md").read_text()
+    script = textwrap.dedent(guide.partition("<<'END'\n")[2].partition("    END\n")[0])
+    command = [sys.executable, "-I", "-", str(files[0])]
+    told = subprocess.run(command, input=script, capture_output=True, text=True, check=True).stdout
+    computed, signed = (line.split()[1] for line in told.splitlines())
+    assert computed == signed
+
+
+def test_the_guide_names_only_options_that_there_are() -> None:
+    guide = (FILE.parents[1] / "docs" / "verifying.md").read_text()
+    _, help_text = run("--help")
+    named = set(re.findall(r"(--[a-z]+)", guide))
+    assert named
+    assert all(option in help_text for option in named)
