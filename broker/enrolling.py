@@ -70,7 +70,8 @@ def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
     members = people.list_members(tx, new.tenant_id)
     if any(one.person_id == person_id and one.role == new.role for one in members):
         raise Conflict(f"this person is {new.role} here already")
-    people.add_membership(tx, person_id, new.role, new.tenant_id)
+    shown = people.Shown(new.name.strip(), new.email.strip())
+    people.add_membership(tx, person_id, new.role, new.tenant_id, shown=shown)
     where = tenants.get_tenant(tx, new.tenant_id).name if new.tenant_id else settings.vendor.name
     text = f"You were given the role {new.role} at {where}.\n\n"
     if people.get_person(tx, person_id).password_hash is None:

@@ -52,6 +52,11 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     )
     openings = trail.erase_person(tx, identity, {TenantId(t) if t else None for t in tenants})
     person.name = f"erased on {tx.at:%Y-%m-%d}"
+    tx.session.execute(
+        sa.update(Membership)
+        .where(Membership.person_id == person_id)
+        .values(name=person.name, email="")
+    )
     person.email = ""
     person.address_key = ERASED + person.id
     person.password_hash = None

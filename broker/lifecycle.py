@@ -71,7 +71,7 @@ def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:
 
 def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     """Everything of a tenant ends now; returns how many grants did."""
-    people.check(tx, "grant:end", tenant_id)
+    people.check(tx, "tenant:end", tenant_id)
     rows = tx.session.scalars(
         sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
     ).all()

@@ -51,6 +51,7 @@ class Membership(Base):
     tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"))
     role: Mapped[str]
     name: Mapped[str]
+    email: Mapped[str]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     __table_args__ = (sa.ForeignKeyConstraint(["person_id", "side"], ["person.id", "person.side"]),)
@@ -61,6 +62,17 @@ class RolePermission(Base):
     side: Mapped[str] = mapped_column(primary_key=True)
     role: Mapped[str] = mapped_column(primary_key=True)
     permission: Mapped[str] = mapped_column(primary_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a person is called in one organisation, and its address as it was given there.
+
+    Another tenant may know the same address under another name; neither learns of it (G12).
+    """
+
+    name: str
+    email: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +211,10 @@ def add_membership(
     role: str,
     tenant_id: TenantId | None,
     *,
-    name: str | None = None,
+    shown: Shown | None = None,
     kind: str = "member.added",
 ) -> None:
-    """Give a role, in the vendor (`tenant_id` None) or in a tenant. Raises Invalid, Conflict.
-
-    `name` is what the person is called there: an address may be known in another tenant under
-    another name, and nobody learns that (G12).
-    """
+    """Give a role, in the vendor (`tenant_id` None) or in a tenant. Raises Invalid, Conflict."""
     side = "vendor" if tenant_id is None else "tenant"
     allowed = VENDOR_ROLES if tenant_id is None else TENANT_ROLES
     if role not in allowed:
@@ -218,13 +226,23 @@ def add_membership(
         raise Conflict("this account was shut out; it can be given no role")
     if person.side != side:
         raise Conflict("a person of the vendor can hold no role in a tenant, nor the reverse")
+    if shown is None:
+        shown = Shown(person.name, person.email)
     tx.session.add(
-        Membership(person_id=person_id, side=side, tenant_id=tenant_id, role=role, created_at=tx.at)
+        Membership(
+            person_id=person_id,
+            side=side,
+            tenant_id=tenant_id,
+            role=role,
+            name=shown.name,
+            email=shown.email,
+            created_at=tx.at,
+        )
     )
     tx.session.flush()
     personal = [
-        Personal("name", (name or person.name).strip(), person_id),
-        Personal("email", person.email, person_id),
+        Personal("name", shown.name, person_id),
+        Personal("email", shown.email, person_id),
     ]
     trail.record(tx, tenant_id, kind, person_id, {"role": role}, personal)
 
@@ -280,22 +298,22 @@ def get_person(tx: Tx, person_id: str) -> Person:
 
 def list_members(tx: Tx, tenant_id: TenantId | None) -> list[Member]:
     rows = tx.session.execute(
-        sa.select(Person, Membership.name, Membership.role, Membership.tenant_id)
+        sa.select(Person, Membership)
         .join(Membership, Membership.person_id == Person.id)
         .where(Membership.tenant_id.is_not_distinct_from(tenant_id), Membership.ended_at.is_(None))
         .order_by(Membership.name, Membership.role)
     )
     return [
         Member(
-            PersonId(p.id),
-            p.name,
-            p.email,
-            p.side,
-            role,
-            TenantId(t) if t else None,
-            p.disabled_at is not None,
+            PersonId(person.id),
+            held.name,
+            held.email,
+            held.side,
+            held.role,
+            TenantId(held.tenant_id) if held.tenant_id else None,
+            person.disabled_at is not None,
         )
-        for p, role, t in rows
+        for person, held in rows
     ]
 
 

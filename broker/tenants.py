@@ -100,7 +100,8 @@ def enrol(
     tx.session.flush()
     tenant.log_origin = trail.create_log(tx, tenant_id, log_host)
     person_id = people.add_person(tx, side="tenant", email=admin_email, name=admin_name)
-    people.add_membership(tx, person_id, "admin", tenant_id, kind="admin.enrolled")
+    shown = people.Shown(admin_name.strip(), admin_email.strip())
+    people.add_membership(tx, person_id, "admin", tenant_id, shown=shown, kind="admin.enrolled")
     trail.record(tx, None, "tenant.enrolled", tenant_id)
     return tenant_id, person_id
 

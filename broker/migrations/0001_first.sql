@@ -28,6 +28,8 @@ CREATE TABLE membership (
     side text NOT NULL,
     tenant_id text REFERENCES tenant (id),
     role text NOT NULL,
+    name text NOT NULL,
+    email text NOT NULL,
     created_at timestamptz NOT NULL,
     ended_at timestamptz,
     FOREIGN KEY (person_id, side) REFERENCES person (id, side),

@@ -53,7 +53,7 @@ def fragment() -> ResponseReturnValue:
 def _read(tx: Tx, who: Visitor) -> Home:
     mine = "grant:request" in who.permissions
     me = who.person_id if mine else None
-    ends = who.signed_in.actor.side == "tenant" and "grant:end" in who.permissions
+    ends = who.signed_in.actor.side == "tenant" and "tenant:end" in who.permissions
     own = tenants.list_tenants(tx) if ends else ()
     return Home(
         mine=mine,
@@ -78,7 +78,7 @@ def show_late() -> ResponseReturnValue:
 @pages.get("/tenants/<id:tenant_id>/end-everything")
 def ask_end_everything(tenant_id: str) -> ResponseReturnValue:
     with begin() as tx:
-        people.check(tx, "grant:end", TenantId(tenant_id))
+        people.check(tx, "tenant:end", TenantId(tenant_id))
         name = tenants.get_tenant(tx, tenant_id).name
         grants = list_grants(tx, TenantId(tenant_id), states=("requested", "approved"))
     return render_template("console/end_everything.html", id=tenant_id, name=name, grants=grants)

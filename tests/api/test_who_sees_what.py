@@ -245,7 +245,7 @@ DENIED = {
     "engineer": (
         *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
-        *("disable_person", "list_late"),
+        *("disable_person", "list_late", "end_everything"),
     ),
     "operator": (
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from broker import lifecycle, people, tenants
+from broker import enrolling, lifecycle, people, tenants
 from broker.engines.postgres.scram import make_verifier, new_password
+from broker.enrolling import NewMember
 from broker.errors import BrokerError
 from broker.grants import leases, queries, requests
 from broker.grants.narrowing import Narrowing
@@ -113,3 +114,20 @@ def test_ids_tell_neither_number_nor_time() -> None:
     made = [new_id("grt") for _ in range(200)]
     assert len({identity[4:10] for identity in made}) > 190
     assert made != sorted(made)
+
+
+def test_an_address_that_another_tenant_knows_under_another_name_shows_nothing_of_it(
+    world: World,
+) -> None:
+    other, other_admin = enrol(world, "Second tenant")
+    settings = world.broker.settings
+    with world.as_(world.admin) as tx:
+        mine = NewMember(world.tenant, "Shared.Person+one@x.test", "Known Here", "auditor")
+        enrolling.add_member(tx, mine, settings)
+    with world.as_(other_admin) as tx:
+        theirs = NewMember(other, "shared.person@x.test", "Known There", "auditor")
+        enrolling.add_member(tx, theirs, settings)
+        seen = {member.name: member.email for member in people.list_members(tx, other)}
+    assert seen["Known There"] == "shared.person@x.test"
+    assert "Known Here" not in seen
+    assert "Known Here" not in str(world.entries(other))
