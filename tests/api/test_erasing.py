@@ -1,0 +1,40 @@
+"""Erasing a person through the API: who may, when, and what everybody sees afterwards (G13)."""
+
+from __future__ import annotations
+
+from broker.tx import system
+from tests.api.conftest import Api
+from tests.world import add_person
+
+
+def test_a_privacy_officer_erases_an_engineer_whom_an_operator_shut_out(api: Api) -> None:
+    world = api.world
+    with world.as_(system("tests")) as tx:
+        officer = add_person(tx, "privacy_officer", None)
+    path = f"/people/{world.engineer.person_id}"
+    members = {one["id"]: one for one in api.get(officer, "/people").json["items"]}
+    name = members[world.engineer.person_id]["name"]
+    for actor in (world.admin, world.operator, world.engineer):
+        assert api.post(actor, f"{path}/erase").status_code == 403
+    refused = api.post(officer, f"{path}/erase")
+    assert refused.status_code == 409
+    assert "can still act" in refused.text
+
+    assert api.post(world.operator, f"{path}/disable").status_code == 200
+    erased = api.post(officer, f"{path}/erase")
+    assert erased.status_code == 200
+    assert erased.json == {"id": world.engineer.person_id, "openings": 2}
+    assert name not in api.get(officer, "/people").text
+    assert api.post(officer, f"{path}/erase").status_code == 409
+
+
+def test_who_has_an_open_request_is_erased_only_when_it_is_over(api: Api) -> None:
+    world = api.world
+    with world.as_(system("tests")) as tx:
+        officer = add_person(tx, "privacy_officer", None)
+    grant_id = world.request()
+    path = f"/people/{world.engineer.person_id}"
+    assert api.post(world.operator, f"{path}/disable").status_code == 200
+    refused = api.post(officer, f"{path}/erase")
+    assert refused.status_code == 409
+    assert grant_id in refused.text
