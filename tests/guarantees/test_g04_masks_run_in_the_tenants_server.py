@@ -1,7 +1,7 @@
 """G4. What is to be masked never leaves the tenant's server in clear.
 
-What `psql` delivers is teed into the sealed artifact undecoded, so the artifact's plaintext is what
-crossed the wire. Masks themselves are tested in tests/engines/test_masks.py; issue C deepens it.
+What the server delivers is teed into the sealed artifact undecoded, so the artifact's plaintext is
+what crossed the wire. Masks have tests of their own in tests/engines/; issue C deepens it.
 """
 
 from __future__ import annotations
