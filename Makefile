@@ -22,8 +22,13 @@ soak: $(READY)
 	SOAK=1 $(BIN)/python -m pytest -m "not system" $(ARGS)
 
 NAME ?= $(error say which: make bench NAME=leases)
-bench: $(READY)
+bench: $(READY) $(VENV)/.bench-ready
 	@$(BIN)/python benchmarks/$(NAME).py
+
+# The peers: in the same environment, but only once somebody measures.
+$(VENV)/.bench-ready: requirements/bench.txt $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -38,7 +43,7 @@ format: $(READY)
 # Locks carry hashes and no address of an index.
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
-	cd requirements && for f in runtime dev; do \
+	cd requirements && for f in runtime dev bench; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-header --no-annotate --emit-build-options $$f.in -o $$f.txt || exit 1; done
 
