@@ -22,6 +22,8 @@ from broker.api.waiting import wait_for
 from broker.db import Json
 from broker.errors import NOT_THERE, NotFound
 from broker.snapshots import certificates, ordering, queries
+from broker.snapshots.certificate_pdf import make_pdf
+from broker.snapshots.certificate_texts import LANGUAGES
 from broker.snapshots.queries import CertificateView, SnapshotView
 from broker.tx import Tx
 
@@ -163,6 +165,24 @@ def get_envelope(tx: Tx, certificate_id: str) -> Response:
     """The signed envelope (DSSE), byte for byte as it was signed."""
     row = certificates.check_readable(tx, certificate_id)
     return _file(row.envelope, "application/json", f"{row.id}.dsse.json")
+
+
+class PdfQuery(Sent):
+    lang = fields.String(load_default="en", validate=validate.OneOf(LANGUAGES))
+
+
+@operation(
+    blueprint,
+    "GET /certificates/<id:certificate_id>/pdf",
+    query=PdfQuery,
+    answer={"type": "string", "format": "binary"},
+)
+def get_pdf(tx: Tx, query: Json, certificate_id: str) -> Response:
+    """The certificate for reading and filing, with names; what is signed is the envelope."""
+    vendor = the_broker().settings.vendor.name
+    shown = queries.get_shown_certificate(tx, certificate_id, vendor)
+    name = f"{certificate_id}.{query['lang']}.pdf"
+    return _file(make_pdf(shown, query["lang"]), "application/pdf", name)
 
 
 @operation(blueprint, "GET /certificates/<id:certificate_id>/revocation", answer={"type": "object"})

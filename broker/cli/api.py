@@ -65,8 +65,8 @@ class Api:
     def get(self, *parts: str, **query: str | int | None) -> Item:
         return _object(self._send("GET", parts, query=query))
 
-    def get_bytes(self, *parts: str) -> bytes:
-        return self._send("GET", parts).content
+    def get_bytes(self, *parts: str, **query: str | int | None) -> bytes:
+        return self._send("GET", parts, query=query).content
 
     def post(self, *parts: str, body: Item | None = None) -> Item:
         answer = self._send("POST", parts, body=body or {})

@@ -60,18 +60,24 @@ def _told(statement: Mapping[str, Any]) -> dict[str, Any]:
 @click.argument("certificate")
 @click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
 @click.option("--revocation", is_flag=True, help="The statement that it was proved wrong.")
+@click.option("--pdf", type=click.Choice(["en", "fr"]), help="For reading and filing, with names.")
 @pass_session
-def get(session: Session, certificate: str, file: Path | None, *, revocation: bool) -> None:
-    """Fetch the signed envelope of CERTIFICATE, byte for byte."""
+def get(
+    session: Session, certificate: str, file: Path | None, *, revocation: bool, pdf: str | None
+) -> None:
+    """Fetch the signed envelope of CERTIFICATE, byte for byte, or another form of it."""
     if file is None and sys.stdout.isatty():
         raise Invalid(f"say where it goes, for example: -f {certificate}.dsse.json")
-    form = "revocation" if revocation else "envelope"
-    envelope = session.api().get_bytes("certificates", certificate, form)
+    if revocation and pdf is not None:
+        raise Invalid("say --revocation or --pdf, not both")
+    form = "revocation" if revocation else "pdf" if pdf is not None else "envelope"
+    content = session.api().get_bytes("certificates", certificate, form, lang=pdf)
     if file is None:
-        sys.stdout.buffer.write(envelope)
-    else:
-        write_new(file, envelope)
-        click.echo(f"{file}; check it with: broker certificates verify {file}")
+        sys.stdout.buffer.write(content)
+        return
+    write_new(file, content)
+    check = f"; check it with: broker certificates verify {file}" if pdf is None else ""
+    click.echo(f"{file}{check}")
 
 
 @certificates.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,12 @@ from broker import people
 from broker.grants.queries import MAX_PAGE, Place
 from broker.ids import PersonId, TenantId
 from broker.people import Person
+from broker.snapshots.certificate_pdf import Names, Shown
 from broker.snapshots.certificates import check_readable as check_certificate_readable
+from broker.snapshots.certificates import read_statement
 from broker.snapshots.model import Certificate, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import check_readable
-from broker.tenants import Tenant
+from broker.tenants import Tenant, TenantDatabase
 from broker.tx import Tx
 
 
@@ -158,6 +161,20 @@ def get_certificate_view(tx: Tx, certificate_id: str) -> CertificateView:
     check_certificate_readable(tx, certificate_id)
     query = _certificates().where(Certificate.id == certificate_id)
     return _certificate_view(tx.session.execute(query).one())
+
+
+def get_shown_certificate(tx: Tx, certificate_id: str, vendor: str) -> Shown:
+    """A certificate with the names that its readers may see and that it doesn't hold itself."""
+    certificate = get_certificate_view(tx, certificate_id)
+    copy = get_snapshot_view(tx, certificate.snapshot_id)
+    # A certificate outlives the registration of its database.
+    database = tx.session.get_one(TenantDatabase, copy.database_id).name
+    return Shown(
+        statement=read_statement(certificate.envelope),
+        digest=hashlib.sha256(certificate.envelope).hexdigest(),
+        names=Names(vendor, copy.tenant_name, database, copy.requester),
+        revoked_at=certificate.revoked_at,
+    )
 
 
 def _certificates() -> sa.Select[*tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from broker import enrolling, people, tenants
@@ -13,8 +13,11 @@ from broker.audit.queries import get_log_view
 from broker.errors import Denied, NotFound
 from broker.ids import TenantId
 from broker.snapshots import certificates
+from broker.snapshots.certificate_pdf import make_pdf
+from broker.snapshots.certificate_texts import LANGUAGES
 from broker.snapshots.queries import (
     get_certificate_view,
+    get_shown_certificate,
     get_snapshot_view,
     list_certificates,
 )
@@ -65,6 +68,16 @@ def download_certificate(certificate_id: str) -> Response:
     return _file(row.envelope, f"{row.id}.dsse.json")
 
 
+@pages.get("/certificates/<id:certificate_id>/pdf")
+def download_pdf(certificate_id: str) -> Response:
+    asked = request.args.get("lang", "")
+    language = asked if asked in LANGUAGES else LANGUAGES[0]
+    with begin() as tx:
+        vendor = current_app.extensions["broker"].settings.vendor.name
+        shown = get_shown_certificate(tx, certificate_id, vendor)
+    return _file(make_pdf(shown, language), f"{certificate_id}.{language}.pdf", "application/pdf")
+
+
 @pages.get("/log")
 def show_log() -> ResponseReturnValue:
     before = request.args.get("before", type=_entry_id)
@@ -101,8 +114,8 @@ def _chosen_tenant(tx: Tx) -> TenantId:
     return TenantId(named) if named is not None else own[0]
 
 
-def _file(content: bytes, name: str) -> Response:
+def _file(content: bytes, name: str, mimetype: str = "application/json") -> Response:
     """To be kept, never to be shown by the browser."""
-    answer = Response(content, mimetype="application/json")
+    answer = Response(content, mimetype=mimetype)
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer

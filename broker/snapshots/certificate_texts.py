@@ -1,0 +1,138 @@
+"""The words of a certificate's PDF, in English and French, and of the sentences that it quotes.
+
+The signed statement is in English. What is translated here are its known sentences; one that is not
+known is shown as it was signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+LANGUAGES: Final = ("en", "fr")
+
+WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": {
+        "title": "Certificate of destruction",
+        "intro": "{vendor} states that this copy was destroyed, and that fresh looks, made through "
+        "other connections than those that deleted, found nothing of it in the places below.",
+        "revoked": "REVOKED on {at}: a part of the copy was found after this was issued. Do not "
+        "rely on it.",
+        "replaces": "This certificate replaces {old}, which was revoked.",
+        "facts": "What was destroyed",
+        "tenant": "Customer",
+        "database": "Database",
+        "requester": "Made for",
+        "snapshot": "Copy",
+        "grant": "Permission",
+        "ticket": "Ticket",
+        "why": "Why it ended",
+        "times": "When",
+        "ordered": "Ordered",
+        "ready": "Ready",
+        "condemned": "Condemned",
+        "key_erased": "Data key erased",
+        "destroyed": "Destroyed",
+        "issued": "Certificate issued",
+        "never": "never",
+        "inventory": "Every place that held a part, and how it was cleared (NIST SP 800-88 r2)",
+        "looks": "Looks",
+        "found": "FOUND",
+        "nothing": "nothing found",
+        "residue": "What may remain",
+        "not_covered": "What this does not cover",
+        "verify": "Verify it yourself",
+        "how": "This page is for reading; it proves nothing by itself. What is signed is the file "
+        "{file}, which holds ids instead of names. Verify it offline, with the key that you pinned "
+        "when you were enrolled:",
+        "digest": "SHA-256 of that file",
+        "log": "Log in which it stands",
+        "software": "Made by",
+        "page": "page",
+    },
+    "fr": {
+        "title": "Certificat de destruction",
+        "intro": "{vendor} certifie que cette copie a été détruite, et que de nouveaux contrôles, "
+        "faits par d'autres connexions que celles qui ont supprimé, n'en ont rien retrouvé aux "
+        "emplacements ci-dessous.",
+        "revoked": "RÉVOQUÉ le {at} : une partie de la copie a été retrouvée après l'émission. Ne "
+        "vous y fiez pas.",
+        "replaces": "Ce certificat remplace {old}, qui a été révoqué.",
+        "facts": "Ce qui a été détruit",
+        "tenant": "Client",
+        "database": "Base de données",
+        "requester": "Faite pour",
+        "snapshot": "Copie",
+        "grant": "Autorisation",
+        "ticket": "Ticket",
+        "why": "Motif de la fin",
+        "times": "Dates",
+        "ordered": "Demandée",
+        "ready": "Prête",
+        "condemned": "Condamnée",
+        "key_erased": "Clé de données effacée",
+        "destroyed": "Détruite",
+        "issued": "Certificat émis",
+        "never": "jamais",
+        "inventory": "Chaque emplacement qui en contenait une partie, et son effacement "
+        "(NIST SP 800-88 r2)",
+        "looks": "Contrôles",
+        "found": "RETROUVÉ",
+        "nothing": "rien retrouvé",
+        "residue": "Ce qui peut subsister",
+        "not_covered": "Ce que ce certificat ne couvre pas",
+        "verify": "Vérifiez par vous-même",
+        "how": "Cette page sert à la lecture ; elle ne prouve rien par elle-même. Ce qui est signé "
+        "est le fichier {file}, qui contient des identifiants au lieu des noms. Vérifiez-le hors "
+        "ligne, avec la clé que vous avez conservée lors de votre inscription :",
+        "digest": "SHA-256 de ce fichier",
+        "log": "Journal où il figure",
+        "software": "Émis par",
+        "page": "page",
+    },
+}
+
+# Sentences of statements; the key is what is signed.
+FRENCH: Final[Mapping[str, str]] = {
+    "data key": "clé de données",
+    "artifact": "archive scellée",
+    "sandbox database": "base du bac à sable",
+    "sandbox role": "rôle du bac à sable",
+    "cryptographic erase: the snapshot's own wrapping key was erased": "effacement cryptographique "
+    ": la clé d'enveloppe propre à cette copie a été effacée",
+    "clear: every object, version and unfinished upload was deleted; sealed all along": "clear : "
+    "chaque objet, version et envoi inachevé a été supprimé ; scellés de bout en bout",
+    "clear: the database was dropped and a checkpoint asked for": "clear : la base a été supprimée "
+    "et un point de contrôle demandé",
+    "clear: the role was dropped": "clear : le rôle a été supprimé",
+    "asked to unwrap, which must be refused; listed the keys": "déchiffrement demandé, qui doit "
+    "être refusé ; clés listées",
+    "listed databases and labels": "bases et étiquettes listées",
+    "listed marked roles and labels": "rôles marqués et étiquettes listés",
+    "listed all objects, versions and unfinished uploads": "objets, versions et envois inachevés "
+    "listés",
+    "shared test server: freed blocks of its volume and write-ahead log segments not yet removed "
+    "may hold masked rows, columns that were approved as kept, and what engineers wrote, until "
+    "they are overwritten or the volume's key is changed": "serveur de test partagé : les blocs "
+    "libérés de son volume et les segments de journal (WAL) pas encore retirés peuvent contenir "
+    "des lignes masquées, les colonnes dont la conservation a été approuvée et ce que les "
+    "ingénieurs ont écrit, jusqu'à leur réécriture ou au changement de la clé du volume",
+    "what people took out by hand from the sandbox, by copying from their screens or files": "ce "
+    "que des personnes ont emporté à la main du bac à sable, en copiant depuis leur écran ou leurs "
+    "fichiers",
+    "the ticket has ended": "le ticket est clos",
+    "its time is over": "sa durée est écoulée",
+    "ended by the customer": "terminée par le client",
+    "ended by the vendor": "terminée par le fournisseur",
+    "the customer ended everything": "le client a tout terminé",
+    "the vendor ended everything": "le fournisseur a tout terminé",
+    "destroyed by the tenant's wish": "détruite à la demande du client",
+    "destroyed by the vendor's wish": "détruite à la demande du fournisseur",
+    "the person who asked was disabled": "la personne demandeuse a été désactivée",
+    "the person who asked has no role any more": "la personne demandeuse n'a plus de rôle",
+    "the copy failed again and again": "la copie a échoué à plusieurs reprises",
+}
+
+
+def translate(sentence: str, language: str) -> str:
+    return FRENCH.get(sentence, sentence) if language == "fr" else sentence
