@@ -15,7 +15,7 @@ from types import FrameType
 from rich.console import Console
 from rich.rule import Rule
 
-from broker.demo import leftovers, story
+from broker.demo import leftovers, set_up, story
 from broker.demo.processes import ChildFailed
 from broker.demo.story import Story, new_story
 from broker.demo.world import DemoWorld, built_world
@@ -23,7 +23,7 @@ from broker.errors import BrokerError
 from broker.logs import setup_logs
 
 STEPS: tuple[tuple[str, Callable[[Story], None]], ...] = (
-    ("A vendor, two tenants, their people, a CRM with 300,000 rows", story.enrol),
+    ("A vendor, two tenants, their people, a CRM with 300,000 rows", set_up.enrol),
     ("A ticket opens in the ticket system", story.open_ticket),
     ("The engineer asks for live access and a copy", story.ask),
     ("The customer's admin reads the plan, narrows it, approves", story.decide),
@@ -134,7 +134,7 @@ def serve() -> int:
     try:
         with built_world(Path.cwd(), "serve", scale=0.1) as world:
             told = new_story(world, lambda line: console.print(f"   {line}", markup=False))
-            story.enrol(told)
+            set_up.enrol(told)
             story.open_ticket(told)
             _say_accounts(console, told)
             _wait(world)
