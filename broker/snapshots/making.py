@@ -101,7 +101,8 @@ def clear(ports: Ports, work: Work) -> None:
 
 def _fill(ports: Ports, work: Work, held: Held) -> Filled:
     data_key = _make_data_key(ports, work.snapshot)
-    tables = sum(table.rows for table in work.plan.tables)
+    roots = {table.partition_of for table in work.plan.tables}  # they hold no rows themselves
+    tables = sum(t.rows and t.full_name not in roots for t in work.plan.tables)
     watch = Watch(ports.database, held, work.snapshot.id, tables)
     return loading.fill(
         loading.Job(
