@@ -108,6 +108,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "grant.refused": Kind("An admin refused a request.", "grant", personal=("note",)),
     "grant.ended": Kind("A grant or request is over.", "grant", _WHY),
+    "decision.signed": Kind(
+        "The statement of a person's decision was signed.",
+        "decision",
+        {"grant": "id", "digest": "digest"},
+    ),
     # Leases: credentials.
     "lease.asked": Kind(
         "An engineer asked for a login under a grant.",
@@ -125,6 +130,11 @@ KINDS: Mapping[str, Kind] = {
             "role_gone_at": "instant",
             "found_absent": "yes or no",
         },
+    ),
+    "lease.end_signed": Kind(
+        "The statement of a login's end was signed.",
+        "lease",
+        {"grant": "id", "digest": "digest"},
     ),
     "scope.dropped": Kind("The views of a scope were dropped.", "database", {"scope": "id"}),
     # Snapshots: copies.

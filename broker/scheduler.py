@@ -87,6 +87,7 @@ def _intervals(broker: Broker) -> dict[str, int]:
         "sweep_alarms": times.janitor_s,
         "poll_tickets": times.poll_tickets_s,
         "follow_hints": min(times.sweep_s, 5),
+        "sign_statements": 2,
         "integrate_logs": times.integrate_s,
         "send_mails": 2,
     }

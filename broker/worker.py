@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
-from broker.grants import lease_steps, planning
+from broker.grants import lease_steps, planning, statements
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
@@ -45,6 +45,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
         "sweep_orphans": lambda fence: janitor.sweep_orphans(ports, fence),
         "sweep_alarms": lambda fence: alarms.sweep_alarms(database, fence),
+        "sign_statements": lambda _: statements.sign_due(database, keys),
         "integrate_logs": lambda _: integrate_all(database, keys),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings.mail, certificates.read_attachment

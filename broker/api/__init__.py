@@ -6,7 +6,8 @@
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     GET /tickets · POST /tickets/look
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
-    GET POST /leases · GET /leases/{id}?wait= · POST …/end
+    GET /grants/{id}/decisions · GET /decisions/{id}/envelope
+    GET POST /leases · GET /leases/{id}?wait= · POST …/end · GET …/statement
     GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
     GET /certificates · GET /certificates/{id} · …/envelope
 

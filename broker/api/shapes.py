@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import marshmallow as ma
+from flask import Response
 from marshmallow import fields, validate
 
 from broker.db import Json
@@ -120,6 +121,13 @@ def page(found: Sequence[L], limit: int, instant: Callable[[L], datetime]) -> Js
 def whole(found: Sequence[object]) -> Json:
     """A list that is short by nature and comes on one page."""
     return {"items": found, "next": None}
+
+
+def as_file(content: bytes, mimetype: str, name: str) -> Response:
+    """Bytes as they are, to be kept under `name`."""
+    answer = Response(content, mimetype=mimetype)
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
 
 
 def list_of(item: type[Answer]) -> type[Answer]:

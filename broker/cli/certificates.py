@@ -48,12 +48,25 @@ def show(session: Session, certificate: str) -> None:
 
 def _told(statement: Mapping[str, Any]) -> dict[str, Any]:
     """The lines that a person reads: what, why, when, and how many looks found nothing."""
+    if statement.get("type") in {"decision", "end_of_access"}:
+        return _flat(statement)
     told = {name: statement.get(name) for name in _TOLD}
     times = statement.get("at")
     told |= {f"{name}_at": at for name, at in times.items()} if isinstance(times, dict) else {}
     for name in ("inventory", "looks"):
         told[name] = len(statement.get(name) or [])
     return told
+
+
+def _flat(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a short statement says, a line each."""
+    lines: dict[str, Any] = {}
+    for name, value in statement.items():
+        if isinstance(value, dict):
+            lines |= {f"{name}_{inner}": said for inner, said in value.items()}
+        else:
+            lines[name] = value
+    return lines
 
 
 @certificates.command()
@@ -91,15 +104,15 @@ def get(
 )
 @pass_session
 def verify(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
-    """Check the certificate, or its revocation, in FILE without a network, and print it."""
-    from broker.audit.revocation import is_revocation, verify_revocation
-    from broker.audit.verify import verify_certificate
+    """Check the signed statement in FILE without a network, and print it.
+
+    A certificate or its revocation, a decision, or the end of a login.
+    """
+    from broker.audit.statements import verify_signed
     from broker.cli.findings import show_report
     from broker.cli.trust import load_keys
 
-    content = read_file(file)
-    check = verify_revocation if is_revocation(content) else verify_certificate
-    report = check(content, load_keys(keys, session.home))
-    show_report(report, session.output, f"The certificate in {file}")
+    report = verify_signed(read_file(file), load_keys(keys, session.home))
+    show_report(report, session.output, f"The statement in {file}")
     if report.statement is not None and session.output == "table":
         print_item(_told(report.statement), "table")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
+import click
+
 from broker.errors import Conflict, Invalid, NotFound
+
+FILE = click.Path(path_type=Path)
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -45,3 +50,14 @@ def read_text(path: Path) -> str:
         return read_file(path).decode()
     except UnicodeDecodeError:
         raise Invalid(f"{path} is not a text file") from None
+
+
+def save_signed(content: bytes, file: Path | None, name: str) -> None:
+    """A signed statement, byte for byte: into `file`, or to a program that reads our output."""
+    if file is not None:
+        write_new(file, content)
+        click.echo(f"{file}; check it with: broker certificates verify {file}")
+    elif sys.stdout.isatty():
+        raise Invalid(f"say where it goes, for example: -f {name}")
+    else:
+        sys.stdout.buffer.write(content)

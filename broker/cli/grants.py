@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from broker.cli.command import Noun, state_option, tenant_option
 from broker.cli.durations import Duration, format_duration
+from broker.cli.files import FILE, save_signed
 from broker.cli.output import print_item, print_list
 from broker.cli.plan_table import Cut, show_plan
 from broker.cli.session import Session, pass_session
@@ -24,6 +26,7 @@ _WHO = (
     *("requester_name", "ticket_external_id", "ticket_title", "database_name"),
     *("category", "reason"),
 )
+_DECIDED = ("id", "verdict", "settles", "person_name", "side", "via", "at", "live_s", "copy_s")
 _CATEGORIES = ("customer_report", "vendor_finding", "incident")
 
 
@@ -182,6 +185,24 @@ def end(session: Session, grant: str) -> None:
     """End GRANT now: its logins are cut, its copies destroyed."""
     answer = session.api().post("grants", grant, "end")
     _tell(session, answer, f"{grant} has ended; its logins are being cut, its copies destroyed.")
+
+
+@grants.command()
+@click.argument("grant")
+@pass_session
+def decisions(session: Session, grant: str) -> None:
+    """Who decided what on GRANT, and when; oldest first."""
+    print_list(list(session.api().pages("grants", grant, "decisions")), _DECIDED, session.output)
+
+
+@grants.command()
+@click.argument("decision")
+@click.option("-f", "--file", type=FILE, help="Where to; must not be there yet.")
+@pass_session
+def decision(session: Session, decision: str, file: Path | None) -> None:
+    """Fetch the signed statement of DECISION, byte for byte."""
+    envelope = session.api().get_bytes("decisions", decision, "envelope")
+    save_signed(envelope, file, f"{decision}.dsse.json")
 
 
 def _tell(session: Session, answer: dict[str, Any], sentence: str) -> None:

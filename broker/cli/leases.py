@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.files import FILE, save_signed
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
@@ -45,3 +48,13 @@ def end(session: Session, lease: str) -> None:
         click.echo(f"{lease} is being revoked.")
     else:
         print_item(answer, session.output, _COLUMNS)
+
+
+@leases.command()
+@click.argument("lease")
+@click.option("-f", "--file", type=FILE, help="Where to; must not be there yet.")
+@pass_session
+def statement(session: Session, lease: str, file: Path | None) -> None:
+    """Fetch the signed statement of LEASE's end, byte for byte."""
+    envelope = session.api().get_bytes("leases", lease, "statement")
+    save_signed(envelope, file, f"{lease}.end.dsse.json")

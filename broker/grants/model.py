@@ -53,18 +53,40 @@ class PlanRow(Base):
 
 
 class Decision(Base):
-    """What an admin decided, about which digest. Never changed."""
+    """What a person decided, about which digest: `approved`, `refused` or `ended`. Never changed.
+
+    `settles` is true for the one that answered the request. `given_digest`, `live_s` and `copy_s`
+    are what this person gives; what is given in all stands on the grant.
+    """
 
     __tablename__ = "decision"
     id: Mapped[str] = mapped_column(primary_key=True)
-    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"), unique=True)
+    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"))
     person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    side: Mapped[str]
     verdict: Mapped[str]
+    settles: Mapped[bool]
+    live_s: Mapped[int]
+    copy_s: Mapped[int]
     shown_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
     note: Mapped[str | None]
     via: Mapped[str]
     at: Mapped[datetime]
+
+
+class Statement(Base):
+    """A signed statement of a decision, or of a login's end: a DSSE envelope, kept as signed.
+
+    `subject` is the id of the decision or of the lease.
+    """
+
+    __tablename__ = "statement"
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
+    kind: Mapped[str]
+    envelope: Mapped[bytes]
+    signed_at: Mapped[datetime]
 
 
 class LiveScope(Base):

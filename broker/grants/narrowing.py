@@ -22,6 +22,9 @@ class Windows:
     copy_s: int
 
 
+NOT_AT_ALL = Windows(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Narrowing:
     """`columns_masked` holds full names, `schema.table.column`; None leaves a window as asked."""

@@ -126,7 +126,7 @@ def _grants() -> sa.Select[*tuple[Any, ...]]:
         .join(Ticket, Ticket.id == Grant.ticket_id)
         .join(TenantDatabase, TenantDatabase.id == Grant.database_id)
         .outerjoin(_State, _State.id == Grant.state_by)
-        .outerjoin(Decision, Decision.grant_id == Grant.id)
+        .outerjoin(Decision, (Decision.grant_id == Grant.id) & Decision.settles)
         .outerjoin(_Decider, _Decider.id == Decision.person_id)
     )
 

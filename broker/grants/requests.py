@@ -16,7 +16,7 @@ from broker import mail, people, retries, tenants, trail
 from broker.engines import Catalogue
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants.model import Decision, Grant, PlanRow
-from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
+from broker.grants.narrowing import NOT_AT_ALL, Narrowing, Windows, narrow_plan, narrow_windows
 from broker.grants.plan import FindObstacle, Plan, from_document, make_plan
 from broker.grants.policy import Policy
 from broker.grants.states import APPROVE, END, REFUSE
@@ -29,6 +29,17 @@ from broker.trail import Personal
 from broker.tx import Tx
 
 CATEGORIES = ("customer_report", "vendor_finding", "incident")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one person gives: a plan by its digest, and windows."""
+
+    digest: str | None = None
+    windows: Windows = NOT_AT_ALL
+
+
+_NOTHING = Given()
 
 
 class GrantRefused(Denied):
@@ -205,7 +216,7 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
         },
     )
     _keep_given(tx, grant, given)
-    _keep_decision(tx, grant, "approved", note)
+    _keep_decision(tx, grant, "approved", note, Given(given.digest(), windows))
     _tell_requester(tx, grant, "approved")
 
 
@@ -245,15 +256,21 @@ def refuse(tx: Tx, grant_id: str, note: str) -> None:
     _tell_requester(tx, grant, "refused")
 
 
-def _keep_decision(tx: Tx, grant: Grant, verdict: str, note: str) -> None:
+def _keep_decision(
+    tx: Tx, grant: Grant, verdict: str, note: str = "", given: Given = _NOTHING
+) -> None:
     tx.session.add(
         Decision(
             id=new_id("dec"),
             grant_id=grant.id,
             person_id=tx.actor.person_id,
+            side=tx.actor.side,
             verdict=verdict,
+            settles=verdict != "ended",
+            live_s=given.windows.live_s,
+            copy_s=given.windows.copy_s,
             shown_digest=grant.asked_digest,
-            given_digest=grant.given_digest,
+            given_digest=given.digest,
             note=note.strip() or None,
             via=tx.actor.via,
             at=tx.at,
@@ -276,6 +293,8 @@ def mark_ended(tx: Tx, grant: Grant, why: str) -> bool:
     except StateConflict:
         return False
     forget_literals(tx, grant)
+    if tx.actor.person_id is not None:
+        _keep_decision(tx, grant, "ended")
     return True
 
 

@@ -17,7 +17,7 @@ from broker.errors import BrokerError, Unavailable
 from broker.secret import Secret
 
 LOG_KEY = "log"  # signs checkpoints
-STATEMENTS_KEY = "statements"  # signs certificates
+STATEMENTS_KEY = "statements"  # signs certificates, decisions, ends of access
 
 
 class KeyState(Enum):

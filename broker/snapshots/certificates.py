@@ -190,7 +190,9 @@ def _about_remnant(tx: Tx, remnant: Remnant) -> dict[str, Any]:
 
 def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str) -> dict[str, Any]:
     grant = tx.session.get_one(Grant, snapshot.grant_id)
-    decision = tx.session.scalar(sa.select(Decision).where(Decision.grant_id == grant.id))
+    decision = tx.session.scalar(
+        sa.select(Decision).where(Decision.grant_id == grant.id, Decision.settles)
+    )
     looked = tx.session.scalars(
         sa.select(Look)
         .where(Look.snapshot_id == snapshot.id, Look.remnant_id.is_(None))

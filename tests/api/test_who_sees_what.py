@@ -18,6 +18,7 @@ from broker import signin
 from broker.api.specification import make_specification
 from broker.audit.integrate import integrate_all
 from broker.engines.postgres.scram import make_verifier, new_password
+from broker.grants.statements import sign_due
 from broker.ids import new_id
 from broker.secret import Secret
 from broker.tx import Actor, system
@@ -115,7 +116,7 @@ def made_up() -> Ids:
     """Ids of the right form of which nothing exists."""
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
-    prefixes |= {"database": "dbs"}
+    prefixes |= {"database": "dbs", "decision": "dec"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64}
 
@@ -129,6 +130,8 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     assert api.post(world.admin, f"/snapshots/{snapshot_id}/destroy").status_code == 202
     for _ in range(2):
         world.work()
+    assert sign_due(world.broker.database, world.ports.keys) == 1
+    decided = api.get(world.admin, f"/grants/{grant_id}/decisions").json["items"]
     integrate_all(world.broker.database, world.ports.keys)
     token_id = api.get(world.admin, "/tokens").json["items"][0]["id"]
     certificate = api.get(world.admin, f"/snapshots/{snapshot_id}?wait=10").json["certificate"]
@@ -138,6 +141,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "tenant_id": world.tenant,
         "grant_id": grant_id,
         "lease_id": lease_id,
+        "decision_id": decided[0]["id"],
         "snapshot_id": snapshot_id,
         "certificate_id": certificate,
         "person_id": world.admin.person_id or "",

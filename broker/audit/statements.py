@@ -1,0 +1,87 @@
+"""Statements of decisions and of ends of access, checked offline as certificates are (G10).
+
+A statement holds ids, digests, windows, instants and words of ours: no name, address or free text,
+so that erasing a person breaks no signature (G13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
+from broker.audit.note import VerifierKey
+from broker.audit.revocation import REVOCATION_TYPE, verify_revocation
+from broker.audit.verify import Finding, Report, Summary, statements_key_name, verify_certificate
+from broker.entries import Json, get_name, is_version_1, parse_canonical
+from broker.errors import VerificationFailed
+
+_VENDOR = "application/vnd.support-access-broker"
+DECISION = "decision"
+END_OF_ACCESS = "end_of_access"
+TYPES: Mapping[str, str] = {
+    DECISION: f"{_VENDOR}.decision+json",
+    END_OF_ACCESS: f"{_VENDOR}.end-of-access+json",
+}
+Verify = Callable[[bytes, Sequence[VerifierKey]], Report]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """`ids` must be there; `says` makes the sentence of a statement that holds."""
+
+    ids: tuple[str, ...]
+    says: str
+
+
+_FORMS: Mapping[str, _Form] = {
+    DECISION: _Form(
+        ("decision", "grant", "verdict", "log"),
+        "Decision {decision} on {grant} is signed by {key}: {verdict}.",
+    ),
+    END_OF_ACCESS: _Form(
+        ("lease", "grant", "log"),
+        "The end of login {lease} under {grant} is signed by {key}.",
+    ),
+}
+
+
+def verify_signed(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
+    """Check one signed statement of any kind: certificate, revocation, decision, end of access."""
+    try:
+        told = parse_canonical(data, max_bytes=2 * MAX_PAYLOAD_BYTES).get("payloadType")
+    except VerificationFailed:
+        told = None
+    for kind, payload_type in TYPES.items():
+        if told == payload_type:
+            return _verify(data, trusted, kind)
+    check: Verify = verify_revocation if told == REVOCATION_TYPE else verify_certificate
+    return check(data, trusted)
+
+
+def _verify(data: bytes, trusted: Sequence[VerifierKey], kind: str) -> Report:
+    for key in trusted:
+        try:
+            statement = open_statement(data, kind, key)
+        except VerificationFailed:
+            continue
+        origin = str(statement["log"])
+        if key.name == statements_key_name(origin):  # one vendor's key speaks for its own logs only
+            form = _FORMS[kind]
+            told = {name: statement[name] for name in form.ids}
+            found = (Finding(ok=True, text=form.says.format(key=key.hint, **told)),)
+            summary = Summary(origin=origin)
+            return Report(found, authenticated=True, summary=summary, statement=statement)
+    text = "No trusted key has signed this statement, or it was changed since."
+    return Report((Finding(ok=False, text=text),), authenticated=False)
+
+
+def open_statement(data: bytes, kind: str, key: VerifierKey) -> dict[str, Json]:
+    """What a statement says, its signature verified first. Raises VerificationFailed."""
+    payload = open_envelope(data, TYPES[kind], [key])
+    statement = parse_canonical(payload, max_bytes=MAX_PAYLOAD_BYTES)
+    if not is_version_1(statement) or statement.get("type") != kind:
+        raise VerificationFailed(f"this is no statement of the kind {kind} in version 1")
+    for name in _FORMS[kind].ids:
+        get_name(statement, name)
+    return statement

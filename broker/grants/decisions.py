@@ -1,0 +1,114 @@
+"""What people decided: kept as it was, one row each, and never changed.
+
+The database keeps what must stay true whatever this code does: one decision answers a request, and
+nobody counts twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from broker import people
+from broker.errors import NOT_THERE, Conflict, NotFound
+from broker.grants.leases import get_lease
+from broker.grants.model import Decision, Grant, Statement
+from broker.ids import TenantId
+from broker.people import Membership
+from broker.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """`settles`: it answered the request; `signed_at` is None until its statement is signed."""
+
+    id: str
+    grant_id: str
+    verdict: str
+    settles: bool
+    person: str
+    side: str
+    via: str
+    at: datetime
+    shown_digest: str | None
+    given_digest: str | None
+    live_s: int
+    copy_s: int
+    note: str | None
+    signed_at: datetime | None
+
+
+def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
+    """Of one grant, oldest first."""
+    grant = tx.session.get(Grant, grant_id)
+    if grant is None:
+        raise NotFound(NOT_THERE)
+    people.check(tx, "grant:read", TenantId(grant.tenant_id))
+    rows = tx.session.execute(
+        sa.select(Decision, _shown_name(TenantId(grant.tenant_id)), Statement.signed_at)
+        .outerjoin(Statement, Statement.subject == Decision.id)
+        .where(Decision.grant_id == grant_id)
+        .order_by(Decision.at, Decision.id)
+    )
+    return [
+        DecisionView(
+            id=row.id,
+            grant_id=row.grant_id,
+            verdict=row.verdict,
+            settles=row.settles,
+            person=name,
+            side=row.side,
+            via=row.via,
+            at=row.at,
+            shown_digest=row.shown_digest,
+            given_digest=row.given_digest,
+            live_s=row.live_s,
+            copy_s=row.copy_s,
+            note=row.note,
+            signed_at=signed_at,
+        )
+        for row, name, signed_at in rows
+    ]
+
+
+def _shown_name(tenant_id: TenantId) -> sa.ScalarSelect[str]:
+    """What a person is called there: another tenant may know them by another name (G12)."""
+    there = sa.or_(Membership.tenant_id == tenant_id, Membership.tenant_id.is_(None))
+    return (
+        sa.select(Membership.name)
+        .where(Membership.person_id == Decision.person_id, there)
+        .order_by(Membership.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def read_decision_envelope(tx: Tx, decision_id: str) -> bytes:
+    """The signed statement of a decision. Raises NotFound; Conflict while it is not signed yet."""
+    tenant_id = tx.session.scalar(
+        sa.select(Grant.tenant_id)
+        .join(Decision, Decision.grant_id == Grant.id)
+        .where(Decision.id == decision_id)
+    )
+    if tenant_id is None:
+        raise NotFound(NOT_THERE)
+    people.check(tx, "grant:read", TenantId(tenant_id))
+    return _read_envelope(tx, decision_id)
+
+
+def read_end_envelope(tx: Tx, lease_id: str) -> bytes:
+    """The signed statement of a login's end. Raises NotFound; Conflict while there is none yet."""
+    lease = get_lease(tx, lease_id)
+    people.check(tx, "lease:read", TenantId(lease.tenant_id))
+    if lease.state != "revoked":
+        raise Conflict(f"{lease.id} is {lease.state}; its end is stated once it is revoked")
+    return _read_envelope(tx, lease_id)
+
+
+def _read_envelope(tx: Tx, subject: str) -> bytes:
+    row = tx.session.get(Statement, subject)
+    if row is None:
+        raise Conflict(f"the statement of {subject} is not signed yet; look again in a moment")
+    return row.envelope

@@ -1,0 +1,162 @@
+"""Signed statements of what people decided, and of when a login was gone.
+
+A worker signs, after the commit: the web process has no signer. What has no statement yet is asked
+of the tables, every time, so a lost job loses nothing. Signed once: who was second finds it there.
+
+A statement holds ids, digests, windows and instants: no name, no address, no free text (G13).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from broker import __version__, entries, trail
+from broker.audit import dsse
+from broker.audit.statements import DECISION, END_OF_ACCESS, TYPES
+from broker.audit.verify import statements_key_name
+from broker.db import Busy, Database
+from broker.grants.model import Decision, Grant, Lease, Statement
+from broker.ids import TenantId
+from broker.keys import STATEMENTS_KEY, Signer
+from broker.tenants import get_tenant
+from broker.tx import Tx, system
+
+_WORKER = system("worker")
+_BATCH = 200
+_SOFTWARE = f"support-access-broker {__version__}"
+
+
+def sign_due(database: Database, signer: Signer) -> int:
+    """Sign what has no statement yet, each in a transaction of its own; return how many."""
+    try:
+        with database.exclusive("statements"):
+            with database.begin(_WORKER) as tx:
+                decisions = tx.session.scalars(_unsigned(Decision.id).order_by(Decision.at)).all()
+                revoked = _unsigned(Lease.id).where(Lease.state == "revoked")
+                ends = tx.session.scalars(revoked.order_by(Lease.state_at)).all()
+            for decision_id in decisions:
+                with database.begin(_WORKER) as tx:
+                    _sign_decision(tx, signer, decision_id)
+            for lease_id in ends:
+                with database.begin(_WORKER) as tx:
+                    _sign_end(tx, signer, lease_id)
+    except Busy:
+        return 0
+    return len(decisions) + len(ends)
+
+
+def _unsigned(identity: sa.orm.InstrumentedAttribute[str]) -> sa.Select[str]:
+    signed = sa.exists().where(Statement.subject == identity)
+    return sa.select(identity).where(~signed).limit(_BATCH)
+
+
+def _sign_decision(tx: Tx, signer: Signer, decision_id: str) -> None:
+    decision = tx.session.get_one(Decision, decision_id)
+    grant = tx.session.get_one(Grant, decision.grant_id)
+    statement = _state_decision(tx, decision, grant)
+    digest = _keep(tx, signer, TenantId(grant.tenant_id), (DECISION, decision.id, statement))
+    facts = {"grant": grant.id, "digest": digest}
+    trail.record(tx, TenantId(grant.tenant_id), "decision.signed", decision.id, facts)
+
+
+def _state_decision(tx: Tx, decision: Decision, grant: Grant) -> dict[str, Any]:
+    approved = decision.verdict == "approved"
+    return {
+        "decision": decision.id,
+        "grant": grant.id,
+        "ticket": grant.ticket_id,
+        "database": grant.database_id,
+        "verdict": decision.verdict,
+        "settles": decision.settles,
+        "by": {"id": decision.person_id, "side": decision.side, "via": decision.via},
+        "asked": {
+            "by": grant.requester_id,
+            "plan": grant.asked_digest,
+            "live_s": grant.asked_live_s,
+            "copy_s": grant.asked_copy_s,
+        },
+        "shown": decision.shown_digest,
+        "gives": _gives(decision.given_digest, decision.live_s, decision.copy_s)
+        if approved
+        else None,
+        "result": _result(grant) if approved and decision.settles else None,
+        "at": {
+            "requested": _instant(grant.requested_at),
+            "decided": _instant(decision.at),
+            "signed": _instant(tx.at),
+        },
+    }
+
+
+def _gives(plan: str | None, live_s: int, copy_s: int) -> dict[str, Any]:
+    return {"plan": plan, "live_s": live_s, "copy_s": copy_s}
+
+
+def _result(grant: Grant) -> dict[str, Any]:
+    """What is given in all. Set once, at approval, so it is the same whenever it is signed."""
+    return {
+        **_gives(grant.given_digest, grant.given_live_s, grant.given_copy_s),
+        "live_until": _instant(grant.live_until),
+        "copy_until": _instant(grant.copy_until),
+        "ends": _instant(grant.ends_at),
+    }
+
+
+def _sign_end(tx: Tx, signer: Signer, lease_id: str) -> None:
+    lease = tx.session.get_one(Lease, lease_id)
+    statement = {
+        "lease": lease.id,
+        "grant": lease.grant_id,
+        "person": lease.person_id,
+        "role": lease.role_name,
+        "server": lease.database_id or lease.server_id,
+        "snapshot": lease.snapshot_id,
+        "at": {
+            "promised": _instant(lease.ends_at),
+            "login_refused": _instant(lease.login_refused_at),
+            "last_session_dead": _instant(lease.last_session_dead_at),
+            "role_gone": _instant(lease.role_gone_at),
+            "signed": _instant(tx.at),
+        },
+    }
+    tenant_id = TenantId(lease.tenant_id)
+    digest = _keep(tx, signer, tenant_id, (END_OF_ACCESS, lease.id, statement))
+    facts = {"grant": lease.grant_id, "digest": digest}
+    trail.record(tx, tenant_id, "lease.end_signed", lease.id, facts)
+
+
+def _keep(
+    tx: Tx, signer: Signer, tenant_id: TenantId, said: tuple[str, str, dict[str, Any]]
+) -> str:
+    """Sign and store (kind, subject, statement); return the envelope's digest."""
+    kind, subject, statement = said
+    origin = get_tenant(tx, tenant_id).log_origin
+    whole = {
+        "v": 1,
+        "type": kind,
+        "log": origin,
+        "tenant": tenant_id,
+        "software": _SOFTWARE,
+        **statement,
+    }
+    envelope = dsse.seal(
+        TYPES[kind],
+        entries.canonical(whole, max_bytes=dsse.MAX_PAYLOAD_BYTES),
+        statements_key_name(origin),
+        signer.public(STATEMENTS_KEY),
+        lambda message: signer.sign(STATEMENTS_KEY, message),
+    )
+    row = Statement(
+        subject=subject, tenant_id=tenant_id, kind=kind, envelope=envelope, signed_at=tx.at
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    return hashlib.sha256(envelope).hexdigest()
+
+
+def _instant(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None
