@@ -177,6 +177,8 @@ MOVES: list[Callable[[Log], None]] = [
     lambda log: log.issue("crt_x", "snp_x"),
     lambda log: log.issue("crt_y", "snp_x"),
     lambda log: log.record("certificate.issued", "crt_z", facts={"digest": 1}),
+    lambda log: log.issue("crt_o", "snp_x", log.certificate("crt_o", "snp_x", log="a.example/b")),
+    lambda log: log.issue("crt_v", "snp_x", log.certificate("crt_v", "snp_x", v=2)),
     lambda log: log.record("certificate.revoked", "crt_x"),
     lambda log: log.sign(),
 ]
@@ -309,3 +311,48 @@ def test_both_give_a_tree_the_same_root(size: int) -> None:
 def test_a_bundle_has_no_other_part() -> None:
     """The list of parts that the tests above change is whole."""
     assert {*LISTS, "origin"} == set(Bundle.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"log": "a.example/b"}, {"v": 2}, {"type": "other"}, {"v": True}]
+)
+def test_both_refuse_a_certificate_in_the_log_that_says_something_else(
+    changes: dict[str, Json],
+) -> None:
+    log = Log()
+    log.record("snapshot.destroyed", "snp_x")
+    log.issue("crt_x", "snp_x", log.certificate("crt_x", "snp_x", **changes))
+    log.sign()
+    assert not verdict(log.export(), log.trusted)
+
+
+@pytest.mark.parametrize(
+    "noun", [("grant.approved", "grant.ended"), ("snapshot.ordered", "snapshot.destroyed")]
+)
+@pytest.mark.parametrize(
+    ("order", "holds"),
+    [
+        ("be", True),
+        ("b", True),
+        ("e", True),
+        ("bb", False),
+        ("ee", False),
+        ("eb", False),
+        ("beb", False),
+    ],
+)
+def test_both_hold_a_life_to_one_beginning_and_one_end(
+    noun: tuple[str, str], order: str, *, holds: bool
+) -> None:
+    log = Log()
+    for step in order:
+        log.record(noun["be".index(step)], "the_one")
+    log.sign()
+    assert verdict(log.export(), log.trusted) is holds
+
+
+def test_both_refuse_a_checkpoint_that_the_logs_key_signed_for_another_log() -> None:
+    log = small_log()
+    root = merkle.root([merkle.leaf_hash(entry) for entry in log.entries])
+    log.notes = [log.log_key.checkpoint(len(log.entries), root, "broker.example/log/log_b")]
+    assert not verdict(log.export(), log.trusted)
