@@ -67,6 +67,17 @@ KINDS: Mapping[str, Kind] = {
         ("address",),
     ),
     "server.registered": Kind("A test server was registered.", "server"),
+    "preflight.made": Kind(
+        "The server was looked at for what it lacks and what it gives too much.",
+        "database or server",
+        {"fatal": "number", "warnings": "number", "digest": "digest"},
+    ),
+    "access.unexplained": Kind(
+        "A login was first seen on the server that nobody registered.",
+        "database",
+        {"attributes": "words", "sessions": "number"},
+        ("login",),
+    ),
     "key.published": Kind("A public key of the broker changed.", "key"),
     # Tickets.
     "ticket.mirrored": Kind(

@@ -83,6 +83,7 @@ def _intervals(broker: Broker) -> dict[str, int]:
     return {
         "sweep_ends": times.sweep_s,
         "sweep_retries": min(times.sweep_s, 5),
+        "sweep_checks": times.janitor_s,
         "sweep_orphans": times.janitor_s,
         "sweep_alarms": times.janitor_s,
         "poll_tickets": times.poll_tickets_s,

@@ -17,7 +17,7 @@ from broker import lifecycle, retries
 from broker.db import Database
 from broker.errors import BrokerError
 from broker.finds import Find
-from broker.grants import requests
+from broker.grants import preflights, requests
 from broker.grants.leases import list_unused_scopes
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.ids import TenantId
@@ -78,6 +78,15 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
             _put_scope_drop(tx, name, queue)
         note_run(tx, "retries", fence, len(due))
     return len(due)
+
+
+def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
+    """Enqueue the looks at servers that are due: every day, and those that failed."""
+    with database.begin(system("sweep")) as tx:
+        check_fence(tx, fence)
+        due = preflights.put_due(tx, queue, _BATCH)
+        note_run(tx, "checks", fence, due)
+    return due
 
 
 _LEASE_JOBS = {"pending": "issue_lease", "revoking": "revoke_lease"}

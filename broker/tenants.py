@@ -38,6 +38,8 @@ class Tenant(Base):
 
 
 class TenantDatabase(Base):
+    """`known_logins`: others than ours that may log in to the server, as the tenant named them."""
+
     __tablename__ = "tenant_database"
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant.id"))
@@ -49,6 +51,7 @@ class TenantDatabase(Base):
     sealed_password: Mapped[bytes]
     ca_file: Mapped[str | None]
     schemas: Mapped[list[str]]
+    known_logins: Mapped[list[str]] = mapped_column(server_default="{}")
     registered_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 

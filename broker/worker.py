@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
-from broker.grants import lease_steps, planning, statements
+from broker.grants import lease_steps, planning, preflight_steps, statements
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
@@ -29,8 +29,9 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     database, keys = ports.database, ports.keys
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
-        "issue_lease": lambda i: lease_steps.issue(database, keys, i),
+        "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue),
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i),
+        "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
         "copy_snapshot": lambda i: making.copy(ports, i),
         "reset_snapshot": lambda i: resetting.reset(ports, i),
@@ -43,6 +44,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     by_fence: dict[str, Callable[[int], int]] = {
         "sweep_ends": lambda fence: sweeps.sweep_ends(database, ports.queue, fence),
         "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
+        "sweep_checks": lambda fence: sweeps.sweep_checks(database, ports.queue, fence),
         "sweep_orphans": lambda fence: janitor.sweep_orphans(ports, fence),
         "sweep_alarms": lambda fence: alarms.sweep_alarms(database, fence),
         "sign_statements": lambda _: statements.sign_due(database, keys),

@@ -200,7 +200,7 @@ class World:
             return leases.get_lease(tx, lease_id)
 
     def issue(self, lease_id: str) -> None:
-        lease_steps.issue(self.broker.database, self.ports.keys, lease_id)
+        lease_steps.issue(self.broker.database, self.ports.keys, lease_id, self.broker.queue)
 
     def login(self, lease_id: str, password: Secret[str]) -> psycopg.Connection:
         """Connect as the engineer would; raises psycopg.OperationalError when refused."""

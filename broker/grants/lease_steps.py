@@ -28,18 +28,20 @@ from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
 from broker.errors import Conflict
 from broker.faults import crash_point
-from broker.grants import requests
+from broker.grants import preflights, requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Lease, LiveScope
 from broker.grants.plan import Plan, TablePlan
+from broker.grants.preflights import PreflightRefused
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
+from broker.jobs import Queue
 from broker.labels import Label
 from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.states import StateConflict, advance
-from broker.tx import system
+from broker.tx import Tx, system
 
 _WORKER = system("worker")
 
@@ -64,12 +66,17 @@ class _Work:
     target: Target
     plan: Plan | None
     database_id: str | None
+    refusal: PreflightRefused | None
 
 
-def _read_work(database: Database, port: KeyPort, lease_id: str) -> _Work:
+def _read_work(
+    database: Database, port: KeyPort, lease_id: str, queue: Queue | None = None
+) -> _Work:
+    """`queue` is given where a role is to be made: a preflight may refuse that, never its end."""
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, lease_id)
         plan = None
+        refusal = _find_refusal(tx, lease, queue) if queue is not None else None
         if lease.database_id is not None:
             row = tenants.get_database(tx, lease.database_id)
             target = live_target(port, row)
@@ -89,17 +96,29 @@ def _read_work(database: Database, port: KeyPort, lease_id: str) -> _Work:
             target=target,
             plan=plan,
             database_id=lease.database_id,
+            refusal=refusal,
         )
 
 
-def issue(database: Database, port: KeyPort, lease_id: str) -> None:
+def _find_refusal(tx: Tx, lease: Lease, queue: Queue) -> PreflightRefused | None:
+    """What keeps the role from being made; the server is then looked at afresh."""
+    target = lease.database_id or lease.server_id or ""
+    refusal = preflights.find_refusal(tx, target)
+    if refusal is not None:
+        preflights.ask_if_stale(tx, target, queue)
+    return refusal
+
+
+def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> None:
     """Make the role of a pending lease; a failure is noted and tried again by the sweep."""
     try:
         with database.exclusive(f"lease {lease_id}"):
-            work = _read_work(database, port, lease_id)
+            work = _read_work(database, port, lease_id, queue)
             if work.state != "pending":
                 return
             try:
+                if work.refusal is not None:
+                    raise work.refusal
                 _make_role(database, port, work)
             except FAILURES as error:
                 _note_failure(database, lease_id, error)

@@ -133,6 +133,7 @@ CREATE TABLE tenant_database (
     sealed_password bytea NOT NULL,
     ca_file text,
     schemas text[] NOT NULL,
+    known_logins text[] NOT NULL DEFAULT '{}',
     registered_at timestamptz NOT NULL,
     removed_at timestamptz
 );
@@ -148,6 +149,20 @@ CREATE TABLE test_server (
     ca_file text,
     registered_at timestamptz NOT NULL,
     removed_at timestamptz
+);
+
+-- The last look at a database or test server: `target` is its id.
+CREATE TABLE preflight (
+    target text PRIMARY KEY,
+    asked_at timestamptz NOT NULL,
+    checked_at timestamptz,
+    findings jsonb NOT NULL,
+    fatal bigint NOT NULL,
+    unexplained text[] NOT NULL,
+    attempts bigint NOT NULL DEFAULT 0,
+    next_try_at timestamptz,
+    stuck_since timestamptz,
+    stuck_reason text
 );
 
 CREATE TABLE published_key (

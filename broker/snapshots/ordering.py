@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from broker import people, retries, tenants, trail
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
-from broker.grants import leases, requests
+from broker.grants import leases, preflights, requests
 from broker.grants.leases import LeasePlan
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
 from broker.jobs import Queue
@@ -33,13 +33,14 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
     )
     if alive is not None:
         raise Conflict(f"{grant.id} has a copy already: {alive}; destroy it before another is made")
+    server = _choose_server(tx, server_id)
     snapshot = Snapshot(
         id=new_id("snp"),
         tenant_id=grant.tenant_id,
         state="ordered",
         grant_id=grant.id,
         database_id=grant.database_id,
-        server_id=_choose_server(tx, server_id),
+        server_id=server,
         requester_id=grant.requester_id,
         plan_digest=grant.given_digest,
         ordered_at=tx.at,
@@ -59,12 +60,20 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
 
 
 def _choose_server(tx: Tx, server_id: str | None) -> str:
+    """The one that was named, or the first that no finding forbids. Raises PreflightRefused."""
     if server_id is not None:
-        return tenants.get_server(tx, server_id).id
-    servers = tenants.list_servers(tx)
+        servers = [tenants.get_server(tx, server_id)]
+    else:
+        servers = list(tenants.list_servers(tx))
     if not servers:
         raise Conflict("no test server is registered; an operator does it: broker servers create")
-    return servers[0].id
+    refusals = []
+    for server in servers:
+        refusal = preflights.find_refusal(tx, server.id)
+        if refusal is None:
+            return server.id
+        refusals.append(refusal)
+    raise refusals[0]
 
 
 def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> LeaseId:
