@@ -4,6 +4,8 @@
     GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · POST …/end-everything
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
+    POST /databases/{id}/check · POST /servers/{id}/check
+    GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /tickets · POST /tickets/look
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
@@ -27,7 +29,7 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from broker import __version__
-from broker.api import access, accounts, copies, estate
+from broker.api import access, accounts, checks, copies, estate
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -35,6 +37,7 @@ from broker.db import Json
 BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts.blueprint,
     estate.blueprint,
+    checks.blueprint,
     access.blueprint,
     copies.blueprint,
 )

@@ -12,6 +12,7 @@ from broker.audit.export import export_bundle
 from broker.db import Json
 from broker.enrolling import NewTenant
 from broker.errors import Unavailable
+from broker.grants import preflights
 from broker.ids import TenantId
 from broker.keys.intake import INTAKE_KEY
 from broker.snapshots import certificates
@@ -70,6 +71,12 @@ class DatabaseBody(ServerFields):
     tenant = identity("tnt")
     dbname = text(63)
     schemas = fields.List(text(63), required=True, validate=validate.Length(1, 100))
+    known_logins = fields.List(
+        text(63),
+        load_default=list,
+        validate=validate.Length(0, 200),
+        metadata={"description": "who else may log in there: the application, a backup, the DBA"},
+    )
 
 
 class ServerBody(ServerFields):
@@ -90,6 +97,7 @@ class DatabaseAnswer(ServerAnswer):
     tenant = fields.String(attribute="tenant_id")
     dbname = fields.String()
     schemas = fields.List(fields.String())
+    known_logins = fields.List(fields.String())
 
 
 class IntakeAnswer(Answer):
@@ -156,9 +164,10 @@ def list_databases(tx: Tx, query: Json) -> Json:
 
 @operation(blueprint, "POST /databases", takes=DatabaseBody, answer=DatabaseAnswer, status=201)
 def register_database(tx: Tx, body: Json) -> TenantDatabase:
-    """Register a live database of a tenant; its login's password comes sealed."""
+    """Register a live database of a tenant; its login's password comes sealed. It is looked at."""
     tenant_id = TenantId(body.pop("tenant"))
     database_id = tenants.register_database(tx, tenant_id, TenantDatabase(**body))
+    preflights.ask(tx, database_id, the_broker().queue)
     return tenants.get_database(tx, database_id)
 
 
@@ -171,8 +180,10 @@ def list_servers(tx: Tx) -> Json:
 
 @operation(blueprint, "POST /servers", takes=ServerBody, answer=ServerAnswer, status=201)
 def register_server(tx: Tx, body: Json) -> TestServer:
-    """Register an internal test server; its login's password comes sealed."""
-    return tenants.get_server(tx, tenants.register_server(tx, TestServer(**body)))
+    """Register an internal test server; its login's password comes sealed. It is looked at."""
+    server_id = tenants.register_server(tx, TestServer(**body))
+    preflights.ask(tx, server_id, the_broker().queue)
+    return tenants.get_server(tx, server_id)
 
 
 @operation(blueprint, "GET /keys/intake", answer=IntakeAnswer)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from broker.cli.checks import check_wait, run_check
 from broker.cli.command import Noun
 from broker.cli.logins import (
     password_options,
@@ -41,6 +42,13 @@ def list_databases(session: Session, tenant: str) -> None:
 @click.option("--dbname", required=True)
 @click.option("--login", required=True, help="The role that setup-sql made.")
 @click.option("--schema", "schemas", multiple=True, required=True, help="Of the application.")
+@click.option(
+    "--known-login",
+    "known_logins",
+    multiple=True,
+    metavar="ROLE",
+    help="Who else may log in there: the application, a backup, the DBA. Others are told.",
+)
 @click.option("--ca-file", help="The server's certificate authority, as the workers find it.")
 @password_options
 @pass_session
@@ -54,6 +62,7 @@ def create(
     dbname: str,
     login: str,
     schemas: tuple[str, ...],
+    known_logins: tuple[str, ...],
     ca_file: str | None,
     password_stdin: bool,
     password_file: Path | None,
@@ -71,6 +80,7 @@ def create(
         "dbname": dbname,
         "login": login,
         "schemas": list(schemas),
+        "known_logins": list(known_logins),
         "sealed_password": seal_for_broker(
             api, password, login_context("database", host, port, login)
         ),
@@ -78,6 +88,15 @@ def create(
     if ca_file is not None:
         body["ca_file"] = ca_file
     print_item(api.post("databases", body=body), session.output)
+
+
+@databases.command()
+@click.argument("database")
+@check_wait
+@pass_session
+def check(session: Session, database: str, wait_s: int) -> None:
+    """Look at a database: what it lacks, what it gives too much. Exit 6 when that is fatal."""
+    run_check(session, "databases", database, wait_s)
 
 
 @databases.command("setup-sql", cls=click.Command)

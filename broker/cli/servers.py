@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from broker.cli.checks import check_wait, run_check
 from broker.cli.command import Noun
 from broker.cli.logins import (
     password_options,
@@ -68,6 +69,15 @@ def create(
     if ca_file is not None:
         body["ca_file"] = ca_file
     print_item(api.post("servers", body=body), session.output)
+
+
+@servers.command()
+@click.argument("server")
+@check_wait
+@pass_session
+def check(session: Session, server: str, wait_s: int) -> None:
+    """Look at a test server: what it lacks, what it gives too much. Exit 6 when that is fatal."""
+    run_check(session, "servers", server, wait_s)
 
 
 @servers.command("setup-sql", cls=click.Command)

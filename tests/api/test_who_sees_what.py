@@ -116,7 +116,7 @@ def made_up() -> Ids:
     """Ids of the right form of which nothing exists."""
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
-    prefixes |= {"database": "dbs", "decision": "dec"}
+    prefixes |= {"database": "dbs", "server": "srv", "decision": "dec"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64}
 
@@ -149,6 +149,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "ticket_id": ticket["id"],
         "external_id": ticket["external_id"],
         "database_id": world.database_id,
+        "server_id": world.server_id,
         "digest": world.grant(grant_id).asked_digest or "",
     }
 
@@ -250,16 +251,21 @@ DENIED = {
         *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything"),
+        *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
     ),
     "operator": (
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
     ),
-    "admin": ("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
+    "admin": (
+        *("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
+        *("check_server", "get_server_preflight"),
+    ),
     "auditor": (
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
+        *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),
     ),
 }
 
