@@ -10,7 +10,17 @@ from flask import Blueprint, Flask
 from flask_wtf.csrf import CSRFError
 
 from broker.bootstrap import Broker
-from broker.web import account, copies, grants, home, new_request, pages, records, session
+from broker.web import (
+    account,
+    copies,
+    grants,
+    home,
+    new_request,
+    pages,
+    preflights,
+    records,
+    session,
+)
 
 
 def register_console(app: Flask, broker: Broker) -> None:
@@ -29,6 +39,6 @@ def register_console(app: Flask, broker: Broker) -> None:
     )
     console.before_request(session.guard)
     console.register_error_handler(CSRFError, pages.show_stale_form)
-    for part in (account, home, grants, new_request, copies, records):
+    for part in (account, home, grants, new_request, copies, records, preflights):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

@@ -83,13 +83,15 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "certificate_id": story.certificate,
         "tenant_id": world.tenant,
         "ticket_id": world.grant(story.open).ticket_id,
+        "target": world.database_id,
     }
 
 
 def ids_of_nothing() -> dict[str, str]:
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "ticket": "tkt"}
-    return {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
+    ids = {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
+    return {**ids, "target": new_id("dbs")}
 
 
 def rows(world: World) -> dict[str, list[str]]:
@@ -169,7 +171,8 @@ def test_every_role_has_its_pages(
     every = paths(app, "GET", ids_of(world, story))
     forbidden = {
         "admin": {path for path in every if path.startswith("/grants/new")} | {"/late"},
-        "engineer": {"/late", "/log", "/log/bundle"},
+        "engineer": {"/late", "/log", "/log/bundle"}
+        | {path for path in every if path.startswith("/preflight")},
         "operator": {path for path in every if path.startswith(("/grants/new", "/log"))}
         | {path for path in every if "/certificates" in path or "end-everything" in path},
     }
