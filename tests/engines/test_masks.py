@@ -194,10 +194,12 @@ def test_null_stays_null_and_a_value_becomes_null_by_no_mask_but_null(
     owner.execute(
         "CREATE TYPE pair AS (a int, b int); CREATE TYPE mood AS ENUM ('x');"
         "CREATE TABLE t (a text, b varchar(40), c char(40), d uuid, e int, f bigint, g date,"
-        " h timestamptz, i text[], j jsonb, k pair, l mood, m name, n pair[], o timestamp);"
+        " h timestamptz, i text[], j jsonb, k pair, l mood, m name, n pair[], o timestamp,"
+        " p inet, q macaddr, r numeric, s bytea);"
         "INSERT INTO t DEFAULT VALUES;"
         "INSERT INTO t VALUES ('', '', '', gen_random_uuid(), 0, 0, 'infinity', '-infinity',"
-        " '{}', 'null', ROW(NULL, NULL), 'x', '', '{}', now())"
+        " '{}', 'null', ROW(NULL, NULL), 'x', '', '{}', now(),"
+        " '::1', '00:00:00:00:00:00', 'NaN', '')"
     )
     connection = reader()
     chosen = supported(connection, mask)

@@ -84,3 +84,8 @@ def find_constant(column: Column) -> Constant | None:
     if column.base_type.endswith(".citext") and not column.enum:
         return Constant("", "text")
     return _CONSTANTS.get(column.base_type)
+
+
+def list_types() -> tuple[str, ...]:
+    """Base types that have a constant."""
+    return tuple(_CONSTANTS)

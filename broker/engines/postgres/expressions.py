@@ -12,6 +12,7 @@ database's encoding; its two pads are computed by us, so the server needs `sha25
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -25,6 +26,9 @@ INTEGER_TYPES = frozenset({"integer", "bigint"})
 _TOKEN_CHARS = 32
 _NAME_CHARS = 63  # of type `name`
 _TEXT_TYPES = frozenset({"text", "character varying", "character", "name"})
+_OPERATORS: Mapping[str, LiteralString] = {
+    sign: sign for sign in ("||", "<>", "<", ">=", "=", "+", "-", "*", "/", "#", "~")
+}
 _FILLER = "lorem ipsum dolor sit amet consectetur adipiscing elit "
 _FILLER_MAX = 4096
 
@@ -48,7 +52,7 @@ def call(function: str, *arguments: sql.Composable) -> sql.Composed:
 
 
 def operate(left: sql.Composable, operator: str, right: sql.Composable) -> sql.Composed:
-    sign = sql.SQL({"||": "||", "<>": "<>", "<": "<", ">=": ">="}[operator])
+    sign = sql.SQL(_OPERATORS[operator])
     return sql.SQL("({} OPERATOR(pg_catalog.{}) {})").format(left, sign, right)
 
 
@@ -104,6 +108,49 @@ def hmac_hex(label: str, text: sql.Composable) -> sql.Composed:
     return call("encode", outer, sql.Literal("hex"))
 
 
+def once(name: LiteralString, value: sql.Composable, used: sql.Composable) -> sql.Composed:
+    """`used`, in which `h.<name>` is `value`, computed once per row: the planner would else write
+    it out at each use, and OFFSET 0 keeps it from that.
+    """
+    return sql.SQL("(SELECT {} FROM (SELECT {} AS {} OFFSET 0) AS h)").format(
+        used, value, sql.Identifier(name)
+    )
+
+
+def keyed(column: Column, label: str, used: sql.Composable) -> sql.Composed:
+    """`used`, in which `h.h` is the value's digest, 64 hexadecimal digits."""
+    return once("h", hmac_hex(label, canonical_text(column)), used)
+
+
+DIGEST = sql.SQL("h.h")  # as `keyed` names it
+
+
+def number(start: int, digits: int = 12, of: sql.Composable = DIGEST) -> sql.Composed:
+    """Hexadecimal digits `start` (from 1) on of a digest, as a bigint that is never negative."""
+    piece = call("substr", of, sql.Literal(start), sql.Literal(digits))
+    bits = operate(literal("x", "text"), "||", piece)
+    size = (sql.Literal("0"), sql.Literal(str(4 * digits)))
+    return call("int8", call("bit_in", call("textout", bits), *size))
+
+
+def below(limit: int, start: int, digits: int = 12) -> sql.Composed:
+    """A number from 0 to `limit` - 1, drawn from the digest."""
+    return call("mod", number(start, digits), literal(str(limit), "int8"))
+
+
+def padded(value: sql.Composable, width: int) -> sql.Composed:
+    return call("lpad", as_text(value), sql.Literal(width), literal("0", "text"))
+
+
+def join(*parts: str | sql.Composable) -> sql.Composed:
+    """Texts one behind the other; a `str` is a literal of our own."""
+    texts = [literal(part, "text") if isinstance(part, str) else part for part in parts]
+    whole = sql.SQL("{}").format(texts[0])
+    for text in texts[1:]:
+        whole = operate(whole, "||", text)
+    return whole
+
+
 def _cut(text: sql.Composable, length: int) -> sql.Composed:
     return call("substr", text, sql.Literal(1), sql.Literal(length))
 
@@ -140,17 +187,18 @@ def _email(column: Column, label: str) -> sql.Composed:
     return operate(local, "||", literal("@example.invalid", "text"))  # RFC 2606
 
 
+def bucket(length: sql.Composable, most: int) -> sql.Composed:
+    """2^n, n counted by the bounds 2, 3, 5, 9 … that `length` passed; `most` at the most."""
+    bounds = [2**n + 1 for n in range(most.bit_length() - 1)]
+    array = literal("{" + ",".join(map(str, bounds)) + "}", "int4[]")
+    return call("int4shl", sql.Literal(1), call("width_bucket", length, array))
+
+
 def _filler(column: Column, label: str) -> sql.Composed:
-    """Empty stays empty; else 2^n characters, n counted by the bounds 2, 3, 5, 9 … passed."""
+    """Empty stays empty."""
     del label
     text = canonical_text(column)
-    bounds = [2**n + 1 for n in range(_FILLER_MAX.bit_length() - 1)]
-    passed = call(
-        "width_bucket",
-        call("length", text),
-        literal("{" + ",".join(map(str, bounds)) + "}", "int4[]"),
-    )
-    size = call("int4shl", sql.Literal(1), passed)
+    size = bucket(call("length", text), _FILLER_MAX)
     room = max_chars(column)
     if room is not None:
         size = sql.SQL("LEAST({}, {})").format(size, sql.Literal(room))
@@ -161,25 +209,37 @@ def _filler(column: Column, label: str) -> sql.Composed:
 
 
 def _year(column: Column, label: str) -> sql.Composed:
-    """1 January of the year; years whose 1 January no timestamp can name are clipped.
-
-    They are 4714 BC and those after 294276, which a date reaches. An error would end the copy, and
-    the server's words would name the value.
-    """
     del label
-    value, year = value_of(column), literal("year", "text")
-    name = {"date": "date", "timestamp without time zone": "timestamp"}.get(
-        column.base_type, "timestamptz"
-    )
-    first, last = (literal(text, name) for text in ("4713-01-01 BC", "294276-01-01"))
-    truncated = call("date_trunc", year, value)
+    return truncated(column, "year")
+
+
+TIME_NAMES = {"date": "date", "timestamp without time zone": "timestamp"}
+
+
+def truncated(column: Column, unit: str) -> sql.Composed:
+    """The first instant of the year, month or day; what no timestamp can name is clipped.
+
+    That is 4714 BC and what comes after 294276, which a date reaches. An error would end the copy,
+    and the server's words would name the value.
+    """
+    value, text = value_of(column), literal(unit, "text")
+    name = TIME_NAMES.get(column.base_type, "timestamptz")
+    cut = call("date_trunc", text, value)
     if name == "date":
-        truncated = call("date", call("date_trunc", year, call("timestamp", value)))
+        cut = call("date", call("date_trunc", text, call("timestamp", value)))
     elif name == "timestamptz":
-        truncated = call("date_trunc", year, value, literal("UTC", "text"))
+        cut = call("date_trunc", text, value, literal("UTC", "text"))
+    return between(column, ("4713-01-01 BC", "294276-01-01"), cut)
+
+
+def between(column: Column, bounds: tuple[str, str], expression: sql.Composable) -> sql.Composed:
+    """`expression` for instants within the bounds; others become the bound, infinity stays."""
+    value = value_of(column)
+    name = TIME_NAMES.get(column.base_type, "timestamptz")
+    first, last = (literal(text, name) for text in bounds)
     return sql.SQL(
         "CASE WHEN NOT {finite} THEN {value} WHEN {early} THEN {first} WHEN {late} THEN {last}"
-        " ELSE {truncated} END"
+        " ELSE {expression} END"
     ).format(
         finite=call("isfinite", value),
         value=value,
@@ -187,7 +247,7 @@ def _year(column: Column, label: str) -> sql.Composed:
         first=first,
         late=operate(value, ">=", last),
         last=last,
-        truncated=truncated,
+        expression=expression,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from broker.engines import Column, Fate, Table
+from broker.engines.postgres import masks_numbers, masks_people, masks_structure
 from broker.engines.postgres.constants import find_constant
 from broker.engines.postgres.expressions import (
     EMAIL_CHARS,
@@ -28,68 +29,69 @@ from broker.engines.postgres.expressions import (
     operate,
     value_of,
 )
+from broker.engines.postgres.mask import TIME_TYPES, Mask
 from broker.errors import Invalid
 from broker.secret import Secret
 
 _BLOCK_BYTES = 64  # SHA-256's block, the length of both pads
 _SPOT_LABEL = "spot"
-_TIME_TYPES = frozenset({"date", "timestamp without time zone", "timestamp with time zone"})
-_NEEDED_CHARS = {"token": TOKEN_MIN_CHARS, "email": EMAIL_CHARS}
 
 
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """`injective` up to the collisions of a hash; `hides` is false where the value itself stays."""
-
-    name: str
-    summary: str
-    keeps: str
-    needs_key: bool = False
-    keeps_join: bool = False
-    injective: bool = False
-    hides: bool = True
+def _fits_all(column: Column) -> bool:
+    del column
+    return True
 
 
+def _keep(column: Column, label: str) -> sql.Composed:
+    del label
+    return value_of(column)
+
+
+_BASIC = (
+    Mask(
+        "keep", "The value is left as it is.", "everything", "it is in the copy",
+        _fits_all, _keep, keeps_join=True, injective=True, hides=False,
+    ),
+    Mask(
+        "null", "The value is removed.", "nothing", "none", _fits_all, EXPRESSIONS["null"],
+    ),
+    Mask(
+        "constant",
+        "Every value becomes the same one of its type, such as an empty text or zero.",
+        "whether there was a value", "none",
+        lambda column: find_constant(column) is not None, EXPRESSIONS["constant"],
+    ),
+    Mask(
+        "token",
+        "The value becomes a code that says nothing; equal values get equal codes.",
+        "which values are equal", "how often a value occurs still shows",
+        lambda column: is_text(column) or column.base_type in {"uuid", *INTEGER_TYPES},
+        EXPRESSIONS["token"],
+        chars=TOKEN_MIN_CHARS, needs_key=True, keeps_join=True, injective=True,
+    ),
+    Mask(
+        "email",
+        "The value becomes an address that reaches nobody; equal values get equal addresses.",
+        "which values are equal, and the form of an address",
+        "how often a value occurs still shows",
+        is_text, EXPRESSIONS["email"],
+        chars=EMAIL_CHARS, needs_key=True, keeps_join=True, injective=True,
+    ),
+    Mask(
+        "filler",
+        "The text becomes filler, of a length rounded up to a power of two.",
+        "roughly how long the text was", "a very long text is still known by its length",
+        is_text, EXPRESSIONS["filler"],
+    ),
+    Mask(
+        "year", "The date becomes 1 January of its year.", "the year",
+        "an event of which a year saw one is still known",
+        lambda column: column.base_type in TIME_TYPES, EXPRESSIONS["year"],
+    ),
+)  # fmt: skip
 MASKS: Mapping[str, Mask] = {
     mask.name: mask
-    for mask in (
-        Mask(
-            "keep",
-            "The value is left as it is.",
-            "everything",
-            keeps_join=True,
-            injective=True,
-            hides=False,
-        ),
-        Mask("null", "The value is removed.", "nothing"),
-        Mask(
-            "constant",
-            "Every value becomes the same one of its type, such as an empty text or zero.",
-            "whether there was a value",
-        ),
-        Mask(
-            "token",
-            "The value becomes a code that says nothing; equal values get equal codes.",
-            "which values are equal",
-            needs_key=True,
-            keeps_join=True,
-            injective=True,
-        ),
-        Mask(
-            "email",
-            "The value becomes an address that reaches nobody; equal values get equal addresses.",
-            "which values are equal, and the form of an address",
-            needs_key=True,
-            keeps_join=True,
-            injective=True,
-        ),
-        Mask(
-            "filler",
-            "The text becomes filler, of a length rounded up to a power of two.",
-            "roughly how long the text was",
-        ),
-        Mask("year", "The date becomes 1 January of its year.", "the year"),
-    )
+    for mask in (*_BASIC, *masks_people.MASKS, *masks_numbers.MASKS, *masks_structure.MASKS)
 }
 
 
@@ -156,21 +158,12 @@ def _get_mask(name: str) -> Mask:
 
 
 def _find_type_obstacle(mask: str, column: Column) -> str | None:
-    text = is_text(column)
-    supported = {
-        "keep": True,
-        "null": True,
-        "constant": find_constant(column) is not None,
-        "token": text or column.base_type in {"uuid", *INTEGER_TYPES},
-        "email": text,
-        "filler": text,
-        "year": column.base_type in _TIME_TYPES,
-    }
-    if not supported[mask]:
+    made = MASKS[mask]
+    if not made.fits(column):
         return f"{mask} is not made for type {column.type}"
-    room, needed = max_chars(column), _NEEDED_CHARS.get(mask, 0)
-    if text and room is not None and room < needed:
-        return f"{mask} needs at least {needed} characters; {column.type} holds {room}"
+    room = max_chars(column)
+    if is_text(column) and room is not None and room < made.chars:
+        return f"{mask} needs at least {made.chars} characters; {column.type} holds {room}"
     return None
 
 
@@ -208,7 +201,7 @@ def _masked(column: Column, fate: Fate) -> sql.Composed:
         raise Invalid(f"column {column.name}: {obstacle}")
     if fate.label == _SPOT_LABEL:
         raise Invalid(f"the label {_SPOT_LABEL!r} is taken by the spot check")
-    expression = EXPRESSIONS[fate.mask](column, fate.label)
+    expression = MASKS[fate.mask].expression(column, fate.label)
     if fate.mask == "null":
         return expression
     return sql.SQL("CASE WHEN {} IS NULL THEN NULL ELSE {} END").format(
@@ -287,8 +280,9 @@ def spot_sample(
     that a mask hides; None when there is no such column.
 
     A value that its mask leaves as it is (an empty text, 1 January, the constant itself) proves
-    nothing and is left out. Masks without a key give the same for what they gave, so no sampled
-    value can stand in an honest copy, save by a number's chance collision.
+    nothing and is left out, and so is a column whose mask may coincide. Masks without a key give
+    the same for what they gave, so no sampled value can stand in an honest copy, save by a number's
+    chance collision.
     """
     _check_fates(table, _copied(table), fates)
     samples = [
@@ -306,7 +300,7 @@ def spot_sample(
             limit=sql.Literal(limit),
         )
         for column in _copied(table)
-        if MASKS[fates[column.name].mask].hides
+        if (mask := MASKS[fates[column.name].mask]).hides and not mask.may_coincide
     ]
     return sql.SQL(" UNION ALL ").join(samples) if samples else None
 

@@ -122,6 +122,7 @@ def load_rows(blocks: Iterable[bytes], into: RowTarget) -> int:
         # As the tenant's application does: a CHECK may call functions by unqualified names. It is
         # safe because this login owns nothing but the sandbox's objects.
         cursor.execute("SET LOCAL search_path = public")
+        cursor.execute("SET LOCAL synchronous_commit = off")  # see `archive`
         cursor.execute("SET LOCAL lc_monetary = 'C'")
         options: list[sql.Composable] = [
             sql.SQL("ENCODING {}").format(sql.Literal(_encoding(connection)))
