@@ -15,8 +15,12 @@ serve: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not system" $(ARGS)
 
-test-system: $(READY)
+test-system: $(READY) $(VENV)/.system-ready
 	$(BIN)/python -m pytest -m system $(ARGS)
+
+$(VENV)/.system-ready: requirements/system.txt $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/system.txt
+	@touch $@
 
 soak: $(READY)
 	SOAK=1 $(BIN)/python -m pytest -m "not system" $(ARGS)
@@ -43,9 +47,9 @@ format: $(READY)
 # Locks carry hashes and no address of an index.
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
-	cd requirements && for f in runtime dev bench; do \
+	cd requirements && for f in runtime dev bench system; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --no-header --no-annotate --emit-build-options $$f.in -o $$f.txt || exit 1; done
+	    --no-header --no-annotate $$f.in -o $$f.txt || exit 1; done
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)")'
