@@ -125,6 +125,7 @@ def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> Non
                 return
             crash_point("role-made")
             _confirm_issued(database, lease_id)
+            crash_point("lease-issued")
     except Busy:
         return
 
@@ -137,6 +138,7 @@ def _make_role(database: Database, port: KeyPort, work: _Work) -> None:
         return
     with database.shared(f"scope {work.scope}"):
         if not _note_scope(database, work):
+            crash_point("scope-noted")
             _ensure_scope(database, work, key)
         try:
             _make_login(work, key)
@@ -181,6 +183,7 @@ def _ensure_scope(database: Database, work: _Work, key: Secret[bytes]) -> None:
     views = tuple(_views(work.plan, catalogue.tables, work.scope))
     label = Label("scope", work.lease_id, work.ends_at, work.scope)
     scopes.make_scope(work.target, Scope(work.scope, views), label.text(key), keyed=True)
+    crash_point("scope-made")
     with database.begin(_WORKER) as tx:
         tx.session.get_one(LiveScope, work.scope).made_at = tx.at
 
@@ -246,6 +249,7 @@ def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
                 if work.state != "revoking":
                     return
                 ended = revoking.revoke(work.target, work.role)
+                crash_point("role-ended")
                 found = look(work.target, work.role)
                 if not found.found_nothing:
                     raise Conflict(f"{work.role} is still there after it was dropped")
@@ -253,6 +257,7 @@ def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
                 _note_failure(database, lease_id, error)
                 return
             _confirm_revoked(database, lease_id, ended)
+            crash_point("lease-revoked")
     except Busy:
         return
     if work.database_id is not None:
@@ -294,6 +299,7 @@ def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
                 registered = tenants.get_database(tx, row.database_id)
                 target = live_target(port, registered)
             scopes.drop_scope(target, name)
+            crash_point("scope-dropped")
             with database.begin(_WORKER) as tx:
                 row = tx.session.get_one(LiveScope, name)
                 row.dropped_at = tx.at

@@ -58,6 +58,7 @@ def destroy(ports: Ports, identity: str) -> None:
                 problems = _end(ports, work)
                 if not problems:
                     looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
+                    crash_point("decoys-placed")
                     found, problems = looks.look_everywhere(
                         ports.keys, ports.store, work.server, work.snapshot
                     )
@@ -65,6 +66,7 @@ def destroy(ports: Ports, identity: str) -> None:
                     if not problems:
                         crash_point("looks-made")
                         _confirm(ports, identity, found)
+                        crash_point("destroyed")
                         return
             except FAILURES as error:
                 problems = [describe(error)]
@@ -124,6 +126,7 @@ def revoke_leases(ports: Ports, snapshot: Snapshot, why: str) -> None:
 
 def _erase_key(ports: Ports, snapshot: Snapshot) -> None:
     ports.keys.erase(snapshot.wrapping_key)
+    crash_point("key-erased")
     with ports.database.begin(_WORKER) as tx:
         told = tx.session.scalar(
             sa.select(Look.id).where(Look.snapshot_id == snapshot.id, Look.kind == "key erased")

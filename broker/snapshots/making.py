@@ -61,9 +61,12 @@ def copy(ports: Ports, snapshot_id: str) -> None:
             if work is None:
                 return
             try:
+                crash_point("copy-begun")
                 clear(ports, work)
                 filled = _fill(ports, work, held)
+                crash_point("copy-filled")
                 _confirm(ports, work, filled)
+                crash_point("copy-confirmed")
             except FAILURES as error:
                 _give_back(ports, work, error)
     except Busy:
@@ -123,15 +126,16 @@ def _make_data_key(ports: Ports, snapshot: Snapshot) -> Secret[bytes]:
     Raises KeyErased when the snapshot was condemned and its key has died already.
     """
     ports.keys.create(snapshot.wrapping_key)
+    crash_point("key-made")
     data_key = new_data_key()
     wrapped = ports.keys.wrap(snapshot.wrapping_key, data_key, snapshot.id.encode())
     with ports.database.begin(WORKER) as tx:
         get_snapshot(tx, snapshot.id).wrapped_key = wrapped
+    crash_point("key-noted")
     return data_key
 
 
 def _confirm(ports: Ports, work: Work, filled: Filled) -> None:
-    crash_point("copy-filled")
     with ports.database.begin(WORKER) as tx:
         snapshot = get_snapshot(tx, work.snapshot.id)
         advance(
