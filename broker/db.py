@@ -94,8 +94,8 @@ class Database:
         return at
 
     @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[Held]:
-        """Hold `name` alone among all processes; raises Busy at once if another holds it.
+    def exclusive(self, name: str, *, wait_s: int = 0) -> Iterator[Held]:
+        """Hold `name` alone among all processes; raises Busy if another holds it for `wait_s`.
 
         A session lock on a connection of its own: it ends with this process, however it ends. A
         holder whose connection was lost no longer holds it; long work asks `still_held()`.
@@ -103,7 +103,7 @@ class Database:
         number = _lock_number(name)
         with self._lock_engine.connect() as connection:
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))):
-                raise Busy(f"another process is at work on {name}")
+                _wait_for(connection, sa.func.pg_advisory_lock(number), name, wait_s)
             with _unlocking(connection, sa.func.pg_advisory_unlock(number)):
                 yield Held(connection)
 
@@ -112,11 +112,7 @@ class Database:
         """Keep everybody from holding `name` alone; waits for who does. Raises Busy after that."""
         number = _lock_number(name)
         with self._lock_engine.connect() as connection:
-            connection.exec_driver_sql(f"SET lock_timeout = '{int(wait_s)}s'")
-            try:
-                connection.execute(sa.select(sa.func.pg_advisory_lock_shared(number)))
-            except sa.exc.OperationalError:
-                raise Busy(f"another process is at work on {name}") from None
+            _wait_for(connection, sa.func.pg_advisory_lock_shared(number), name, wait_s)
             with _unlocking(connection, sa.func.pg_advisory_unlock_shared(number)):
                 yield
 
@@ -127,6 +123,17 @@ class Database:
 
 def _lock_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+
+
+def _wait_for(connection: sa.Connection, lock: sa.Function[Any], name: str, wait_s: int) -> None:
+    busy = Busy(f"another process is at work on {name}")
+    if wait_s <= 0:
+        raise busy
+    connection.exec_driver_sql(f"SET lock_timeout = '{int(wait_s)}s'")
+    try:
+        connection.execute(sa.select(lock))
+    except sa.exc.OperationalError:
+        raise busy from None
 
 
 @contextlib.contextmanager

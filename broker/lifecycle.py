@@ -110,7 +110,10 @@ def find_reason_to_end(tx: Tx, grant: Grant) -> str | None:
 
 
 def end_overdue_lease(tx: Tx, lease: Lease, queue: Queue) -> bool:
-    """A lease ends with its own time, also while its grant goes on."""
+    """A lease ends with its own time, also while its grant goes on, and with its grant."""
+    grant = requests.get_grant(tx, lease.grant_id)
+    if grant.state != "approved":
+        return leases.end(tx, lease, f"its grant is {grant.state}", queue)
     return tx.at >= lease.ends_at and leases.end(tx, lease, "its time is over", queue)
 
 

@@ -248,7 +248,12 @@ def add_membership(
 
 
 def end_membership(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> None:
-    """End all roles of a person there; refused for a tenant's last admin."""
+    """End all roles of a person there; refused for a tenant's last admin.
+
+    One at a time in a tenant: two admins who remove each other would leave none.
+    """
+    if tenant_id is not None:
+        tx.session.execute(sa.text("SELECT FROM tenant WHERE id = :t FOR UPDATE"), {"t": tenant_id})
     rows = tx.session.scalars(
         sa.select(Membership).where(
             Membership.tenant_id.is_not_distinct_from(tenant_id), Membership.ended_at.is_(None)

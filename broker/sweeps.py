@@ -169,9 +169,14 @@ def _list_due_grants(tx: Tx) -> Sequence[Grant]:
 
 
 def _list_due_leases(tx: Tx) -> Sequence[Lease]:
+    """Past their own end, or under a grant that is over for whatever reason (G3)."""
+    over = sa.select(Grant.id).where(Grant.state != "approved")
     return tx.session.scalars(
         sa.select(Lease)
-        .where(Lease.state.in_(("pending", "issued")), Lease.ends_at <= tx.at)
+        .where(
+            Lease.state.in_(("pending", "issued")),
+            sa.or_(Lease.ends_at <= tx.at, Lease.grant_id.in_(over)),
+        )
         .order_by(Lease.ends_at)
         .limit(_BATCH)
     ).all()

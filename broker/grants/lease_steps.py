@@ -28,7 +28,7 @@ from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
 from broker.errors import Conflict
 from broker.faults import crash_point
-from broker.grants import preflights, requests
+from broker.grants import leases, preflights, requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Lease, LiveScope
 from broker.grants.plan import Plan, TablePlan
@@ -44,6 +44,7 @@ from broker.states import StateConflict, advance
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
+WAIT_S = 20  # an end waits for a making that is under way, rather than for the next sweep
 
 
 class KeyPort(LoginOpener, Protocol):
@@ -67,6 +68,8 @@ class _Work:
     plan: Plan | None
     database_id: str | None
     refusal: PreflightRefused | None
+    grant_over: bool
+    schemas: tuple[str, ...] = ()
 
 
 def _read_work(
@@ -76,12 +79,14 @@ def _read_work(
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, lease_id)
         plan = None
+        schemas: tuple[str, ...] = ()
+        grant = requests.get_grant(tx, lease.grant_id)
         refusal = _find_refusal(tx, lease, queue) if queue is not None else None
         if lease.database_id is not None:
             row = tenants.get_database(tx, lease.database_id)
             target = live_target(port, row)
+            schemas = tuple(row.schemas)
             if lease.state == "pending":
-                grant = requests.get_grant(tx, lease.grant_id)
                 plan = requests.get_plan(tx, grant.id, grant.given_digest)
         else:
             # Not by way of the sandbox: the role must be ended also when its database is gone.
@@ -97,6 +102,8 @@ def _read_work(
             plan=plan,
             database_id=lease.database_id,
             refusal=refusal,
+            grant_over=grant.state != "approved",
+            schemas=schemas,
         )
 
 
@@ -116,6 +123,9 @@ def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> Non
             work = _read_work(database, port, lease_id, queue)
             if work.state != "pending":
                 return
+            if work.grant_over:
+                _end(database, lease_id, queue)
+                return
             try:
                 if work.refusal is not None:
                     raise work.refusal
@@ -124,7 +134,7 @@ def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> Non
                 _note_failure(database, lease_id, error)
                 return
             crash_point("role-made")
-            _confirm_issued(database, lease_id)
+            _confirm_issued(database, lease_id, queue)
             crash_point("lease-issued")
     except Busy:
         return
@@ -179,7 +189,7 @@ def _note_scope(database: Database, work: _Work) -> bool:
 def _ensure_scope(database: Database, work: _Work, key: Secret[bytes]) -> None:
     assert work.plan is not None  # noqa: S101  # for the type checker: only live leases get here
     with connect(work.target) as connection:
-        catalogue = catalogues.read_catalogue(connection)
+        catalogue = catalogues.read_catalogue(connection, work.schemas)
     views = tuple(_views(work.plan, catalogue.tables, work.scope))
     label = Label("scope", work.lease_id, work.ends_at, work.scope)
     scopes.make_scope(work.target, Scope(work.scope, views), label.text(key), keyed=True)
@@ -222,15 +232,27 @@ def _known_columns(planned: TablePlan, columns: Sequence[Column]) -> tuple[Colum
     return tuple(column for column in columns if types.get(column.name) == column.type)
 
 
-def _confirm_issued(database: Database, lease_id: str) -> None:
-    """If the lease was condemned meanwhile, its role is taken away by the job of its own."""
+def _confirm_issued(database: Database, lease_id: str, queue: Queue) -> None:
+    """If the lease was condemned meanwhile, its role is taken away by the job of its own; if its
+    grant is over, it is condemned here. The grant is locked, so one of the two sees the other.
+    """
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, lease_id)
+        grant = requests.get_grant(tx, lease.grant_id, lock=True)
+        if grant.state != "approved":
+            leases.end(tx, lease, f"its grant is {grant.state}", queue)
+            return
         try:
             advance(tx, lease, LEASE_ISSUED)
         except StateConflict:
             return
         retries.note_success(lease)
+
+
+def _end(database: Database, lease_id: str, queue: Queue) -> None:
+    """A login that was asked for under a grant that is over by now is never made (G3)."""
+    with database.begin(_WORKER) as tx:
+        leases.end(tx, get_lease(tx, lease_id), "its grant is over", queue)
 
 
 def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
@@ -243,7 +265,7 @@ def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
 def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
     """End a condemned lease on its server: all sessions dead, the role gone, looked at afresh."""
     try:
-        with database.exclusive(f"lease {lease_id}"):
+        with database.exclusive(f"lease {lease_id}", wait_s=WAIT_S):
             try:
                 work = _read_work(database, port, lease_id)
                 if work.state != "revoking":

@@ -51,7 +51,8 @@ def scope_name(plan_digest: str, database_id: str) -> str:
 def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
     """Ask for a login on the live database. The worker makes it; the row says when it is there."""
     people.check(tx, "lease:issue")  # before anything is said of the grant (G12)
-    grant = requests.get_grant(tx, grant_id)
+    # Locked: an end that is under way is waited for, and one that comes later sees this lease.
+    grant = requests.get_grant(tx, grant_id, lock=True)
     _check_asker(tx, grant)
     until = requests.check_usable(tx, grant, kind="live")
     database = tenants.get_database(tx, grant.database_id)

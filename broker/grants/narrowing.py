@@ -51,6 +51,11 @@ def narrow_windows(asked: Windows, narrowing: Narrowing) -> Windows:
 
 def narrow_plan(plan: Plan, narrowing: Narrowing) -> Plan:
     """The plan with tables without rows and columns masked. Raises Invalid for unknown names."""
+    parts = {table.full_name: table.partition_of for table in plan.tables if table.partition_of}
+    named = narrowing.tables_out | {name.rpartition(".")[0] for name in narrowing.columns_masked}
+    for name in sorted(named & set(parts)):
+        # Live access reads a partition through its root: narrowing it alone would be no narrowing.
+        raise Invalid(f"{name} is a part of {parts[name]}; name {parts[name]} instead")
     known = {table.full_name for table in plan.tables}
     columns = {f"{t.full_name}.{c.name}" for t in plan.tables for c in t.columns}
     unknown = (narrowing.tables_out - known) | (narrowing.columns_masked - columns)

@@ -164,7 +164,7 @@ def _counts(plan: Plan) -> dict[str, int]:
 
 
 def get_grant(tx: Tx, grant_id: str, *, lock: bool = False) -> Grant:
-    grant = tx.session.get(Grant, grant_id, with_for_update=lock)
+    grant = tx.session.get(Grant, grant_id, with_for_update=lock, populate_existing=lock)
     if grant is None:
         raise NotFound(NOT_THERE)
     return grant

@@ -50,7 +50,7 @@ def destroy(ports: Ports, identity: str) -> None:
     """
     snapshot_id = _find_snapshot(ports, identity)
     try:
-        with ports.database.exclusive(f"snapshot {snapshot_id}"):
+        with ports.database.exclusive(f"snapshot {snapshot_id}", wait_s=lease_steps.WAIT_S):
             try:
                 work = _read(ports, identity)
                 if work is None:

@@ -21,7 +21,14 @@ from broker.engines import Catalogue, Table, Target
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed, ObjectId, SourceChanged, sandbox
-from broker.engines.postgres.copying.archive import Archive, Section, dump_section, restore
+from broker.engines.postgres.copying.archive import (
+    OWN_SCHEMAS,
+    Archive,
+    Section,
+    dump_section,
+    other_schemas,
+    restore,
+)
 from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import (
@@ -60,6 +67,7 @@ class Job:
     plan: Plan
     policy: Policy
     source: Target
+    schemas: tuple[str, ...]  # that the tenant registered: nothing of another is read or copied
     store: Store
     data_key: Secret[bytes]
     watch: Watch
@@ -87,6 +95,7 @@ class _Source:
     catalogue: Catalogue
     plan: Plan
     drift: tuple[str, ...]
+    schemas: tuple[str, ...]
     checkpoint: Callable[[], None]
 
     def planned(self) -> Iterator[tuple[Table, TablePlan]]:
@@ -148,7 +157,7 @@ def _hold(job: Job, yielding: Yielding) -> Iterator[_Source]:
 
     for attempt in range(1, _STARTS + 1):
         with connect(job.source) as connection:
-            names = [(t.schema, t.name) for t in read_catalogue(connection).tables]
+            names = [(t.schema, t.name) for t in read_catalogue(connection, job.schemas).tables]
         try:
             exporter = Exporter(job.source, names).__enter__()
         except SourceChanged:
@@ -156,14 +165,15 @@ def _hold(job: Job, yielding: Yielding) -> Iterator[_Source]:
                 raise
             continue
         try:
-            catalogue = read_catalogue(exporter.connection)
-            if [(t.schema, t.name) for t in catalogue.tables] == names or attempt == _STARTS:
+            catalogue = read_catalogue(exporter.connection, job.schemas)
+            if [(t.schema, t.name) for t in catalogue.tables] == names:
                 fresh = make_plan(job.policy, catalogue, find_obstacle)
                 plan, drift = more_masked(job.plan, fresh)
-                yield _Source(exporter, catalogue, plan, drift, checkpoint)
+                yield _Source(exporter, catalogue, plan, drift, job.schemas, checkpoint)
                 return
         finally:
             exporter.__exit__(None, None, None)
+    raise SourceChanged("tables come and go at the source; the copy is tried again later")
 
 
 def _encoding(source: _Source) -> str:
@@ -171,8 +181,13 @@ def _encoding(source: _Source) -> str:
 
 
 def _dump(job: Job, source: _Source, section: Section) -> Archive:
+    others = other_schemas(source.exporter.connection, job.schemas)
     return dump_section(
-        job.source, section, source.exporter.snapshot_id, checkpoint=source.checkpoint
+        job.source,
+        section,
+        source.exporter.snapshot_id,
+        exclude=(OWN_SCHEMAS, *others),
+        checkpoint=source.checkpoint,
     )
 
 
@@ -308,7 +323,7 @@ def _check(
 ) -> None:
     rows = {(table.schema, table.name): table.rows for table in tables}
     with connect(owner) as connection:
-        problems = check_copy(source.exporter.connection, connection, rows, skipped)
+        problems = check_copy(source.exporter.connection, connection, rows, skipped, source.schemas)
     if problems:
         raise CopyFailed("the copy is not whole: " + "; ".join(problems[:5]), problems=problems)
 

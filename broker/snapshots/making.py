@@ -47,6 +47,7 @@ class Work:
     places: Places
     plan: Plan
     source: Target
+    schemas: tuple[str, ...]
 
     @property
     def snapshot(self) -> Snapshot:
@@ -86,13 +87,15 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
         for role in (snapshot.owner_role, snapshot.use_role):
             write_down(tx, snapshot.id, "sandbox role", role)
         write_down(tx, snapshot.id, "artifact", snapshot.prefix)
-        source = live_target(ports.keys, tenants.get_database(tx, snapshot.database_id))
+        database = tenants.get_database(tx, snapshot.database_id)
+        source = live_target(ports.keys, database)
         server = server_target(ports.keys, tenants.get_server(tx, snapshot.server_id))
         return Work(
             places=Places(snapshot, server, ports.keys.label_key()),
             plan=requests.get_plan(tx, snapshot.grant_id, snapshot.plan_digest),
             # The tenant's DBA sees which copy it is, and this copy knows its own sessions by it.
             source=replace(source, application_name=f"{source.application_name} {snapshot.id}"),
+            schemas=tuple(database.schemas),
         )
 
 
@@ -113,6 +116,7 @@ def _fill(ports: Ports, work: Work, held: Held) -> Filled:
             plan=work.plan,
             policy=ports.policy,
             source=work.source,
+            schemas=work.schemas,
             store=ports.store,
             data_key=data_key,
             watch=watch,

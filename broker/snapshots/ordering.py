@@ -79,8 +79,9 @@ def _choose_server(tx: Tx, server_id: str | None) -> str:
 def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> LeaseId:
     """Ask for a login on a ready copy's sandbox."""
     people.check(tx, "lease:issue")  # before anything is said of the copy (G12)
-    snapshot = get_snapshot(tx, snapshot_id)
-    grant = requests.get_grant(tx, snapshot.grant_id)
+    # Locked in the order in which an end takes them: it waits for us or we for it.
+    grant = requests.get_grant(tx, get_snapshot(tx, snapshot_id).grant_id, lock=True)
+    snapshot = get_snapshot(tx, snapshot_id, lock=True)
     requests.check_usable(tx, grant, kind="copy")
     if snapshot.state != "ready":
         raise Conflict(f"{snapshot.id} is {snapshot.state}; a login needs a copy that is ready")
@@ -156,8 +157,8 @@ def list_inventory(tx: Tx, snapshot_id: str) -> Sequence[InventoryItem]:
     return tx.session.scalars(query.order_by(InventoryItem.id)).all()
 
 
-def get_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:
-    snapshot = tx.session.get(Snapshot, snapshot_id)
+def get_snapshot(tx: Tx, snapshot_id: str, *, lock: bool = False) -> Snapshot:
+    snapshot = tx.session.get(Snapshot, snapshot_id, with_for_update=lock, populate_existing=lock)
     if snapshot is None:
         raise NotFound(NOT_THERE)
     return snapshot

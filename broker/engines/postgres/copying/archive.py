@@ -12,7 +12,9 @@ import itertools
 import os
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
+
+import psycopg
 
 from broker.engines import Target
 from broker.engines.postgres.connect import tool_connection
@@ -109,6 +111,17 @@ def dump_section(
         archive.close()
         raise
     return archive
+
+
+def other_schemas(
+    connection: psycopg.Connection[tuple[Any, ...]], chosen: Sequence[str]
+) -> list[str]:
+    """Patterns for `exclude`: the tenant's schemas that are not among the chosen ones."""
+    rows = connection.execute(
+        "SELECT nspname::pg_catalog.text FROM pg_catalog.pg_namespace"
+        " WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%' ORDER BY 1"
+    )
+    return ['"' + name.replace('"', '""') + '"' for (name,) in rows if name not in chosen]
 
 
 def list_entries(archive: Archive) -> list[TocEntry]:

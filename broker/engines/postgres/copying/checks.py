@@ -79,16 +79,17 @@ def check_copy(
     sandbox: Connection,
     rows: Mapping[tuple[str, str], int],
     skipped: Collection[ObjectId],
+    schemas: Collection[str] | None = None,
 ) -> list[str]:
     """Return what is wrong with a finished copy, a sentence each; nothing means that it is whole.
 
     `source` is the exporter's connection, `sandbox` the owner's. `rows` are the rows that were
     copied, by (schema, table); for a partitioned root all rows below it. `skipped` are the ids of
-    entries that a restore left out.
+    entries that a restore left out; `schemas` are those that were copied, None for all.
     """
     problems: list[str] = []
     for noun in _LOOKS:
-        there, here = _look(source, noun), _look(sandbox, noun)
+        there, here = _look(source, noun, schemas), _look(sandbox, noun, schemas)
         for name, (identity, good) in sorted(there.items()):
             if identity in skipped:
                 continue
@@ -99,7 +100,9 @@ def check_copy(
     return problems + _count_problems(sandbox, rows)
 
 
-def _look(connection: Connection, noun: str) -> dict[str, tuple[ObjectId, bool]]:
+def _look(
+    connection: Connection, noun: str, schemas: Collection[str] | None
+) -> dict[str, tuple[ObjectId, bool]]:
     """Objects by their full name. Functions of one name and arity count once."""
     parent: LiteralString = (
         "('pg_catalog.pg_class'::pg_catalog.regclass, r.oid)" if noun in _HAS_TABLE else "(0, 0)"
@@ -108,6 +111,7 @@ def _look(connection: Connection, noun: str) -> dict[str, tuple[ObjectId, bool]]
     return {
         f"{schema}.{name}": (ObjectId(catalogue, oid), bool(good))
         for catalogue, oid, schema, name, good in connection.execute(statement)
+        if schemas is None or schema in schemas
     }
 
 
