@@ -10,6 +10,7 @@ import procrastinate
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from broker import people, signin, tenants, trail
 from broker.db import Database, make_engine
@@ -104,6 +105,11 @@ def migrate(settings: Settings) -> None:
                 trail.create_log(tx, None, settings.vendor.host)
     finally:
         database.close()
+
+
+def newest_revision() -> str | None:
+    """The form of the control database that this program is made for."""
+    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
 
 
 def _vendor_log() -> sa.Select[str]:

@@ -19,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker.bootstrap import Broker
 from broker.logs import get_log
+from broker.settings import Times
 from broker.tx import system
 
 _LEAD = timedelta(seconds=10)
@@ -70,7 +71,7 @@ def run(broker: Broker, stop: threading.Event | None = None) -> None:
     clock = BackgroundScheduler(timezone="UTC")
     options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     clock.add_job(lead.renew, "interval", seconds=_RENEW_S, **options)
-    for name, seconds in _intervals(broker).items():
+    for name, seconds in intervals(broker.settings.times).items():
         clock.add_job(_tick, "interval", args=[broker, lead, name], seconds=seconds, **options)
     clock.start()
     _log.info("scheduler_started")
@@ -78,8 +79,8 @@ def run(broker: Broker, stop: threading.Event | None = None) -> None:
     clock.shutdown(wait=True)
 
 
-def _intervals(broker: Broker) -> dict[str, int]:
-    times = broker.settings.times
+def intervals(times: Times) -> dict[str, int]:
+    """Seconds between two ticks of each sweep. `sweep_x` leaves a run of kind `x` behind."""
     return {
         "sweep_ends": times.sweep_s,
         "sweep_retries": min(times.sweep_s, 5),

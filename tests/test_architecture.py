@@ -35,6 +35,7 @@ Rule = Callable[[ast.AST], Iterator[str]]
 
 # Files that read the host's clock below the outer layers, and why they may.
 CLOCKS: Mapping[str, str] = {
+    "doctor/control.py": "compares it with the control database's clock",
     "snapshots/places.py": "bounds the throw-away owner's login; no decision rests on it",
 }
 # Files in which a secret is taken out of its wrapping, and where it goes from there.

@@ -30,6 +30,7 @@ _COMMANDS = {
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",
     "health": "broker.cli.health:health",
+    "doctor": "broker.cli.doctor:doctor",
     "migrate": "broker.cli.processes:migrate",
     "web": "broker.cli.processes:web",
     "worker": "broker.cli.processes:worker",
