@@ -39,6 +39,23 @@ class Kind:
 _WHY = {"why": "word"}
 _ENDS = {"ends_at": "instant"}
 _COUNTS = {"tables": "number", "columns_kept": "number", "columns_masked": "number"}
+_GIVEN = {
+    "shown": "digest",
+    "given": "digest",
+    "live_s": "number",
+    "copy_s": "number",
+    **_COUNTS,
+}
+_POLICY = {
+    "version": "number",
+    "digest": "digest",
+    "approvals": "number",
+    "approvers": "words",
+    "live_max_s": "number",
+    "copy_max_s": "number",
+    "unanswered_s": "number",
+    "second_person": "yes or no",
+}
 _ROLE = {"role": "word"}
 _NAME = ("name", "email")
 _FOUND = {"kind": "word", "on": "id", "row": "word", "role": "id", "scope": "id"}
@@ -99,6 +116,8 @@ KINDS: Mapping[str, Kind] = {
             "live_s": "number",
             "copy_s": "number",
             "lapses_at": "instant",
+            "policy": "number",
+            "approvals": "number",
         },
         ("reason",),
     ),
@@ -106,16 +125,15 @@ KINDS: Mapping[str, Kind] = {
         "The plan of what would be seen was made.", "grant", {"digest": "digest", **_COUNTS}
     ),
     "plan.read": Kind("Somebody read a plan.", "grant", {"digest": "digest"}),
-    "grant.approved": Kind(
-        "An admin approved what was shown, or less.",
+    "approval.given": Kind(
+        "An admin approved what was shown, or less; others must too.",
         "grant",
-        {
-            "shown": "digest",
-            "given": "digest",
-            "live_s": "number",
-            "copy_s": "number",
-            **_COUNTS,
-        },
+        {**_GIVEN, "missing": "number"},
+    ),
+    "grant.approved": Kind(
+        "The last admin needed approved; this is what all of them give.",
+        "grant",
+        {**_GIVEN, "approvals": "number", "policy": "number"},
     ),
     "grant.refused": Kind("An admin refused a request.", "grant", personal=("note",)),
     "grant.ended": Kind("A grant or request is over.", "grant", _WHY),
@@ -124,6 +142,11 @@ KINDS: Mapping[str, Kind] = {
         "decision",
         {"grant": "id", "digest": "digest"},
     ),
+    # How a tenant approves.
+    "policy.proposed": Kind(
+        "An admin proposed another approval policy; a second must confirm.", "tenant", _POLICY
+    ),
+    "policy.changed": Kind("Another approval policy is in force.", "tenant", _POLICY),
     # Leases: credentials.
     "lease.asked": Kind(
         "An engineer asked for a login under a grant.",

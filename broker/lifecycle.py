@@ -11,10 +11,12 @@ done by jobs and, if those are lost, by the sweeps. Nothing here talks to the ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from broker import mail, people
-from broker.errors import Conflict
+from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import leases, requests
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
@@ -77,6 +79,32 @@ def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     ).all()
     who = "customer" if tx.actor.side == "tenant" else "vendor"
     return sum(end_grant(tx, grant, f"the {who} ended everything", queue) for grant in rows)
+
+
+def end_all_of_person(tx: Tx, person_id: str, queue: Queue) -> int:
+    """Everything that a person asked for ends now, where the actor may end everything."""
+    who = "customer" if tx.actor.side == "tenant" else "vendor"
+    why = f"the {who} ended everything of this person"
+    grants = [requests.get_grant(tx, grant) for grant in list_open_of_person(tx, person_id)]
+    return sum(end_grant(tx, grant, why, queue) for grant in grants)
+
+
+def list_open_of_person(tx: Tx, person_id: str) -> Sequence[str]:
+    """Ids of what `end_all_of_person` would end: for a tenant's admin, in that tenant alone.
+
+    Raises NotFound when there is nothing: the same as for a person who does not exist (G12).
+    """
+    where = people.list_readable(tx, "tenant:end")
+    if not isinstance(where, sa.Select) and not where:
+        people.check(tx, "tenant:end")  # raises: nowhere
+    ids = tx.session.scalars(
+        sa.select(Grant.id).where(
+            Grant.requester_id == person_id, Grant.tenant_id.in_(where), Grant.state.in_(_OPEN)
+        )
+    ).all()
+    if not ids:
+        raise NotFound(NOT_THERE)
+    return ids
 
 
 def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:

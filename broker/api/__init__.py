@@ -1,8 +1,9 @@
 """The REST API, `/api/v1`: thin operations over the domain's functions.
 
     POST /sign-in · POST /invitations/accept · GET /me · GET POST /tokens · DELETE /tokens/{id}
-    GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable
+    GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable · …/end-access
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · POST …/end-everything
+    GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
@@ -29,7 +30,7 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from broker import __version__
-from broker.api import access, accounts, checks, copies, estate
+from broker.api import access, accounts, checks, copies, estate, policies
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -40,6 +41,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     checks.blueprint,
     access.blueprint,
     copies.blueprint,
+    policies.blueprint,
 )
 
 

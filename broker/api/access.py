@@ -112,6 +112,11 @@ class GrantAnswer(Answer):
     decided_by = fields.String(allow_none=True)
     decided_at = fields.AwareDateTime(allow_none=True)
     decision_note = fields.String(allow_none=True)
+    policy_version = fields.Integer(
+        metadata={"description": "of the customer's approval policy, as it was when this was asked"}
+    )
+    approvals_needed = fields.Integer()
+    approvals_given = fields.Integer()
 
 
 class DecisionAnswer(Answer):
@@ -121,6 +126,7 @@ class DecisionAnswer(Answer):
     grant = fields.String(attribute="grant_id")
     verdict = fields.String(metadata={"description": "`approved`, `refused` or `ended`"})
     settles = fields.Boolean(metadata={"description": "it answered the request"})
+    person = fields.String(attribute="person_id")
     person_name = fields.String(attribute="person")
     side = fields.String()
     via = fields.String(metadata={"description": "how the person had authenticated"})
@@ -312,7 +318,7 @@ def get_plan(tx: Tx, query: Json, grant_id: str) -> PlanView:
 
 @operation(blueprint, "POST /grants/<id:grant_id>/approve", takes=ApproveBody, answer=GrantAnswer)
 def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
-    """Say yes to the plan that was shown, or to less of it."""
+    """Say yes to the plan that was shown, or to less; given once as many say so as are needed."""
     narrowing = Narrowing(
         tables_out=frozenset(body["tables_out"]),
         columns_masked=frozenset(body["columns_masked"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import request
 from marshmallow import fields, validate
 
-from broker import enrolling, erasing, people, signin, tenants
+from broker import enrolling, erasing, lifecycle, people, signin, tenants
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.db import Json
@@ -88,6 +88,10 @@ class ErasureAnswer(Answer):
     openings = fields.Integer(
         metadata={"description": "commitments in logs that nothing opens any more"}
     )
+
+
+class AccessEndedAnswer(Answer):
+    ended = fields.Integer(metadata={"description": "how many grants and requests"})
 
 
 @operation(
@@ -195,3 +199,9 @@ def disable_person(tx: Tx, person_id: str) -> people.Person:
 def erase_person(tx: Tx, person_id: str) -> erasing.Erasure:
     """Erase what names a person who can no longer act; every log still verifies."""
     return erasing.erase_person(tx, person_id)
+
+
+@operation(blueprint, "POST /people/<id:person_id>/end-access", answer=AccessEndedAnswer)
+def end_access_of_person(tx: Tx, person_id: PersonId) -> Json:
+    """End all that this person asked for: a tenant's admin in that tenant, a lead everywhere."""
+    return {"ended": lifecycle.end_all_of_person(tx, person_id, the_broker().queue)}

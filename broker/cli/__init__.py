@@ -26,6 +26,7 @@ _COMMANDS = {
     "grants": "broker.cli.grants:grants",
     "leases": "broker.cli.leases:leases",
     "snapshots": "broker.cli.snapshots:snapshots",
+    "policy": "broker.cli.policy:policy",
     "certificates": "broker.cli.certificates:certificates",
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",

@@ -150,7 +150,11 @@ def approve(
     }
     optional = {"live_s": live_s, "copy_s": copy_s, "note": note}
     body |= {name: value for name, value in optional.items() if value is not None}
-    _tell(session, api.post("grants", grant, "approve", body=body), f"{grant} is approved.")
+    answer = api.post("grants", grant, "approve", body=body)
+    missing = max(1, answer.get("approvals_needed", 1) - answer.get("approvals_given", 1))
+    waits = answer.get("state") == "requested"
+    told = f"You approved {grant}; {missing} more must." if waits else f"{grant} is approved."
+    _tell(session, answer, told)
 
 
 def _ask(api: Api, grant: str, cut: Cut) -> str:

@@ -60,6 +60,16 @@ def disable(session: Session, person: str) -> None:
     click.echo(f"{person} is shut out.")
 
 
+@people.command("end-access")
+@click.argument("person")
+@click.confirmation_option(prompt="Cut every login of this person and destroy every copy?")
+@pass_session
+def end_access(session: Session, person: str) -> None:
+    """End everything that PERSON asked for: in your organisation, or everywhere for a lead."""
+    answer = session.api().post("people", person, "end-access")
+    click.echo(f"{answer['ended']} ended; logins are being cut and copies destroyed.")
+
+
 @people.command()
 @click.argument("person")
 @click.confirmation_option(prompt="What is erased can't be brought back. Go on?")

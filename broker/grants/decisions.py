@@ -28,6 +28,7 @@ class DecisionView:
     grant_id: str
     verdict: str
     settles: bool
+    person_id: str
     person: str
     side: str
     via: str
@@ -58,6 +59,7 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             grant_id=row.grant_id,
             verdict=row.verdict,
             settles=row.settles,
+            person_id=row.person_id,
             person=name,
             side=row.side,
             via=row.via,

@@ -14,7 +14,8 @@ from broker.states import StatefulRow
 class Grant(StatefulRow, Retried):
     """Asked and given windows are seconds; 0 means that this kind was not asked or not given.
 
-    `live_until`, `copy_until` and `ends_at` are set once, at approval, and never moved later.
+    `live_until`, `copy_until` and `ends_at` are set once, at approval, and never moved later;
+    `policy_version` and `approvals_needed` when it is asked (see `approval_policy`).
     """
 
     __tablename__ = "access_grant"
@@ -35,6 +36,8 @@ class Grant(StatefulRow, Retried):
     end_reason: Mapped[str | None]
     asked_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
+    policy_version: Mapped[int] = mapped_column(default=0)
+    approvals_needed: Mapped[int] = mapped_column(default=1)
 
 
 class PlanRow(Base):

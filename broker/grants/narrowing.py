@@ -6,6 +6,7 @@ that adds; what it names must exist, and a window longer than the one asked is r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from broker.errors import Invalid
@@ -82,3 +83,36 @@ def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
         return masked
 
     return replace(table, columns=tuple(narrowed(column) for column in table.columns))
+
+
+def meet_windows(given: Sequence[Windows]) -> Windows:
+    """The shortest of each. Raises Invalid when nothing is left."""
+    met = Windows(min(one.live_s for one in given), min(one.copy_s for one in given))
+    if met == NOT_AT_ALL:
+        raise Invalid(
+            "nothing is left that all who approve would give: one gives only live access, another "
+            "only a copy; give a part of what they gave, or refuse"
+        )
+    return met
+
+
+def meet_plans(given: Sequence[Plan]) -> Plan:
+    """What every one of them shows: all are narrowed from one plan. Raises Invalid for nothing."""
+    first, *others = given
+    met = first
+    for other in others:
+        tables = zip(met.tables, other.tables, strict=True)
+        met = replace(met, tables=tuple(_meet_tables(one, two) for one, two in tables))
+    if others and not any(table.rows for table in met.tables):
+        raise Invalid(
+            "no table is left that all who approve would show; show a part of what they showed, "
+            "or refuse"
+        )
+    return met
+
+
+def _meet_tables(one: TablePlan, two: TablePlan) -> TablePlan:
+    if not (one.rows and two.rows):
+        return two if one.rows else one
+    pairs = zip(one.columns, two.columns, strict=True)
+    return replace(one, columns=tuple(b if a.kept else a for a, b in pairs))

@@ -67,6 +67,9 @@ class GrantView:
     decided_by: str | None
     decided_at: datetime | None
     decision_note: str | None
+    policy_version: int
+    approvals_needed: int
+    approvals_given: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,14 @@ _Requester = aliased(Person)
 _Decider = aliased(Person)
 
 
+_Approval = aliased(Decision)
+_approvals = (
+    sa.select(sa.func.count())
+    .where(_Approval.grant_id == Grant.id, _Approval.verdict == "approved")
+    .scalar_subquery()
+)
+
+
 def _grants() -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
@@ -120,6 +131,7 @@ def _grants() -> sa.Select[*tuple[Any, ...]]:
             _Decider.name.label("decided_by"),
             Decision.at.label("decided_at"),
             Decision.note.label("note"),
+            _approvals.label("approvals"),
         )
         .join(Tenant, Tenant.id == Grant.tenant_id)
         .join(_Requester, _Requester.id == Grant.requester_id)
@@ -168,6 +180,9 @@ def _view(row: sa.Row[Any]) -> GrantView:
         decided_by=row.decided_by,
         decided_at=row.decided_at,
         decision_note=row.note,
+        policy_version=grant.policy_version,
+        approvals_needed=grant.approvals_needed,
+        approvals_given=row.approvals,
     )
 
 

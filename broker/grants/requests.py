@@ -15,8 +15,11 @@ import sqlalchemy as sa
 from broker import mail, people, retries, tenants, trail
 from broker.engines import Catalogue
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants.model import Decision, Grant, PlanRow
-from broker.grants.narrowing import NOT_AT_ALL, Narrowing, Windows, narrow_plan, narrow_windows
+from broker.grants import approvals
+from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
+from broker.grants.approvals import Given, Said
+from broker.grants.model import Grant, PlanRow
+from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
 from broker.grants.plan import FindObstacle, Plan, from_document, make_plan
 from broker.grants.policy import Policy
 from broker.grants.states import APPROVE, END, REFUSE
@@ -29,17 +32,6 @@ from broker.trail import Personal
 from broker.tx import Tx
 
 CATEGORIES = ("customer_report", "vendor_finding", "incident")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What one person gives: a plan by its digest, and windows."""
-
-    digest: str | None = None
-    windows: Windows = NOT_AT_ALL
-
-
-_NOTHING = Given()
 
 
 class GrantRefused(Denied):
@@ -68,6 +60,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     database = tenants.get_database(tx, ask.database_id)
     if database.tenant_id != ticket.tenant_id:
         raise NotFound("there is no such database for this ticket's customer")
+    version, policy = find_in_force(tx, TenantId(ticket.tenant_id))
+    _check_windows(ask, times, policy)
     grant = Grant(
         id=new_id("grt"),
         tenant_id=ticket.tenant_id,
@@ -78,7 +72,9 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         category=ask.category,
         reason=ask.reason.strip(),
         requested_at=tx.at,
-        lapses_at=tx.at + timedelta(seconds=times.unanswered_s),
+        lapses_at=tx.at + timedelta(seconds=at_most(times.unanswered_s, policy.unanswered_s)),
+        policy_version=version,
+        approvals_needed=policy.approvals,
         asked_live_s=ask.live_s,
         asked_copy_s=ask.copy_s,
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
@@ -90,6 +86,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         "live_s": ask.live_s,
         "copy_s": ask.copy_s,
         "lapses_at": grant.lapses_at.isoformat(),
+        "policy": version,
+        "approvals": policy.approvals,
     }
     record_birth(
         tx, grant, "grant.requested", facts=facts, personal=[Personal("reason", grant.reason)]
@@ -112,6 +110,19 @@ def _check_ask(ask: Ask, times: Times) -> None:
         fields["live_s"] = "ask for live access, a copy, or both"
     if fields:
         raise Invalid("the request can't be made like this", fields=fields)
+
+
+def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
+    """What the customer gives at most, where that is less than the broker's own limit."""
+    live = at_most(times.access_max_s, policy.live_max_s)
+    copy = at_most(times.copy_max_s, policy.copy_max_s)
+    fields: dict[str, str] = {}
+    if ask.live_s > live:
+        fields["live_s"] = f"this customer gives {live} seconds at most"
+    if ask.copy_s > copy:
+        fields["copy_s"] = f"this customer gives {copy} seconds at most"
+    if fields:
+        raise Invalid("the request asks for more than this customer gives", fields=fields)
 
 
 def keep_plan(
@@ -178,61 +189,88 @@ def get_plan(tx: Tx, grant_id: str, digest: str | None) -> Plan:
 
 
 def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note: str = "") -> None:
-    """A tenant's admin says yes to what was shown, or to less.
+    """A tenant's admin says yes to what was shown, or to less; the last one needed settles it.
 
     Raises StateConflict when somebody decided first, GrantRefused for one's own request, Conflict
-    when the plan shown is not the one that stands or the ticket has ended.
+    when the plan shown is not the one that stands, when the ticket has ended, or for a second
+    approval by one person; Invalid when nothing is left that all give.
     """
     grant = get_grant(tx, grant_id)
     people.check(tx, "grant:approve", TenantId(grant.tenant_id))
     _check_decider(tx, grant)
-    if grant.state == "requested":
-        mirror.get_open_ticket(tx, grant.ticket_id)
-        if tx.at >= grant.lapses_at:
-            raise Conflict(f"{grant.id} lapsed unanswered at {grant.lapses_at.isoformat()}")
-        if shown_digest != grant.asked_digest:
-            raise Conflict("the plan that you were shown is not the one that stands; read it again")
+    tx.session.refresh(grant, with_for_update=True)  # approvals come one after the other
+    if grant.state != "requested":
+        advance(tx, grant, APPROVE)  # raises, and says who decided and when
+    _check_shown(tx, grant, shown_digest)
+    approvals.check_approver(tx, grant)
     windows = narrow_windows(Windows(grant.asked_live_s, grant.asked_copy_s), narrowing)
-    given = narrow_plan(get_plan(tx, grant.id, grant.asked_digest), narrowing)
-    ends = _ends(tx.at, windows)
+    mine = Given(narrow_plan(get_plan(tx, grant.id, grant.asked_digest), narrowing), windows)
+    all_given = [*approvals.list_given(tx, grant), mine]
+    met = approvals.meet(all_given)
+    missing = grant.approvals_needed - len(all_given)
+    approvals.keep(tx, grant, Said("approved", settles=missing <= 0, given=mine, note=note))
+    if missing > 0:
+        facts = _facts(shown_digest, mine) | {"missing": missing}
+        trail.record(tx, TenantId(grant.tenant_id), "approval.given", grant.id, facts)
+        _tell_other_admins(tx, grant, missing)
+    else:
+        _settle(tx, grant, met, _facts(shown_digest, met) | {"approvals": len(all_given)})
+
+
+def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
+    mirror.get_open_ticket(tx, grant.ticket_id)
+    if tx.at >= grant.lapses_at:
+        raise Conflict(f"{grant.id} lapsed unanswered at {grant.lapses_at.isoformat()}")
+    if shown_digest != grant.asked_digest:
+        raise Conflict("the plan that you were shown is not the one that stands; read it again")
+
+
+def _facts(shown_digest: str, given: Given) -> dict[str, str | int]:
+    return {
+        "shown": shown_digest,
+        "given": given.plan.digest(),
+        "live_s": given.windows.live_s,
+        "copy_s": given.windows.copy_s,
+        **_counts(given.plan),
+    }
+
+
+def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> None:
+    """The clock of what is given starts now, and nothing moves it later."""
+    ends = _ends(tx.at, given.windows)
     advance(
         tx,
         grant,
         APPROVE,
         values={
-            "given_live_s": windows.live_s,
-            "given_copy_s": windows.copy_s,
-            "given_digest": given.digest(),
+            "given_live_s": given.windows.live_s,
+            "given_copy_s": given.windows.copy_s,
+            "given_digest": given.plan.digest(),
             "live_until": ends[0],
             "copy_until": ends[1],
             "ends_at": max(end for end in ends if end is not None),
         },
-        facts={
-            "shown": shown_digest,
-            "given": given.digest(),
-            "live_s": windows.live_s,
-            "copy_s": windows.copy_s,
-            **_counts(given),
-        },
+        facts={**facts, "policy": grant.policy_version},
     )
-    _keep_given(tx, grant, given)
-    _keep_decision(tx, grant, "approved", note, Given(given.digest(), windows))
+    approvals.store_plan(tx, grant, given.plan)
     _tell_requester(tx, grant, "approved")
+
+
+def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
+    tenant_id = TenantId(grant.tenant_id)
+    text = (
+        f"Somebody approved {grant.id}; {missing} more must, or nothing is seen. Read exactly what "
+        "would be seen, and decide, on your console."
+    )
+    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+        if person_id != tx.actor.person_id:
+            mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
 
 
 def _ends(at: datetime, windows: Windows) -> tuple[datetime | None, datetime | None]:
     live = at + timedelta(seconds=windows.live_s) if windows.live_s else None
     copy = at + timedelta(seconds=windows.copy_s) if windows.copy_s else None
     return live, copy
-
-
-def _keep_given(tx: Tx, grant: Grant, given: Plan) -> None:
-    if given.digest() != grant.asked_digest:
-        tx.session.add(
-            PlanRow(
-                grant_id=grant.id, digest=given.digest(), document=given.document(), made_at=tx.at
-            )
-        )
 
 
 def _check_decider(tx: Tx, grant: Grant) -> None:
@@ -251,31 +289,9 @@ def refuse(tx: Tx, grant_id: str, note: str) -> None:
     if not 3 <= len(note.strip()) <= 2000:
         raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
     advance(tx, grant, REFUSE, personal=[Personal("note", note.strip())])
-    _keep_decision(tx, grant, "refused", note)
+    approvals.keep(tx, grant, Said("refused", settles=True, note=note))
     forget_literals(tx, grant)
     _tell_requester(tx, grant, "refused")
-
-
-def _keep_decision(
-    tx: Tx, grant: Grant, verdict: str, note: str = "", given: Given = _NOTHING
-) -> None:
-    tx.session.add(
-        Decision(
-            id=new_id("dec"),
-            grant_id=grant.id,
-            person_id=tx.actor.person_id,
-            side=tx.actor.side,
-            verdict=verdict,
-            settles=verdict != "ended",
-            live_s=given.windows.live_s,
-            copy_s=given.windows.copy_s,
-            shown_digest=grant.asked_digest,
-            given_digest=given.digest,
-            note=note.strip() or None,
-            via=tx.actor.via,
-            at=tx.at,
-        )
-    )
 
 
 def _tell_requester(tx: Tx, grant: Grant, verdict: str) -> None:
@@ -294,7 +310,7 @@ def mark_ended(tx: Tx, grant: Grant, why: str) -> bool:
         return False
     forget_literals(tx, grant)
     if tx.actor.person_id is not None:
-        _keep_decision(tx, grant, "ended")
+        approvals.keep(tx, grant, Said("ended", settles=False))
     return True
 
 

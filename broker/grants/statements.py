@@ -79,6 +79,7 @@ def _state_decision(tx: Tx, decision: Decision, grant: Grant) -> dict[str, Any]:
             "live_s": grant.asked_live_s,
             "copy_s": grant.asked_copy_s,
         },
+        "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "shown": decision.shown_digest,
         "gives": _gives(decision.given_digest, decision.live_s, decision.copy_s)
         if approved

@@ -17,6 +17,7 @@ from broker.web import (
     home,
     new_request,
     pages,
+    policies,
     preflights,
     records,
     session,
@@ -39,6 +40,6 @@ def register_console(app: Flask, broker: Broker) -> None:
     )
     console.before_request(session.guard)
     console.register_error_handler(CSRFError, pages.show_stale_form)
-    for part in (account, home, grants, new_request, copies, records, preflights):
+    for part in (account, home, grants, new_request, copies, records, preflights, policies):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

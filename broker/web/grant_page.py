@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from broker import people, tenants
 from broker.engines import Literal
+from broker.grants.decisions import DecisionView, list_decisions
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
 from broker.ids import TenantId
@@ -43,6 +44,7 @@ class GrantPage:
 
     use: Use
     may_decide: bool
+    decisions: Sequence[DecisionView]
     wanted: Filter
     plan: PlanShown | None
     digest: str
@@ -66,9 +68,13 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
     given = get_plan_view(tx, grant_id, "given") if shown and grant.given_digest else None
     live = grant.asked_live_s if ticked.live_s is None else ticked.live_s
     copy = grant.asked_copy_s if ticked.copy_s is None else ticked.copy_s
+    decided = list_decisions(tx, grant_id)
+    has_approved = any(one.person_id == tx.actor.person_id for one in decided)
+    may_decide = grant.state == "requested" and people.may(tx, "grant:approve", tenant_id)
     return GrantPage(
         use=read_use(tx, grant),
-        may_decide=grant.state == "requested" and people.may(tx, "grant:approve", tenant_id),
+        may_decide=may_decide and not has_approved,
+        decisions=decided,
         wanted=wanted,
         plan=show_plan((given or shown).plan, wanted, ticked) if shown else None,
         digest=(given or shown).digest if shown else "",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import lifecycle
 from broker.errors import Invalid
-from broker.grants import requests
+from broker.grants import decisions, requests
 from broker.grants.queries import get_grant_view
 from broker.snapshots import ordering
 from broker.web import grant_page
@@ -44,8 +44,23 @@ def approve(grant_id: str) -> ResponseReturnValue:
         raise Invalid("the note is too long", fields={"note": f"{_NOTE_MAX} characters at most"})
     with begin() as tx:
         requests.approve(tx, grant_id, shown, read_narrowing(request.form), note)
-    flash("You approved this request. It ends by itself; you can end it now at any time.")
+        waits = get_grant_view(tx, grant_id).state == "requested"
+    flash(
+        "You approved this request. Nothing is given until another admin approves it too."
+        if waits
+        else "You approved this request. It ends by itself; you can end it now at any time."
+    )
     return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.get("/decisions/<id:decision_id>/statement")
+def statement(decision_id: str) -> ResponseReturnValue:
+    """The signed statement of a decision, byte for byte."""
+    with begin() as tx:
+        envelope = decisions.read_decision_envelope(tx, decision_id)
+    answer = Response(envelope, mimetype="application/json")
+    answer.headers.set("Content-Disposition", "attachment", filename=f"{decision_id}.dsse.json")
+    return answer
 
 
 @pages.post("/grants/<id:grant_id>/refuse")

@@ -9,7 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import lifecycle, people, sweeps, tenants
-from broker.grants.queries import GrantView, LeaseView, list_grants, list_leases
+from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
 from broker.grants.states import LEASE_OPEN
 from broker.ids import TenantId
 from broker.snapshots.queries import SnapshotView, list_snapshots
@@ -89,4 +89,20 @@ def end_everything(tenant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         ended = lifecycle.end_all_of_tenant(tx, TenantId(tenant_id), the_broker().queue)
     flash(f"Everything was ended: {ended} in all. Logins are being cut and copies destroyed.")
+    return redirect(url_for(".show"), 303)
+
+
+@pages.get("/people/<id:person_id>/end-access")
+def ask_end_person(person_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        grants = lifecycle.list_open_of_person(tx, person_id)
+        shown = [get_grant_view(tx, grant_id) for grant_id in grants]
+    return render_template("console/end_person.html", name=shown[0].requester, grants=shown)
+
+
+@pages.post("/people/<id:person_id>/end-access")
+def end_person(person_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        ended = lifecycle.end_all_of_person(tx, person_id, the_broker().queue)
+    flash(f"Everything of this person was ended: {ended} in all. Logins are being cut.")
     return redirect(url_for(".show"), 303)

@@ -67,6 +67,8 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "live_s": 60,
     },
     "approve_grant": lambda ids: {"shown_digest": ids["digest"]},
+    "set_approval_policy": lambda _: {"approvals": 1},
+    "confirm_approval_policy": lambda _: {"version": 1},
     "refuse_grant": lambda _: {"note": "not mine"},
     "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
     "order_snapshot": lambda ids: {"grant": ids["grant_id"]},
@@ -252,6 +254,7 @@ DENIED = {
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything"),
         *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
+        *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
     ),
     "operator": (
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
@@ -266,6 +269,7 @@ DENIED = {
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),
+        *("set_approval_policy", "confirm_approval_policy"),
     ),
 }
 

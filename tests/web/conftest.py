@@ -8,6 +8,8 @@ import pytest
 from flask import Flask
 
 from broker import lifecycle
+from broker.grants.decisions import list_decisions
+from broker.grants.statements import sign_due
 from broker.http import create_app
 from broker.snapshots import certificates
 from tests.web.browser import Browser, sign_in
@@ -57,6 +59,7 @@ class Story:
     ended: str
     gone: str
     certificate: str
+    decision: str  # on the approved grant; signed
 
 
 def make_story(world: World) -> Story:
@@ -71,5 +74,7 @@ def make_story(world: World) -> Story:
     certificates.certify(world.ports, gone)
     with world.as_(world.admin) as tx:
         issued = certificates.find_certificate(tx, gone)
+        decided, *_ = list_decisions(tx, open_)
     assert issued is not None
-    return Story(waiting, open_, lease, copy, ended, gone, issued.id)
+    sign_due(world.broker.database, world.ports.keys)
+    return Story(waiting, open_, lease, copy, ended, gone, issued.id, decided.id)

@@ -1,0 +1,87 @@
+"""How a tenant approves: its policy, and changing it."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from broker.api.operations import new_blueprint, operation
+from broker.api.shapes import Answer, Sent, identity, seconds
+from broker.db import Json
+from broker.grants import approval_policy
+from broker.grants.approval_policy import ApprovalPolicy, PolicyView
+from broker.ids import TenantId
+from broker.tx import Tx
+
+blueprint = new_blueprint("policies", "Approval policies")
+_APPROVALS = {"description": "how many admins must approve, 1 to 3"}
+_APPROVERS = {"description": "ids of the admins who may; none: every admin"}
+
+
+class PolicyBody(Sent):
+    """What is left out or null leaves the broker's own limit."""
+
+    approvals = fields.Integer(
+        strict=True, load_default=1, validate=validate.Range(1, 3), metadata=_APPROVALS
+    )
+    approvers = fields.List(
+        identity("psn"), load_default=[], validate=validate.Length(0, 100), metadata=_APPROVERS
+    )
+    live_max_s = seconds(load_default=None, allow_none=True)
+    copy_max_s = seconds(load_default=None, allow_none=True)
+    unanswered_s = seconds(load_default=None, allow_none=True)
+    second_person = fields.Boolean(
+        load_default=False, metadata={"description": "a change needs another admin"}
+    )
+
+
+class PolicyFields(Answer):
+    approvals = fields.Integer(metadata=_APPROVALS)
+    approvers = fields.List(fields.String(), metadata=_APPROVERS)
+    live_max_s = fields.Integer(allow_none=True)
+    copy_max_s = fields.Integer(allow_none=True)
+    unanswered_s = fields.Integer(allow_none=True)
+    second_person = fields.Boolean()
+
+
+class PolicyAnswer(Answer):
+    tenant = fields.String(attribute="tenant_id")
+    version = fields.Integer(metadata={"description": "0: the broker's own, one admin"})
+    policy = fields.Nested(PolicyFields)
+    proposed_version = fields.Integer(allow_none=True)
+    proposed = fields.Nested(PolicyFields, allow_none=True)
+    proposed_by = fields.String(allow_none=True)
+
+
+class ConfirmBody(Sent):
+    version = fields.Integer(required=True, strict=True, validate=validate.Range(1, 2**31))
+
+
+@operation(blueprint, "GET /tenants/<id:tenant_id>/approval-policy", answer=PolicyAnswer)
+def get_approval_policy(tx: Tx, tenant_id: TenantId) -> PolicyView:
+    """The policy in force, and the one that waits for another admin."""
+    return approval_policy.get_view(tx, tenant_id)
+
+
+@operation(
+    blueprint,
+    "POST /tenants/<id:tenant_id>/approval-policy",
+    takes=PolicyBody,
+    answer=PolicyAnswer,
+)
+def set_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
+    """Change the policy for requests to come; or propose it, where another admin must confirm."""
+    policy = ApprovalPolicy(**{**body, "approvers": tuple(body["approvers"])})
+    approval_policy.propose(tx, tenant_id, policy)
+    return approval_policy.get_view(tx, tenant_id)
+
+
+@operation(
+    blueprint,
+    "POST /tenants/<id:tenant_id>/approval-policy/confirm",
+    takes=ConfirmBody,
+    answer=PolicyAnswer,
+)
+def confirm_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
+    """Agree, as another admin, to the change that was proposed."""
+    approval_policy.confirm(tx, tenant_id, body["version"])
+    return approval_policy.get_view(tx, tenant_id)

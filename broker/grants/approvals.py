@@ -1,0 +1,112 @@
+"""Counting approvals: distinct people, who may still approve, each giving what they saw, or less.
+
+What is given in all is the intersection: whatever one of them took away is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from broker import people
+from broker.errors import Conflict, Denied
+from broker.grants.approval_policy import get_version
+from broker.grants.model import Decision, Grant, PlanRow
+from broker.grants.narrowing import NOT_AT_ALL, Windows, meet_plans, meet_windows
+from broker.grants.plan import Plan, from_document
+from broker.ids import PersonId, TenantId, new_id
+from broker.tx import Actor, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one person gives, or all of them together."""
+
+    plan: Plan
+    windows: Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person said: `settles` when it answers the request."""
+
+    verdict: str
+    settles: bool
+    given: Given | None = None
+    note: str = ""
+
+
+def keep(tx: Tx, grant: Grant, said: Said) -> None:
+    windows = said.given.windows if said.given else NOT_AT_ALL
+    tx.session.add(
+        Decision(
+            id=new_id("dec"),
+            grant_id=grant.id,
+            person_id=tx.actor.person_id,
+            side=tx.actor.side,
+            verdict=said.verdict,
+            settles=said.settles,
+            live_s=windows.live_s,
+            copy_s=windows.copy_s,
+            shown_digest=grant.asked_digest,
+            given_digest=said.given.plan.digest() if said.given else None,
+            note=said.note.strip() or None,
+            via=tx.actor.via,
+            at=tx.at,
+        )
+    )
+    if said.given:
+        store_plan(tx, grant, said.given.plan)
+
+
+def store_plan(tx: Tx, grant: Grant, plan: Plan) -> None:
+    digest = plan.digest()
+    if tx.session.get(PlanRow, (grant.id, digest)) is None:
+        row = PlanRow(grant_id=grant.id, digest=digest, document=plan.document(), made_at=tx.at)
+        tx.session.add(row)
+
+
+def check_approver(tx: Tx, grant: Grant) -> None:
+    """Raises Denied for an admin whom the policy does not name, Conflict for a second approval."""
+    policy = get_version(tx, TenantId(grant.tenant_id), grant.policy_version)
+    if policy.approvers and tx.actor.person_id not in policy.approvers:
+        raise Denied("your organisation's policy names others to approve this")
+    mine = sa.select(Decision.id).where(
+        Decision.grant_id == grant.id,
+        Decision.person_id == tx.actor.person_id,
+        Decision.verdict == "approved",
+    )
+    if grant.state == "requested" and tx.session.scalar(mine) is not None:
+        raise Conflict(f"you approved {grant.id} already; another person must approve it too")
+
+
+def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
+    """What was given so far by those who may still approve now: a role that was lost counts not."""
+    tenant_id = TenantId(grant.tenant_id)
+    rows = tx.session.execute(
+        sa.select(Decision, PlanRow.document)
+        .join(
+            PlanRow,
+            (PlanRow.grant_id == Decision.grant_id) & (PlanRow.digest == Decision.given_digest),
+        )
+        .where(Decision.grant_id == grant.id, Decision.verdict == "approved")
+    ).all()
+
+    def still_may(decision: Decision) -> bool:
+        approver = Actor(decision.side, decision.via, PersonId(decision.person_id))
+        return people.may(replace(tx, actor=approver), "grant:approve", tenant_id)
+
+    return [
+        Given(from_document(document), Windows(decision.live_s, decision.copy_s))
+        for decision, document in rows
+        if still_may(decision)
+    ]
+
+
+def meet(given: Sequence[Given]) -> Given:
+    """What all of them give. Raises Invalid when nothing would be left."""
+    return Given(
+        meet_plans([one.plan for one in given]), meet_windows([one.windows for one in given])
+    )
