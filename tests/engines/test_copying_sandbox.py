@@ -147,6 +147,8 @@ def test_a_half_dropped_sandbox_is_found_and_dropped(
 def test_what_the_owner_left_in_the_common_database_goes_too(
     sandbox: Sandbox, test_server: EmbeddedServer
 ) -> None:
+    with admin(test_server) as connection:  # a server whose operator left it open to everybody
+        connection.execute(f"GRANT CONNECT ON DATABASE postgres TO {sandbox.new.owner}")
     with connect(sandbox.owner, dbname="postgres") as connection:
         connection.execute("SELECT lo_from_bytea(0, 'kept')")
     drop_sandbox(sandbox.account, sandbox.new.name, [sandbox.new.owner])
