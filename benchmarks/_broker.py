@@ -164,7 +164,7 @@ class World:
             for _ in range(count):
                 with database.begin(engineer) as tx:
                     lease_id = leases.ask_live(tx, grant_id, verifier, NoQueue())
-                lease_steps.issue(database, self.ports.keys, lease_id)
+                lease_steps.issue(database, self.ports.keys, lease_id, self.ports.queue)
 
         five(1)  # the scope is made once, by one
         parts = [min(PER_GRANT, count - 1 - n) for n in range(0, count - 1, PER_GRANT)]
