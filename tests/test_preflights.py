@@ -13,7 +13,7 @@ from psycopg import sql
 
 from broker import lifecycle, sweeps
 from broker.errors import Denied, NotFound
-from broker.grants import preflights
+from broker.grants import preflight_steps, preflights
 from broker.grants.preflights import PreflightRefused, PreflightView
 from broker.ids import new_id
 from broker.tenants import TenantDatabase
@@ -104,6 +104,8 @@ def test_two_orders_before_the_look_are_one_look(world: World) -> None:
         with world.as_(world.operator) as tx:
             preflights.ask(tx, world.database_id, world.broker.queue)
     world.work()
+    job = world.broker.database, world.ports.keys, world.database_id, world.broker.queue
+    preflight_steps.check(*job)  # one that came late
     assert len(told(world, "preflight.made")) == 1
 
 
