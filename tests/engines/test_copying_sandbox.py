@@ -148,9 +148,11 @@ def test_what_the_owner_left_in_the_common_database_goes_too(
     sandbox: Sandbox, test_server: EmbeddedServer
 ) -> None:
     with admin(test_server) as connection:  # a server whose operator left it open to everybody
-        connection.execute(f"GRANT CONNECT ON DATABASE postgres TO {sandbox.new.owner}")
+        connection.execute("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
     with connect(sandbox.owner, dbname="postgres") as connection:
         connection.execute("SELECT lo_from_bytea(0, 'kept')")
+    with admin(test_server) as connection:
+        connection.execute("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
     drop_sandbox(sandbox.account, sandbox.new.name, [sandbox.new.owner])
     with admin(test_server) as connection:
         assert connection.execute("SELECT count(*) FROM pg_largeobject").fetchone() == (0,)
