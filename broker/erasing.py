@@ -59,6 +59,7 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     )
     person.email = ""
     person.address_key = ERASED + person.id
+    person.address_fold = person.address_key
     person.password_hash = None
     person.disabled_at = person.disabled_at or tx.at
     return Erasure(identity, openings)

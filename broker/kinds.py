@@ -75,6 +75,7 @@ KINDS: Mapping[str, Kind] = {
         {"openings": "number"},
     ),
     "invitation.accepted": Kind("A person set a first password.", "person"),
+    "password.changed": Kind("A person changed the password; sessions and tokens ended.", "person"),
     "token.created": Kind("A person made an API token.", "person"),
     "token.ended": Kind("A person ended an API token.", "person"),
     "database.registered": Kind(

@@ -1,8 +1,8 @@
 """People, their memberships, and the one function that says who may do what.
 
-A person is one verified address; spelling it in capitals or with a `+tag` makes no second person. A
-person belongs to one side: someone of the vendor holds no membership in a tenant, which a foreign
-key on (person, side) keeps true whatever the code does.
+A person is one verified address, in whatever capitals. A person belongs to one side: someone of the
+vendor holds no membership in a tenant, also not under a `+tag` of the same address. A foreign key
+on (person, side) keeps it true whatever the code does.
 
 Roles and permissions are data (`config/permissions.toml`, loaded into `role_permission`).
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -38,6 +39,7 @@ class Person(Base):
     name: Mapped[str]
     email: Mapped[str]
     address_key: Mapped[str] = mapped_column(unique=True)
+    address_fold: Mapped[str]
     password_hash: Mapped[str | None]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
@@ -89,12 +91,27 @@ class Member:
 
 
 def address_key(email: str) -> str:
-    """The form under which two spellings of one address are the same. Raises Invalid."""
+    """The address in lower case, by which a person is known. Raises Invalid."""
     address = email.strip().lower()
     if not _ADDRESS.match(address):
         raise Invalid("that is not an e-mail address", fields={"email": "not an e-mail address"})
+    return address
+
+
+def folded(address: str) -> str:
+    """Without a `+tag`: two spellings that most likely reach one mailbox."""
     local, _, domain = address.rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"
+
+
+def shown_name(person_id: Any, tenant_id: Any) -> sa.ScalarSelect[str]:
+    """SQL for what a person is called in a tenant (or the vendor), never what another calls it."""
+    held = sa.select(Membership.name).where(
+        Membership.person_id == person_id,
+        sa.or_(Membership.tenant_id == tenant_id, Membership.tenant_id.is_(None)),
+    )
+    newest = held.order_by(Membership.ended_at.desc().nulls_first()).limit(1)
+    return newest.correlate_except(Membership).scalar_subquery()
 
 
 def load_permissions(tx: Tx, file: Path) -> None:
@@ -187,10 +204,13 @@ def add_person(tx: Tx, *, side: str, email: str, name: str) -> PersonId:
     key = address_key(email)
     if not name.strip() or len(name) > 200:
         raise Invalid("a name has 1 to 200 characters", fields={"name": "1 to 200 characters"})
+    # A tag makes another person, for it may be another mailbox; but nobody of the vendor becomes
+    # a tenant's person by one.
+    across = sa.select(Person.id).where(Person.address_fold == folded(key), Person.side != side)
+    if tx.session.scalar(across.limit(1)) is not None:
+        raise Conflict("this address can't be used here; use another one")
     found = tx.session.scalar(sa.select(Person).where(Person.address_key == key))
     if found is not None:
-        if found.side != side:
-            raise Conflict("this address can't be used here; use another one")
         return PersonId(found.id)
     person = Person(
         id=new_id("psn"),
@@ -198,6 +218,7 @@ def add_person(tx: Tx, *, side: str, email: str, name: str) -> PersonId:
         name=name.strip(),
         email=email.strip(),
         address_key=key,
+        address_fold=folded(key),
         created_at=tx.at,
     )
     tx.session.add(person)

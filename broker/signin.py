@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import trail
 from broker.db import Base, Database
-from broker.errors import Denied, Invalid, NotAuthenticated, NotFound, TooMany
+from broker.errors import Conflict, Denied, Invalid, NotAuthenticated, NotFound, TooMany
 from broker.ids import PersonId, TenantId, TokenId, new_id
 from broker.people import Membership, Person, address_key
 from broker.secret import Secret
@@ -101,6 +101,18 @@ def set_password(tx: Tx, person_id: PersonId, password: Secret[str]) -> None:
     person = tx.session.get_one(Person, person_id)
     person.password_hash = _hasher.hash(password.reveal())
     end_sessions(tx, person_id)
+    end_tokens(tx, person_id)
+
+
+def change_password(tx: Tx, current: Secret[str], new: Secret[str]) -> None:
+    """The actor's own password, with the current one; ends all sessions and tokens."""
+    if tx.actor.person_id is None:
+        raise Denied("only a person has a password")
+    person = tx.session.get_one(Person, tx.actor.person_id, with_for_update=True)
+    if not _password_holds(person, current):
+        raise NotAuthenticated("the current password is wrong")
+    set_password(tx, tx.actor.person_id, new)
+    _record_for_all(tx, person, "password.changed")
 
 
 def sign_in(
@@ -131,6 +143,9 @@ def _account_digest(key: str) -> bytes:
 
 def _count_attempt(database: Database, account: bytes, address: str) -> int:
     with database.begin(system("sign-in")) as tx:
+        # One count at a time for an address, or tries side by side would not see each other.
+        number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:8], signed=True)
+        tx.session.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
         recent = sa.select(sa.func.count()).where(
             SignInAttempt.address == address, SignInAttempt.at > tx.at - _WINDOW
         )
@@ -232,6 +247,14 @@ def forget_person(tx: Tx, person: Person) -> None:
     tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.account_digest == account))
 
 
+def end_tokens(tx: Tx, person_id: PersonId) -> None:
+    tx.session.execute(
+        sa.update(ApiToken)
+        .where(ApiToken.person_id == person_id, ApiToken.ended_at.is_(None))
+        .values(ended_at=tx.at)
+    )
+
+
 def create_token(tx: Tx, name: str, days: int) -> tuple[TokenId, Secret[str]]:
     """A personal API token for the actor: 256 random bits, shown once, kept as SHA-256."""
     if tx.actor.person_id is None:
@@ -245,12 +268,18 @@ def create_token(tx: Tx, name: str, days: int) -> tuple[TokenId, Secret[str]]:
         name=name[:100],
         token_digest=digest(token),
         created_at=tx.at,
-        expires_at=tx.at + timedelta(days=days),
+        expires_at=_end_of_token(tx, days),
     )
     tx.session.add(row)
     tx.session.flush()
     _record_for_all(tx, tx.session.get_one(Person, tx.actor.person_id), "token.created")
     return TokenId(row.id), token
+
+
+def _end_of_token(tx: Tx, days: int) -> datetime:
+    """A token makes none that outlives it: a stolen one can't be turned into a longer one."""
+    asked = tx.at + timedelta(days=days)
+    return asked if tx.actor.until is None else min(asked, tx.actor.until)
 
 
 def find_token(tx: Tx, token: Secret[str]) -> SignedIn | None:
@@ -268,7 +297,7 @@ def find_token(tx: Tx, token: Secret[str]) -> SignedIn | None:
         return None
     stored, person = row
     stored.used_at = tx.at
-    actor = Actor(side=person.side, via="token", person_id=PersonId(person.id))
+    actor = Actor(person.side, "token", PersonId(person.id), until=stored.expires_at)
     return SignedIn(actor, person.name, None, stored.created_at)
 
 
@@ -321,6 +350,8 @@ def accept_invitation(tx: Tx, code: Secret[str], password: Secret[str]) -> Perso
     )
     if row is None:
         raise NotFound("this invitation was used, has lapsed, or never existed; ask for another")
+    if tx.session.get_one(Person, row.person_id).password_hash is not None:
+        raise Conflict("you have a password already; sign in with it")
     set_password(tx, PersonId(row.person_id), password)
     row.used_at = tx.at
     _record_for_all(tx, tx.session.get_one(Person, row.person_id), "invitation.accepted")

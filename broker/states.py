@@ -17,7 +17,7 @@ from broker import trail
 from broker.db import Base, Stateful
 from broker.errors import Conflict, NotFound
 from broker.ids import TenantId
-from broker.people import Person
+from broker.people import shown_name
 from broker.trail import Personal
 from broker.tx import Tx
 
@@ -88,9 +88,11 @@ def record_birth(
 
 def _conflict(tx: Tx, model: type[StatefulRow], row_id: str, move: Move) -> Conflict | NotFound:
     now = tx.session.execute(
-        sa.select(model.state, model.state_at, Person.name)
-        .outerjoin(Person, Person.id == model.state_by)
-        .where(model.id == row_id)
+        sa.select(
+            model.state,
+            model.state_at,
+            shown_name(model.state_by, model.tenant_id).label("name"),
+        ).where(model.id == row_id)
     ).first()
     if now is None:
         return NotFound(f"there is no {row_id}")

@@ -146,53 +146,55 @@ def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
     return why is not None and lifecycle.end_grant(tx, grant, why, queue)
 
 
+# What rests on something that is over is found by what it rests on *not* being there among what
+# lives: so a sweep reads what lives, however much has ended. Time has an index, and a query of its
+# own: it is what mostly ends things.
+
+
 def _list_due_grants(tx: Tx) -> Sequence[Grant]:
-    ended_tickets = sa.select(Ticket.id).where(Ticket.ended_at.is_not(None))
-    disabled = sa.select(Person.id).where(Person.disabled_at.is_not(None))
-    members = sa.select(Membership.person_id).where(
-        Membership.tenant_id.is_(None), Membership.ended_at.is_(None)
-    )
-    return tx.session.scalars(
-        sa.select(Grant)
+    is_open = Grant.state.in_(("requested", "approved"))
+    lapsed = sa.and_(Grant.state == "requested", Grant.lapses_at <= tx.at)
+    tickets = sa.select(Ticket.id).where(Ticket.ended_at.is_(None))
+    able = (
+        sa.select(Membership.person_id)
+        .join(Person, Person.id == Membership.person_id)
         .where(
-            Grant.state.in_(("requested", "approved")),
-            sa.or_(
-                sa.and_(Grant.state == "requested", Grant.lapses_at <= tx.at),
-                Grant.ends_at <= tx.at,
-                Grant.ticket_id.in_(ended_tickets),
-                Grant.requester_id.in_(disabled),
-                Grant.requester_id.not_in(members),
-            ),
+            Membership.tenant_id.is_(None),
+            Membership.ended_at.is_(None),
+            Person.disabled_at.is_(None),
         )
-        .limit(_BATCH)
-    ).all()
+    )
+    over = sa.or_(Grant.ticket_id.not_in(tickets), Grant.requester_id.not_in(able))
+    return _list_all(
+        tx, Grant, [sa.and_(is_open, why) for why in (lapsed, Grant.ends_at <= tx.at, over)]
+    )
 
 
 def _list_due_leases(tx: Tx) -> Sequence[Lease]:
     """Past their own end, or under a grant that is over for whatever reason (G3)."""
-    over = sa.select(Grant.id).where(Grant.state != "approved")
-    return tx.session.scalars(
-        sa.select(Lease)
-        .where(
-            Lease.state.in_(("pending", "issued")),
-            sa.or_(Lease.ends_at <= tx.at, Lease.grant_id.in_(over)),
-        )
-        .order_by(Lease.ends_at)
-        .limit(_BATCH)
-    ).all()
+    alive = Lease.state.in_(("pending", "issued"))
+    over = Lease.grant_id.not_in(_approved())
+    return _list_all(tx, Lease, [sa.and_(alive, why) for why in (Lease.ends_at <= tx.at, over)])
 
 
 def _list_due_copies(tx: Tx) -> Sequence[Snapshot]:
-    over = sa.select(Grant.id).where(Grant.state != "approved")
-    return tx.session.scalars(
-        sa.select(Snapshot)
-        .where(
-            Snapshot.state.in_(ALIVE),
-            sa.or_(Snapshot.ends_at <= tx.at, Snapshot.grant_id.in_(over)),
-        )
-        .order_by(Snapshot.ends_at)
-        .limit(_BATCH)
-    ).all()
+    alive = Snapshot.state.in_(ALIVE)
+    over = Snapshot.grant_id.not_in(_approved())
+    return _list_all(
+        tx, Snapshot, [sa.and_(alive, why) for why in (Snapshot.ends_at <= tx.at, over)]
+    )
+
+
+def _approved() -> sa.Select[str]:
+    return sa.select(Grant.id).where(Grant.state == "approved")
+
+
+def _list_all(tx: Tx, model: type[R], reasons: Sequence[sa.ColumnElement[bool]]) -> list[R]:
+    """Rows with any of these reasons, each once, a bounded number for each reason."""
+    found: dict[R, None] = {}
+    for reason in reasons:
+        found |= dict.fromkeys(tx.session.scalars(sa.select(model).where(reason).limit(_BATCH)))
+    return list(found)
 
 
 def _due(tx: Tx, model: type[R], states: tuple[str, ...]) -> Sequence[R]:

@@ -21,12 +21,14 @@ class Actor:
     """Who acts: a signed-in person, or a part of the broker itself (`system`).
 
     `side` is `vendor`, `tenant` or `system`; `via` says how they had authenticated:
-    `password`, `token`, or the name of the process for the broker itself.
+    `password`, `token`, or the name of the process for the broker itself; `until` is when a token
+    ends.
     """
 
     side: str
     via: str
     person_id: PersonId | None = None
+    until: datetime | None = None
 
 
 def system(process: str) -> Actor:

@@ -118,3 +118,69 @@ def test_two_admins_can_not_remove_each_other_at_once(world: World) -> None:
     assert isinstance(outcome[0], BrokerError)
     with world.as_(world.admin) as tx:
         assert [m.role for m in people.list_members(tx, world.tenant)] == ["admin"]
+
+
+def test_an_invitation_sets_no_second_password_and_a_change_ends_every_token(world: World) -> None:
+    from broker import signin
+    from broker.errors import Conflict, NotAuthenticated
+    from broker.secret import Secret
+    from broker.tx import Actor, system
+
+    times = world.broker.settings.times
+    person_id = world.engineer.person_id
+    assert person_id is not None
+    first, second = Secret("the first password"), Secret("the second password")
+    with world.as_(system("tests")) as tx:
+        codes = [signin.issue_code(tx, signin.invite(tx, person_id, times)) for _ in range(2)]
+    with world.as_(system("tests")) as tx:
+        signin.accept_invitation(tx, codes[0], first)
+    with pytest.raises(Conflict), world.as_(system("tests")) as tx:
+        signin.accept_invitation(tx, codes[1], second)
+    with world.as_(world.engineer) as tx:
+        _, token = signin.create_token(tx, "mine", 1)
+    with world.as_(system("tests")) as tx:
+        signed_in = signin.find_token(tx, token)
+    assert signed_in is not None
+    with world.as_(signed_in.actor) as tx:  # a stolen token can't be made a longer one
+        signin.create_token(tx, "longer", 365)
+        assert {t.expires_at for t in signin.list_tokens(tx)} == {signed_in.actor.until}
+    with pytest.raises(NotAuthenticated), world.as_(world.engineer) as tx:
+        signin.change_password(tx, second, first)
+    with world.as_(Actor("vendor", "password", person_id)) as tx:
+        signin.change_password(tx, first, second)
+    with world.as_(system("tests")) as tx:
+        assert signin.find_token(tx, token) is None
+
+
+def test_wrong_passwords_tried_side_by_side_all_count(world: World) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from broker import signin
+    from broker.errors import NotAuthenticated, TooMany
+    from broker.secret import Secret
+
+    def attempt(_: int) -> type[BrokerError]:
+        try:
+            signin.sign_in(
+                world.broker.database, "nobody@x.test", Secret("wrong"), address="192.0.2.7"
+            )
+        except BrokerError as error:
+            return type(error)
+        raise AssertionError
+
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = list(pool.map(attempt, range(12)))
+    assert outcomes.count(NotAuthenticated) == 5
+    assert outcomes.count(TooMany) == 7
+
+
+def test_a_table_named_like_our_key_does_not_block_live_access(world: World) -> None:
+    with connect(world.live, world.crm) as dba:
+        dba.execute("CREATE TABLE crm.masking_key (id int PRIMARY KEY)")
+        dba.execute("ALTER TABLE crm.masking_key OWNER TO crm_app")
+        dba.execute("GRANT SELECT ON crm.masking_key TO sab_reader")
+    lease_id, password = world.lease(world.approved())
+    world.work()
+    assert world.find_lease(lease_id).stuck_reason is None
+    with world.login(lease_id, password) as session:
+        assert session.execute("SELECT count(*) FROM crm_masking_key").fetchone() == (0,)

@@ -37,6 +37,11 @@ class AcceptBody(Sent):
     password = text(200, metadata={"description": "12 characters or more"})
 
 
+class PasswordBody(Sent):
+    current = text(200)
+    password = text(200, metadata={"description": "12 characters or more"})
+
+
 class MeAnswer(Answer):
     id = fields.String()
     name = fields.String()
@@ -155,6 +160,12 @@ def _new_token(tx: Tx, name: str, days: int) -> Json:
     token_id, token = signin.create_token(tx, name, days)
     stored = tx.session.get_one(ApiToken, token_id)
     return {"id": token_id, "token": token.reveal(), "expires_at": stored.expires_at}
+
+
+@operation(blueprint, "POST /me/password", takes=PasswordBody, status=204)
+def change_password(tx: Tx, body: Json) -> None:
+    """Change my password; all my sessions and tokens end, this one too."""
+    signin.change_password(tx, Secret(body["current"]), Secret(body["password"]))
 
 
 @operation(blueprint, "DELETE /tokens/<id:token_id>", status=204)

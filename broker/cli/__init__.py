@@ -16,6 +16,7 @@ _COMMANDS = {
     "accept-invitation": "broker.cli.account:accept_invitation",
     "login": "broker.cli.account:login",
     "logout": "broker.cli.account:logout",
+    "password": "broker.cli.account:password",
     "whoami": "broker.cli.account:whoami",
     "tokens": "broker.cli.account:tokens",
     "tenants": "broker.cli.tenants:tenants",

@@ -48,6 +48,18 @@ def _keep(session: Session, url: str, token: Secret[str], token_id: str | None) 
 
 
 @click.command(cls=ApiCommand)
+@click.option("--password-stdin", is_flag=True, help="Read both from standard input, a line each.")
+@pass_session
+def password(session: Session, *, password_stdin: bool) -> None:
+    """Change your password. All sign-ins and tokens end: sign in again."""
+    current = read_secret("Current password", from_stdin=password_stdin)
+    new = read_secret("New password", from_stdin=password_stdin, twice=True)
+    body = {"current": current.reveal(), "password": new.reveal()}
+    session.api().post("me/password", body=body)
+    click.echo("Changed. Sign in again with: broker login")
+
+
+@click.command(cls=ApiCommand)
 @pass_session
 def logout(session: Session) -> None:
     """End this profile's token, and forget it."""

@@ -7,6 +7,7 @@ dies in between leaves a row that the sweep finds; every effect is idempotent.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,7 @@ from broker.states import StateConflict, advance
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
+_NAME_BYTES = 63
 WAIT_S = 20  # an end waits for a making that is under way, rather than for the next sweep
 
 
@@ -204,9 +206,8 @@ def _views(plan: Plan, tables: Sequence[Table], scope: str) -> list[View]:
     A column that came after the plan is not in the view; a table that changed otherwise is left
     out rather than guessed at.
     """
-    names: dict[str, int] = {}
-    for table in tables:
-        names[table.name] = names.get(table.name, 0) + 1
+    taken = {scopes.KEY_TABLE}
+    count = Counter(table.name for table in tables)
     views: list[View] = []
     for table in tables:
         planned = plan.find_table(table.full_name)
@@ -222,9 +223,18 @@ def _views(plan: Plan, tables: Sequence[Table], scope: str) -> list[View]:
             partition_key=table.partition_key,
         )
         select, _ = live_select(shown, planned.fates(), table_key(scope))
-        name = table.name if names[table.name] == 1 else f"{table.schema}_{table.name}"
-        views.append(View(name, select))
+        views.append(View(_view_name(table, taken, alone=count[table.name] == 1), select))
     return views
+
+
+def _view_name(table: Table, taken: set[str], *, alone: bool) -> str:
+    """The table's name if no other schema has one of it; never one that is taken or too long."""
+    wished = [table.name] if alone else []
+    wished += [f"{table.schema}_{table.name}", f"{table.name}_view"]
+    wished += [f"view_{number}" for number in range(1, len(taken) + 2)]
+    name = next(n for n in wished if n not in taken and len(n.encode()) <= _NAME_BYTES)
+    taken.add(name)
+    return name
 
 
 def _known_columns(planned: TablePlan, columns: Sequence[Column]) -> tuple[Column, ...]:

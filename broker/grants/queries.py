@@ -106,9 +106,7 @@ class PlanView:
     literals: tuple[Literal, ...]
 
 
-_State = aliased(Person)
 _Requester = aliased(Person)
-_Decider = aliased(Person)
 
 
 _Approval = aliased(Decision)
@@ -126,9 +124,9 @@ def _grants() -> sa.Select[*tuple[Any, ...]]:
             Ticket,
             Tenant.name.label("tenant"),
             TenantDatabase.name.label("database"),
-            _State.name.label("state_by"),
+            people.shown_name(Grant.state_by, Grant.tenant_id).label("state_by"),
             _Requester.name.label("requester"),
-            _Decider.name.label("decided_by"),
+            people.shown_name(Decision.person_id, Grant.tenant_id).label("decided_by"),
             Decision.at.label("decided_at"),
             Decision.note.label("note"),
             _approvals.label("approvals"),
@@ -137,9 +135,7 @@ def _grants() -> sa.Select[*tuple[Any, ...]]:
         .join(_Requester, _Requester.id == Grant.requester_id)
         .join(Ticket, Ticket.id == Grant.ticket_id)
         .join(TenantDatabase, TenantDatabase.id == Grant.database_id)
-        .outerjoin(_State, _State.id == Grant.state_by)
         .outerjoin(Decision, (Decision.grant_id == Grant.id) & Decision.settles)
-        .outerjoin(_Decider, _Decider.id == Decision.person_id)
     )
 
 

@@ -15,11 +15,14 @@ CREATE TABLE person (
     name text NOT NULL,
     email text NOT NULL,
     address_key text NOT NULL UNIQUE,
+    address_fold text NOT NULL,
     password_hash text,
     created_at timestamptz NOT NULL,
     disabled_at timestamptz,
     UNIQUE (id, side)
 );
+
+CREATE INDEX person_by_fold ON person (address_fold);
 
 -- The foreign key on (person, side) keeps a person of the vendor out of every tenant.
 CREATE TABLE membership (
