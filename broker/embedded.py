@@ -180,6 +180,7 @@ class EmbeddedServer:
             self._make_cluster(install)
         self._stop_leftover()
         self._socket_folder = Path(tempfile.mkdtemp(prefix="brk-"))  # short: 107 bytes at most
+        (self.folder / "socket").write_text(str(self._socket_folder))
         self._socket_folder.chmod(0o755)
         self._give(self._socket_folder)
         options = {**BASE_SETTINGS, **self.settings, "unix_socket_directories": self.host}
@@ -269,6 +270,10 @@ class EmbeddedServer:
 
     def _stop_leftover(self) -> None:
         """End a server that a killed run left on this data folder, by the id in its own file."""
+        with contextlib.suppress(OSError):
+            left = Path((self.folder / "socket").read_text())
+            if left.name.startswith("brk-") and left.parent == Path(tempfile.gettempdir()):
+                shutil.rmtree(left, ignore_errors=True)
         pid_file = self.data / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().splitlines()[0])

@@ -44,10 +44,7 @@ _CODES: tuple[tuple[type[BrokerError], int], ...] = (
     (Unavailable, 8),
     (VerificationFailed, 9),
 )
-_NEXT: dict[type[BrokerError], str] = {
-    NotAuthenticated: "broker login --email YOU",
-    Denied: "broker whoami",
-}
+_NEXT: dict[type[BrokerError], str] = {NotAuthenticated: "broker login --email YOU"}
 
 
 def exit_code(error: BrokerError) -> int:

@@ -11,6 +11,7 @@ from broker.cli.command import Noun, state_option, tenant_option
 from broker.cli.durations import Duration, format_duration
 from broker.cli.files import FILE, save_signed
 from broker.cli.output import print_item, print_list
+from broker.cli.plain import plain
 from broker.cli.plan_table import Cut, show_plan
 from broker.cli.session import Session, pass_session
 from broker.errors import Conflict
@@ -142,7 +143,7 @@ def approve(
     """
     api = session.api()
     cut = Cut(frozenset(tables), frozenset(columns))
-    shown = digest or _ask(api, grant, cut)
+    shown = digest or _ask(api, grant, cut, {"live": live_s, "copy": copy_s})
     body: dict[str, Any] = {
         "shown_digest": shown,
         "tables_out": sorted(cut.tables_out),
@@ -157,19 +158,30 @@ def approve(
     _tell(session, answer, told)
 
 
-def _ask(api: Api, grant: str, cut: Cut) -> str:
-    """Show who asks for what, and the plan; return the digest of the plan that was agreed to."""
+def _ask(api: Api, grant: str, cut: Cut, wished: dict[str, int | None]) -> str:
+    """Show who asks for what, the plan, and what would be given; return the digest agreed to."""
     item = api.get("grants", grant)
     if item["state"] != "requested":
         raise Conflict(f"{grant} is {item['state']} already, since {item['state_at']}")
     print_item(item, "table", _WHO)
     answer = api.get("grants", grant, "plan")
     show_plan(answer, cut)
-    windows = (("live access", item["asked_live_s"]), ("a copy", item["asked_copy_s"]))
-    asked = [f"{name} for {format_duration(seconds)}" for name, seconds in windows if seconds]
-    click.echo(f"Asked: {', '.join(asked)}.")
+    asked = {"live": item["asked_live_s"], "copy": item["asked_copy_s"]}
+    given = {kind: s if (w := wished[kind]) is None else w for kind, s in asked.items()}
+    click.echo(f"Asked: {_windows(asked)}.")
+    click.echo(f"You would give: {_windows(given)}.")
+    for name in sorted(cut.tables_out):
+        click.echo(f"  without the rows of {plain(name)}")
+    for name in sorted(cut.columns_masked):
+        click.echo(f"  {plain(name)} masked")
     click.confirm("Approve this?", abort=True)
     return str(answer["digest"])
+
+
+def _windows(seconds: dict[str, int]) -> str:
+    names = {"live": "live access", "copy": "a copy"}
+    parts = [f"{names[kind]} for {format_duration(s)}" for kind, s in seconds.items() if s]
+    return ", ".join(parts) or "nothing"
 
 
 @grants.command()

@@ -27,6 +27,7 @@ def look_while_alive(story: Story) -> None:
     marks = needles({KEPT_IN_COLUMN: story.world.marks.kept[KEPT_IN_COLUMN]})
     report = scan({"test server": story.world.test.data / "base"}, marks)
     must_find(report, "test server", [KEPT_IN_COLUMN])
+    story.say("the mark of the column that Ada approved as kept is found there, as it must be")
 
 
 def scan_all(story: Story) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.rule import Rule
+from rich.text import Text
 
 from broker.demo import leftovers, set_up, story
 from broker.demo.processes import ChildFailed
@@ -43,6 +45,9 @@ class Step:
     passed: bool
 
 
+STOPPED = "stopped"
+
+
 class Stopped(Exception):  # a signal, not a fault
     """Ctrl-C or SIGTERM."""
 
@@ -67,14 +72,14 @@ def main(scale: float = 1.0) -> int:
             console.print(
                 f"The world is built: three PostgreSQL servers and the broker ({built_s:.1f} s)."
             )
-            told = new_story(world, lambda line: console.print(f"   {line}", markup=False))
+            told = new_story(world, _teller(console))
             try:
                 _tell(console, told, steps)
             finally:
                 figures = dict(told.figures)
                 figures["built_s"] = round(built_s, 1)
     except Stopped:
-        problem = "stopped"
+        problem = STOPPED
     except BrokerError as error:
         problem = error.message
     except Exception as error:  # noqa: BLE001  # the demo says what failed, and exits with 1
@@ -84,6 +89,19 @@ def main(scale: float = 1.0) -> int:
     _write_report(clone / "var" / "demo", steps, figures)
     _sum_up(console, clone, figures, problem)
     return 0 if held else 1
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    """Prints a line of the story, indented also where it wraps; the same line twice only once."""
+    last = [""]
+
+    def say(line: str) -> None:
+        if line != last[0]:
+            indent = 3 + len(line) - len(line.lstrip())
+            console.print(Padding(Text(line.strip()), (0, 0, 0, indent)))
+        last[0] = line
+
+    return say
 
 
 def _tell(console: Console, told: Story, steps: list[Step]) -> None:
@@ -110,6 +128,9 @@ def _sum_up(
 ) -> None:
     console.print()
     console.print(Rule())
+    if problem == STOPPED:
+        console.print("Stopped before its end; everything was taken down.", style="bold")
+        return
     if problem:
         console.print(f"The story did NOT hold: {problem}", style="bold red", markup=False)
         console.print(f"Logs are in {clone / 'var' / 'demo' / 'logs'}.")
@@ -122,7 +143,13 @@ def _sum_up(
     )
     for what, name in (("Certificate", "certificate.dsse.json"), ("Log bundle", "log.bundle.json")):
         console.print(f"{what}: var/demo/{name}")
-    console.print("Check them yourself: broker log verify var/demo/log.bundle.json --key KEYFILE")
+    keys = next((clone / "var" / "demo" / "homes" / "ada" / "trust").rglob("*.keys"), Path())
+    console.print("Check them yourself, without a network, by the keys that Ada pinned:")
+    for noun, name in (("log", "log.bundle.json"), ("certificates", "certificate.dsse.json")):
+        command = (
+            f"  .venv/bin/broker {noun} verify var/demo/{name} --key {keys.relative_to(clone)}"
+        )
+        console.print(command, soft_wrap=True, markup=False)
 
 
 def serve() -> int:
@@ -133,7 +160,7 @@ def serve() -> int:
     console = Console(highlight=False)
     try:
         with built_world(Path.cwd(), "serve", scale=0.1) as world:
-            told = new_story(world, lambda line: console.print(f"   {line}", markup=False))
+            told = new_story(world, _teller(console))
             set_up.enrol(told)
             story.open_ticket(told)
             _say_accounts(console, told)

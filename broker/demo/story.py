@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -140,7 +141,8 @@ def decide(story: Story) -> None:
         raise Unexpected("the tenant's admin was not shown the literals of her own definitions")
     for table in shown["tables"]:
         if not table["rows"]:
-            story.say(f"  {table['schema']}.{table['name']}: {table['note'][:110]}")
+            note = textwrap.shorten(table["note"], 110, placeholder=" …")
+            story.say(f"  {table['schema']}.{table['name']}: {note}")
     story.digest = shown["digest"]
     admin.run(
         *("grants", "approve", story.grant, "--plan", story.digest),
