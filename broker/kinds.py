@@ -119,6 +119,8 @@ KINDS: Mapping[str, Kind] = {
             "lapses_at": "instant",
             "policy": "number",
             "approvals": "number",
+            "extends": "id",
+            "starts_at": "instant",
         },
         ("reason",),
     ),

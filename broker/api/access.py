@@ -76,6 +76,16 @@ class AskBody(Sent):
     reason = text(4000)
     live_s = seconds(load_default=0)
     copy_s = seconds(load_default=0)
+    starts_at = fields.AwareDateTime(
+        load_default=None, allow_none=True, metadata={"description": "not before; within 7 days"}
+    )
+    extends = identity(
+        "grt",
+        required=False,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "the grant that this one goes on from"},
+    )
 
 
 class GrantAnswer(Answer):
@@ -112,6 +122,8 @@ class GrantAnswer(Answer):
     decided_by = fields.String(allow_none=True)
     decided_at = fields.AwareDateTime(allow_none=True)
     decision_note = fields.String(allow_none=True)
+    extends = fields.String(allow_none=True)
+    starts_at = fields.AwareDateTime(allow_none=True)
     policy_version = fields.Integer(
         metadata={"description": "of the customer's approval policy, as it was when this was asked"}
     )
@@ -289,6 +301,8 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         reason=body["reason"],
         live_s=body["live_s"],
         copy_s=body["copy_s"],
+        starts_at=body["starts_at"],
+        extends=body["extends"],
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
     return queries.get_grant_view(tx, grant_id)

@@ -84,6 +84,8 @@ def plan(session: Session, grant: str, which: str) -> None:
 @click.option(
     "--copy", "copy_s", type=Duration(), default=0, help="How long a copy lives, e.g. 2d."
 )
+@click.option("--start", "starts_at", metavar="INSTANT", help="Not before, e.g. 2027-01-31T06:00Z.")
+@click.option("--extends", metavar="GRANT", help="Goes on from this grant; decided by itself.")
 @click.option("--wait", "wait_s", type=Duration(), help="Wait until its plan is made.")
 @pass_session
 def request(
@@ -95,6 +97,8 @@ def request(
     reason: str,
     live_s: int,
     copy_s: int,
+    starts_at: str | None,
+    extends: str | None,
     wait_s: int | None,
 ) -> None:
     """Ask a tenant for access: live, by a copy, or both."""
@@ -107,6 +111,8 @@ def request(
         "live_s": live_s,
         "copy_s": copy_s,
     }
+    optional = {"starts_at": starts_at, "extends": extends}
+    body |= {name: value for name, value in optional.items() if value is not None}
     made = api.post("grants", body=body)
     if wait_s is not None:
         made = api.wait("grants", made["id"], until=_is_planned, timeout_s=wait_s)

@@ -36,6 +36,8 @@ class Grant(StatefulRow, Retried):
     end_reason: Mapped[str | None]
     asked_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
+    extends: Mapped[str | None] = mapped_column(sa.ForeignKey("access_grant.id"))
+    starts_at: Mapped[datetime | None]
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
 

@@ -67,6 +67,8 @@ class GrantView:
     decided_by: str | None
     decided_at: datetime | None
     decision_note: str | None
+    extends: str | None
+    starts_at: datetime | None
     policy_version: int
     approvals_needed: int
     approvals_given: int
@@ -176,6 +178,8 @@ def _view(row: sa.Row[Any]) -> GrantView:
         decided_by=row.decided_by,
         decided_at=row.decided_at,
         decision_note=row.note,
+        extends=grant.extends,
+        starts_at=grant.starts_at,
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,

@@ -31,6 +31,7 @@ from broker.tickets import mirror
 from broker.trail import Personal
 from broker.tx import Tx
 
+_START_WITHIN = timedelta(days=7)
 CATEGORIES = ("customer_report", "vendor_finding", "incident")
 
 
@@ -42,7 +43,11 @@ class GrantRefused(Denied):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What an engineer asks for: `live_s` and `copy_s` in seconds, 0 for "not this kind"."""
+    """What an engineer asks for: `live_s` and `copy_s` in seconds, 0 for "not this kind".
+
+    The clock starts at `starts_at`, or at approval if that is later. `extends` names the grant that
+    this one goes on from: it is decided by itself, and moves nothing of the old one.
+    """
 
     ticket_id: str
     database_id: str
@@ -50,18 +55,23 @@ class Ask:
     reason: str
     live_s: int
     copy_s: int
+    starts_at: datetime | None = None
+    extends: str | None = None
 
 
 def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     """Store a request and enqueue the making of its plan. Raises Invalid, Conflict, NotFound."""
     people.check(tx, "grant:request")
     _check_ask(ask, times)
+    if ask.starts_at is not None and not tx.at <= ask.starts_at <= tx.at + _START_WITHIN:
+        raise Invalid("it can't start then", fields={"starts_at": "within the next 7 days"})
     ticket = mirror.get_open_ticket(tx, ask.ticket_id)
     database = tenants.get_database(tx, ask.database_id)
     if database.tenant_id != ticket.tenant_id:
         raise NotFound("there is no such database for this ticket's customer")
     version, policy = find_in_force(tx, TenantId(ticket.tenant_id))
     _check_windows(ask, times, policy)
+    _check_extended(tx, ask)
     grant = Grant(
         id=new_id("grt"),
         tenant_id=ticket.tenant_id,
@@ -73,6 +83,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         reason=ask.reason.strip(),
         requested_at=tx.at,
         lapses_at=tx.at + timedelta(seconds=at_most(times.unanswered_s, policy.unanswered_s)),
+        extends=ask.extends,
+        starts_at=ask.starts_at,
         policy_version=version,
         approvals_needed=policy.approvals,
         asked_live_s=ask.live_s,
@@ -89,6 +101,10 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         "policy": version,
         "approvals": policy.approvals,
     }
+    if ask.extends is not None:
+        facts["extends"] = ask.extends
+    if ask.starts_at is not None:
+        facts["starts_at"] = ask.starts_at.isoformat()
     record_birth(
         tx, grant, "grant.requested", facts=facts, personal=[Personal("reason", grant.reason)]
     )
@@ -110,6 +126,21 @@ def _check_ask(ask: Ask, times: Times) -> None:
         fields["live_s"] = "ask for live access, a copy, or both"
     if fields:
         raise Invalid("the request can't be made like this", fields=fields)
+
+
+def _check_extended(tx: Tx, ask: Ask) -> None:
+    if ask.extends is None:
+        return
+    old = tx.session.get(Grant, ask.extends)
+    if old is None or (old.requester_id, old.ticket_id, old.database_id) != (
+        tx.actor.person_id,
+        ask.ticket_id,
+        ask.database_id,
+    ):
+        problem = "not a grant of yours on this ticket and database"
+        raise Invalid("there is nothing to go on from", fields={"extends": problem})
+    if old.state != "approved":
+        raise Conflict(f"{old.id} is {old.state}; ask afresh, without naming it")
 
 
 def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
@@ -236,8 +267,8 @@ def _facts(shown_digest: str, given: Given) -> dict[str, str | int]:
 
 
 def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> None:
-    """The clock of what is given starts now, and nothing moves it later."""
-    ends = _ends(tx.at, given.windows)
+    """The clock starts now, or at the start that was asked; nothing moves an end later."""
+    ends = _ends(max(tx.at, grant.starts_at or tx.at), given.windows)
     advance(
         tx,
         grant,
@@ -329,6 +360,8 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     until = grant.live_until if kind == "live" else grant.copy_until
     if until is None:
         raise GrantRefused(f"{grant.id} does not give {kind} access; it was not asked or not given")
+    if grant.starts_at is not None and tx.at < grant.starts_at:
+        raise GrantRefused(f"{grant.id} starts at {grant.starts_at.isoformat()}; not before")
     if tx.at >= until:
         raise GrantRefused(f"{grant.id} gave {kind} access until {until.isoformat()}; it is over")
     mirror.get_open_ticket(tx, grant.ticket_id)

@@ -78,6 +78,8 @@ def _state_decision(tx: Tx, decision: Decision, grant: Grant) -> dict[str, Any]:
             "plan": grant.asked_digest,
             "live_s": grant.asked_live_s,
             "copy_s": grant.asked_copy_s,
+            "starts": _instant(grant.starts_at),
+            "extends": grant.extends,
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "shown": decision.shown_digest,

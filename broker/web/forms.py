@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from werkzeug.datastructures import MultiDict
 
@@ -60,4 +61,18 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
         reason=form.get("reason", ""),
         live_s=read_seconds(form, "live_s") or 0,
         copy_s=read_seconds(form, "copy_s") or 0,
+        starts_at=read_instant(form, "starts_at"),
+        extends=form.get("extends") or None,
     )
+
+
+def read_instant(form: Form, name: str) -> datetime | None:
+    """What a field of date and time holds, in UTC; None when it is empty."""
+    text = form.get(name, "")
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    except ValueError:
+        problem = "a date and a time, such as 2027-01-31T06:00"
+        raise Invalid(f"{name} is no instant", fields={name: problem}) from None

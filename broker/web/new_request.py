@@ -64,6 +64,7 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
         ),
         copy_choices=choices(times.copy_max_s, copy or 0, none=True),
         categories_offered=requests.CATEGORIES,
+        extends=request.values.get("extends", ""),
         problems=problems,
         sent=sent,
     )
