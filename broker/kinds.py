@@ -82,7 +82,12 @@ KINDS: Mapping[str, Kind] = {
         "A live database was registered: its catalogue may be read.",
         "database",
         {"engine": "word", "port": "number"},
-        ("address",),
+        ("address", "logins"),
+    ),
+    "database.logins_registered": Kind(
+        "An admin named the logins that are known on the server beside the broker's.",
+        "database",
+        personal=("logins",),
     ),
     "server.registered": Kind("A test server was registered.", "server"),
     "preflight.made": Kind(

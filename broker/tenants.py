@@ -120,9 +120,24 @@ def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> 
     tx.session.add(database)
     tx.session.flush()
     facts = {"engine": "postgresql", "port": database.port}
-    address = Personal("address", f"{database.host}/{database.dbname}")
-    trail.record(tx, tenant_id, "database.registered", database.id, facts, [address])
+    personal = [Personal("address", f"{database.host}/{database.dbname}")]
+    if database.known_logins:
+        personal.append(Personal("logins", database.known_logins))
+    trail.record(tx, tenant_id, "database.registered", database.id, facts, personal)
     return DatabaseId(database.id)
+
+
+def register_logins(tx: Tx, database_id: str, names: Sequence[str]) -> TenantDatabase:
+    """Replace the logins that are known there beside ours. The tenant's alone to do: whoever may
+    name a login as known keeps it from being told (see `grants.preflight_steps`).
+    """
+    database = get_database(tx, database_id)
+    tenant_id = TenantId(database.tenant_id)
+    people.check(tx, "login:register", tenant_id)
+    database.known_logins = sorted(set(names))
+    logins = [Personal("logins", database.known_logins)]
+    trail.record(tx, tenant_id, "database.logins_registered", database.id, {}, logins)
+    return database
 
 
 def register_server(tx: Tx, server: TestServer) -> ServerId:

@@ -79,6 +79,10 @@ class DatabaseBody(ServerFields):
     )
 
 
+class LoginsBody(Sent):
+    known_logins = fields.List(text(63), required=True, validate=validate.Length(0, 200))
+
+
 class ServerBody(ServerFields):
     pass
 
@@ -169,6 +173,19 @@ def register_database(tx: Tx, body: Json) -> TenantDatabase:
     database_id = tenants.register_database(tx, tenant_id, TenantDatabase(**body))
     preflights.ask(tx, database_id, the_broker().queue)
     return tenants.get_database(tx, database_id)
+
+
+@operation(
+    blueprint,
+    "POST /databases/<id:database_id>/known-logins",
+    takes=LoginsBody,
+    answer=DatabaseAnswer,
+)
+def register_logins(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
+    """Say who else may log in there, in place of what was said before. It is looked at again."""
+    database = tenants.register_logins(tx, database_id, body["known_logins"])
+    preflights.ask(tx, database_id, the_broker().queue)
+    return database
 
 
 @operation(blueprint, "GET /servers", answer=list_of(ServerAnswer))

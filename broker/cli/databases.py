@@ -99,6 +99,16 @@ def check(session: Session, database: str, wait_s: int) -> None:
     run_check(session, "databases", database, wait_s)
 
 
+@databases.command()
+@click.argument("database")
+@click.option("--login", "logins", multiple=True, metavar="ROLE", help="All of them, each once.")
+@pass_session
+def know(session: Session, database: str, logins: tuple[str, ...]) -> None:
+    """Say which other logins are known on DATABASE's server, in place of those named before."""
+    body = {"known_logins": list(logins)}
+    print_item(session.api().post("databases", database, "known-logins", body=body), session.output)
+
+
 @databases.command("setup-sql", cls=click.Command)
 @click.option("--dbname", required=True)
 @click.option("--schema", "schemas", multiple=True, required=True, help="Of the application.")

@@ -59,6 +59,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "schemas": ["s"],
     },
     "register_server": lambda _: SERVER,
+    "register_logins": lambda _: {"known_logins": ["app"]},
     "look_at_ticket": lambda ids: {"external_id": ids["external_id"]},
     "request_grant": lambda ids: {
         "ticket": ids["ticket_id"],
@@ -260,9 +261,11 @@ DENIED = {
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything"),
         *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
+        "register_logins",
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
     ),
     "operator": (
+        "register_logins",
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),

@@ -36,3 +36,21 @@ def test_check_without_a_worker_is_a_wait_that_timed_out(desk: Desk) -> None:
     assert admin.try_("servers", "check", desk.world.server_id).exit_code == 4
     engineer = desk.terminal("engineer", desk.world.engineer)
     assert engineer.try_("databases", "check", desk.world.database_id).exit_code == 4
+
+
+def test_a_login_that_the_admin_names_is_unexplained_no_more(desk: Desk) -> None:
+    world = desk.world
+    admin = desk.terminal("admin", world.admin)
+    check = ("databases", "check", world.database_id)
+    with connect(world.live) as connection, desk.worker():
+        connection.execute("CREATE ROLE backup_of_ours LOGIN")
+        try:
+            assert "backup_of_ours" in admin.run(*check)
+            admin.run(*("databases", "know", world.database_id, "--login", "backup_of_ours"))
+            assert "backup_of_ours" not in admin.run(*check)
+        finally:
+            connection.execute("DROP ROLE backup_of_ours")
+    assert world.kinds().count("database.logins_registered") == 1
+    operator = desk.terminal("operator", world.operator)
+    denied = operator.try_("databases", "know", world.database_id, "--login", "backup_of_ours")
+    assert denied.exit_code == 4
