@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ CONFIG = Path(__file__).parents[1] / "config"
 DURABLE = {"fsync": "on", "synchronous_commit": "on"}
 PER_GRANT = 5  # open leases that one grant may have
 CALLERS = 8
+_PATIENCE_S = 60
 _BENCH = system("bench")
 
 
@@ -203,16 +205,18 @@ class BrokerClient:
         grant = self._grants[self._asked // PER_GRANT % len(self._grants)]
         self._asked += 1
         body = {"grant": grant, "verifier": make_verifier(password)}
-        lease = self._api.ok("POST", "/api/v1/leases", body)
+        lease = self._api.ok("POST", "/api/v1/leases?wait=10", body)
         lease = self._wait(lease, "issued")
         return lease["id"], lease["role"], password.reveal()
 
     def revoke(self, lease_id: str) -> None:
         """Returns when the broker's look through a new connection found nothing."""
-        self._wait(self._api.ok("POST", f"/api/v1/leases/{lease_id}/end"), "revoked")
+        self._wait(self._api.ok("POST", f"/api/v1/leases/{lease_id}/end?wait=10"), "revoked")
 
     def _wait(self, lease: Any, state: str) -> Any:
+        until = time.monotonic() + _PATIENCE_S
         while lease["state"] != state:
+            assert time.monotonic() < until, f"no {state} within {_PATIENCE_S} s: {lease}"
             assert lease["stuck_reason"] is None, lease
             lease = self._api.ok("GET", f"/api/v1/leases/{lease['id']}?wait=10")
         return lease

@@ -15,8 +15,8 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.pool import NullPool
 
+from broker.bell import Bell
 from broker.errors import BrokerError
 from broker.secret import Secret
 from broker.tx import Actor, Tx
@@ -73,7 +73,11 @@ class Database:
 
     def __init__(self, dsn: Secret[str], *, clock: Callable[[], datetime] | None = None) -> None:
         self.engine = make_engine(dsn, pool_size=10, max_overflow=10, pool_pre_ping=True)
-        self._lock_engine = make_engine(dsn, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        # Kept between locks: signing in at the server was most of what a lock cost.
+        self._lock_engine = make_engine(
+            dsn, pool_size=10, max_overflow=-1, pool_pre_ping=True, isolation_level="AUTOCOMMIT"
+        )
+        self.bell = Bell(lambda: psycopg.connect(dsn.reveal(), autocommit=True))
         self._clock = clock
 
     @contextlib.contextmanager
@@ -112,11 +116,13 @@ class Database:
         """Keep everybody from holding `name` alone; waits for who does. Raises Busy after that."""
         number = _lock_number(name)
         with self._lock_engine.connect() as connection:
-            _wait_for(connection, sa.func.pg_advisory_lock_shared(number), name, wait_s)
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock_shared(number))):
+                _wait_for(connection, sa.func.pg_advisory_lock_shared(number), name, wait_s)
             with _unlocking(connection, sa.func.pg_advisory_unlock_shared(number)):
                 yield
 
     def close(self) -> None:
+        self.bell.close()
         self.engine.dispose()
         self._lock_engine.dispose()
 
@@ -134,15 +140,30 @@ def _wait_for(connection: sa.Connection, lock: sa.Function[Any], name: str, wait
         connection.execute(sa.select(lock))
     except sa.exc.OperationalError:
         raise busy from None
+    finally:
+        _reset(connection)
+
+
+def _reset(connection: sa.Connection) -> None:
+    """The next who gets this connection waits as long as is usual; or nobody gets it."""
+    try:
+        connection.exec_driver_sql("RESET lock_timeout")
+    except sa.exc.DBAPIError:
+        connection.invalidate()
 
 
 @contextlib.contextmanager
 def _unlocking(connection: sa.Connection, unlock: sa.Function[Any]) -> Iterator[None]:
+    """Nobody gets a connection that may still hold a lock: it is closed, which lets it go."""
     try:
         yield
     finally:
-        with contextlib.suppress(sa.exc.DBAPIError):
-            connection.execute(sa.select(unlock))
+        try:
+            released = connection.scalar(sa.select(unlock))
+        except sa.exc.DBAPIError:
+            released = False
+        if not released:
+            connection.invalidate()
 
 
 class Held:

@@ -19,8 +19,13 @@ QUEUES = ("access", "copies", "sweeps", "mail", "log")
 
 
 def open_queue(dsn: Secret[str]) -> procrastinate.App:
-    """The application object of the queue; the worker registers its tasks on it."""
-    return procrastinate.App(connector=PsycopgConnector(conninfo=dsn.reveal()))
+    """The application object of the queue; the worker registers its tasks on it.
+
+    That a job was fetched or is done need not be on the disk before we go on: after a crash of the
+    server it runs again, which is harmless. That it was put is committed with its change.
+    """
+    hurried = {"options": "-c synchronous_commit=off"}
+    return procrastinate.App(connector=PsycopgConnector(conninfo=dsn.reveal(), kwargs=hurried))
 
 
 class Queue:

@@ -7,7 +7,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from webargs.fields import DelimitedList
 
 from broker import bootstrap, lifecycle, people, ticketing
-from broker.api.operations import new_blueprint, operation, the_broker
+from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import (
     Answer,
     PageQuery,
@@ -384,16 +384,25 @@ def list_leases(tx: Tx, query: Json) -> Json:
     return page(found, query["limit"], lambda lease: lease.state_at)
 
 
-@operation(blueprint, "POST /leases", takes=LeaseBody, answer=LeaseAnswer, status=202)
-def ask_lease(tx: Tx, body: Json) -> LeaseView:
-    """Ask for a login; wait until it is `issued` with `?wait=` on it."""
-    people.check(tx, "lease:issue")  # first: who may not learns nothing of the ids sent (G12)
+@operation(
+    blueprint,
+    "POST /leases",
+    takes=LeaseBody,
+    query=WaitQuery,
+    answer=LeaseAnswer,
+    status=202,
+    transaction=False,
+)
+def ask_lease(query: Json, body: Json) -> LeaseView:
+    """Ask for a login; `wait` waits until it is issued, or stuck with a reason."""
     queue, verifier = the_broker().queue, body["verifier"]
-    if "grant" in body:
-        lease_id = lease_asking.ask_live(tx, body["grant"], verifier, queue)
-    else:
-        lease_id = ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue)
-    return queries.get_lease_view(tx, lease_id)
+    with the_broker().database.begin(signed_in().actor) as tx:
+        people.check(tx, "lease:issue")  # first: who may not learns nothing of the ids sent (G12)
+        if "grant" in body:
+            lease_id = lease_asking.ask_live(tx, body["grant"], verifier, queue)
+        else:
+            lease_id = ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue)
+    return _wait_for_lease(query, lease_id)
 
 
 @operation(
@@ -405,18 +414,34 @@ def ask_lease(tx: Tx, body: Json) -> LeaseView:
 )
 def get_lease(query: Json, lease_id: str) -> LeaseView:
     """One login; `wait` waits until it is issued, revoked, or stuck with a reason."""
-    return wait_for(query["wait"], lambda tx: queries.get_lease_view(tx, lease_id), _is_settled)
+    return _wait_for_lease(query, lease_id)
+
+
+@operation(
+    blueprint,
+    "POST /leases/<id:lease_id>/end",
+    query=WaitQuery,
+    answer=LeaseAnswer,
+    transaction=False,
+)
+def end_lease(query: Json, lease_id: str) -> LeaseView:
+    """End a login now, its sessions too; `wait` waits until it is revoked, or stuck."""
+    with the_broker().database.begin(signed_in().actor) as tx:
+        lifecycle.end_lease_by_click(tx, lease_id, the_broker().queue)
+    return _wait_for_lease(query, lease_id)
+
+
+def _wait_for_lease(query: Json, lease_id: str) -> LeaseView:
+    return wait_for(
+        query["wait"],
+        lambda tx: queries.get_lease_view(tx, lease_id),
+        _is_settled,
+        identity=lease_id,
+    )
 
 
 def _is_settled(lease: LeaseView) -> bool:
     return lease.state in {"issued", "revoked"} or lease.stuck_reason is not None
-
-
-@operation(blueprint, "POST /leases/<id:lease_id>/end", answer=LeaseAnswer)
-def end_lease(tx: Tx, lease_id: str) -> LeaseView:
-    """End a login now: its sessions too."""
-    lifecycle.end_lease_by_click(tx, lease_id, the_broker().queue)
-    return queries.get_lease_view(tx, lease_id)
 
 
 @operation(blueprint, "GET /leases/<id:lease_id>/statement", answer={"type": "object"})

@@ -17,26 +17,35 @@ from broker.api.operations import signed_in, the_broker
 from broker.tx import Tx
 
 _EVERY_S = 0.2
-PLACES = 4  # of 8 threads that a process has
+PLACES = 8  # of 16 threads that a process has
 _places = threading.BoundedSemaphore(PLACES)
 V = TypeVar("V")
 
 
-def wait_for(seconds: int, read: Callable[[Tx], V], is_over: Callable[[V], bool]) -> V:
-    """Read, each time in a new transaction, until `is_over` or the time is; return the last."""
-    found = _read(read)
-    if seconds == 0 or is_over(found):
-        return found
-    if not _places.acquire(blocking=False):
-        after_this_request(_come_back)
-        return found
-    try:
-        until = time.monotonic() + seconds
-        while not is_over(found) and time.monotonic() < until:
-            time.sleep(_EVERY_S)
-            found = _read(read)
-    finally:
-        _places.release()
+def wait_for(
+    seconds: int, read: Callable[[Tx], V], is_over: Callable[[V], bool], *, identity: str = ""
+) -> V:
+    """Read, each time in a new transaction, until `is_over` or the time is; return the last.
+
+    Reads every so often, and at once when somebody rings for `identity`.
+    """
+    if seconds == 0:
+        return _read(read)
+    with the_broker().database.bell.heard(identity) as rung:  # before the first look: none is lost
+        found = _read(read)
+        if is_over(found):
+            return found
+        if not _places.acquire(blocking=False):
+            after_this_request(_come_back)
+            return found
+        try:
+            until = time.monotonic() + seconds
+            while not is_over(found) and time.monotonic() < until:
+                rung.wait(_EVERY_S)
+                rung.clear()
+                found = _read(read)
+        finally:
+            _places.release()
     return found
 
 
