@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
+from broker.engines.postgres.warm import WarmSessions
 from broker.grants import lease_steps, planning, preflight_steps, statements
 from broker.jobs import QUEUES
 from broker.logs import get_log
@@ -26,11 +27,11 @@ CONCURRENCY = 8
 
 def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None:
     """Put every job's function on the queue's application, by name."""
-    database, keys = ports.database, ports.keys
+    database, keys, warm = ports.database, ports.keys, WarmSessions()
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
-        "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue),
-        "revoke_lease": lambda i: lease_steps.revoke(database, keys, i),
+        "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
+        "revoke_lease": lambda i: lease_steps.revoke(database, keys, i, warm),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
         "copy_snapshot": lambda i: making.copy(ports, i),

@@ -16,6 +16,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from broker import retries, tenants, trail
+from broker.bell import ring
 from broker.db import Busy, Database
 from broker.engines import Column, Table, Target
 from broker.engines.postgres import catalogue as catalogues
@@ -23,11 +24,10 @@ from broker.engines.postgres import leases as roles
 from broker.engines.postgres import revoking, scopes
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.leases import LeaseRole, ScopeMissing
-from broker.engines.postgres.looks import look
+from broker.engines.postgres.looks import OpenSession, session
 from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
-from broker.errors import Conflict
 from broker.faults import crash_point
 from broker.grants import leases, preflights, requests
 from broker.grants.leases import get_lease
@@ -118,7 +118,13 @@ def _find_refusal(tx: Tx, lease: Lease, queue: Queue) -> PreflightRefused | None
     return refusal
 
 
-def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> None:
+def issue(
+    database: Database,
+    port: KeyPort,
+    lease_id: str,
+    queue: Queue,
+    open_session: OpenSession = session,
+) -> None:
     """Make the role of a pending lease; a failure is noted and tried again by the sweep."""
     try:
         with database.exclusive(f"lease {lease_id}"):
@@ -131,7 +137,7 @@ def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> Non
             try:
                 if work.refusal is not None:
                     raise work.refusal
-                _make_role(database, port, work)
+                _make_role(database, port, work, open_session)
             except FAILURES as error:
                 _note_failure(database, lease_id, error)
                 return
@@ -142,24 +148,24 @@ def issue(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> Non
         return
 
 
-def _make_role(database: Database, port: KeyPort, work: _Work) -> None:
+def _make_role(database: Database, port: KeyPort, work: _Work, open_session: OpenSession) -> None:
     """A scope that stands is used as it is; nobody drops it while a login is made on it."""
     key = port.label_key()
     if work.plan is None:
-        _make_login(work, key)
+        _make_login(work, key, open_session)
         return
     with database.shared(f"scope {work.scope}"):
         if not _note_scope(database, work):
             crash_point("scope-noted")
             _ensure_scope(database, work, key)
         try:
-            _make_login(work, key)
+            _make_login(work, key, open_session)
         except ScopeMissing:  # somebody took it away on the server itself
             _ensure_scope(database, work, key)
-            _make_login(work, key)
+            _make_login(work, key, open_session)
 
 
-def _make_login(work: _Work, key: Secret[bytes]) -> None:
+def _make_login(work: _Work, key: Secret[bytes], open_session: OpenSession) -> None:
     label = Label("lease", work.lease_id, work.ends_at, work.role)
     lease = LeaseRole(
         role=work.role,
@@ -169,12 +175,18 @@ def _make_login(work: _Work, key: Secret[bytes]) -> None:
         label_text=label.text(key),
         search_path=() if work.plan is not None else ("$user", "public"),
     )
-    roles.issue(work.target, lease, bounded=work.plan is not None)
+    roles.issue(work.target, lease, bounded=work.plan is not None, open_session=open_session)
 
 
 def _note_scope(database: Database, work: _Work) -> bool:
-    """Write the scope down before it is made (habit 3); true when it stands already."""
+    """Write the scope down before it is made (habit 3); true when it stands already.
+
+    Whoever drops it holds its name alone, and we share it: it stands until we are done.
+    """
     with database.begin(_WORKER) as tx:
+        row = tx.session.get(LiveScope, work.scope)
+        if row is not None and row.made_at is not None and row.dropped_at is None:
+            return True
         tx.session.execute(
             sa.text(
                 "INSERT INTO live_scope (name, database_id, planned_at) VALUES (:n, :d, :at) "
@@ -182,7 +194,9 @@ def _note_scope(database: Database, work: _Work) -> bool:
             ),
             {"n": work.scope, "d": work.database_id, "at": tx.at},
         )
-        row = tx.session.get_one(LiveScope, work.scope, with_for_update=True)
+        row = tx.session.get_one(
+            LiveScope, work.scope, with_for_update=True, populate_existing=True
+        )
         if row.dropped_at is not None:
             row.dropped_at = row.made_at = None
         return row.made_at is not None
@@ -257,6 +271,7 @@ def _confirm_issued(database: Database, lease_id: str, queue: Queue) -> None:
         except StateConflict:
             return
         retries.note_success(lease)
+        ring(tx, lease_id)
 
 
 def _end(database: Database, lease_id: str, queue: Queue) -> None:
@@ -270,9 +285,12 @@ def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
         lease = get_lease(tx, lease_id)
         if lease.state in {"pending", "revoking"}:
             retries.note_failure(lease, tx.at, describe(error))
+            ring(tx, lease_id)
 
 
-def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
+def revoke(
+    database: Database, port: KeyPort, lease_id: str, open_session: OpenSession = session
+) -> None:
     """End a condemned lease on its server: all sessions dead, the role gone, looked at afresh."""
     try:
         with database.exclusive(f"lease {lease_id}", wait_s=WAIT_S):
@@ -280,11 +298,8 @@ def revoke(database: Database, port: KeyPort, lease_id: str) -> None:
                 work = _read_work(database, port, lease_id)
                 if work.state != "revoking":
                     return
-                ended = revoking.revoke(work.target, work.role)
+                ended = revoking.revoke(work.target, work.role, open_session=open_session)
                 crash_point("role-ended")
-                found = look(work.target, work.role)
-                if not found.found_nothing:
-                    raise Conflict(f"{work.role} is still there after it was dropped")
             except FAILURES as error:
                 _note_failure(database, lease_id, error)
                 return
@@ -313,20 +328,19 @@ def _confirm_revoked(database: Database, lease_id: str, ended: Ended) -> None:
             facts={**facts, "found_absent": ended.found_absent},
         )
         retries.note_success(lease)
+        ring(tx, lease_id)
 
 
 def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
     """Remove a scope's objects with its last lease, so that they never block a migration."""
+    with database.begin(_WORKER) as tx:
+        if _is_used(tx, name):  # mostly so: then nobody who makes a login is kept waiting
+            return
     try:
         with database.exclusive(f"scope {name}"):
             with database.begin(_WORKER) as tx:
-                used = tx.session.scalar(
-                    sa.select(Lease.id)
-                    .where(Lease.scope_name == name, Lease.state.in_(LEASE_OPEN))
-                    .limit(1)
-                )
                 row = tx.session.get(LiveScope, name)
-                if used is not None or row is None or row.dropped_at is not None:
+                if _is_used(tx, name) or row is None or row.dropped_at is not None:
                     return
                 registered = tenants.get_database(tx, row.database_id)
                 target = live_target(port, registered)
@@ -339,3 +353,8 @@ def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
                 trail.record(tx, tenant_id, "scope.dropped", row.database_id, {"scope": name})
     except FAILURES:
         return  # the sweep asks again for scopes without a lease
+
+
+def _is_used(tx: Tx, scope: str) -> bool:
+    leases = sa.select(Lease.id).where(Lease.scope_name == scope, Lease.state.in_(LEASE_OPEN))
+    return tx.session.scalar(leases.limit(1)) is not None

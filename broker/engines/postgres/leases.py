@@ -14,11 +14,12 @@ from datetime import datetime
 from psycopg import sql
 
 from broker.engines import Target
-from broker.engines.postgres.account import MARK, grant_role
+from broker.engines.postgres.account import MARK, membership
 from broker.engines.postgres.connect import run
 from broker.engines.postgres.looks import (
     Connection,
     MarkedRole,
+    OpenSession,
     again_if_met,
     find_ours,
     session,
@@ -77,14 +78,16 @@ class LeaseRole:
         check_verifier(self.verifier)
 
 
-def issue(target: Target, lease: LeaseRole, *, bounded: bool = True) -> None:
+def issue(
+    target: Target, lease: LeaseRole, *, bounded: bool = True, open_session: OpenSession = session
+) -> None:
     """Make the role, check what it can do, then let it log in; idempotent.
 
     `bounded` is for live databases: nothing but the views of the scope's schema may be readable.
     Without it (a sandbox, whose contents are the engineer's to use) the role alone is checked.
     Raises ScopeExceeded, RoleTaken, ScopeMissing, NotOurs, AccountTooWeak, ServerUnavailable.
     """
-    with session(target) as connection:
+    with open_session(target) as connection:
         again_if_met(lambda: _find_or_create(connection, lease, bounded=bounded))
         try:
             _check_role(connection, lease)
@@ -110,8 +113,9 @@ def _find_or_create(connection: Connection, lease: LeaseRole, *, bounded: bool) 
 
 
 def _create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
-    role = sql.Identifier(lease.role)
-    connection.execute(
+    """All in one message to the server: each would cost a way there and back."""
+    role, version = sql.Identifier(lease.role), connection.info.server_version
+    statements: list[sql.Composable] = [
         sql.SQL(
             "CREATE ROLE {} NOLOGIN INHERIT CONNECTION LIMIT {} VALID UNTIL {} PASSWORD {}"
         ).format(
@@ -119,13 +123,11 @@ def _create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
             sql.Literal(lease.connection_limit),
             sql.Literal(lease.valid_until.isoformat()),
             sql.Literal(lease.verifier),
-        )
-    )
-    grant_role(connection, MARK, lease.role)
-    grant_role(connection, lease.scope, lease.role, inherit=True)
-    connection.execute(
-        sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(lease.label_text))
-    )
+        ),
+        _grant(MARK, role) + membership(version, inherit=False, settable=False),
+        _grant(lease.scope, role) + membership(version, inherit=True, settable=False),
+        sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(lease.label_text)),
+    ]
     # For the engineer's comfort: whoever is logged in may change them.
     path = lease.search_path or ((lease.scope,) if bounded else ())
     settings: dict[str, sql.Composable] = {
@@ -134,10 +136,15 @@ def _create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
     }
     if path:
         settings["search_path"] = sql.SQL(", ").join(map(sql.Identifier, path))
-    for name, value in settings.items():
-        connection.execute(
-            sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), value)
-        )
+    statements += [
+        sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), value)
+        for name, value in settings.items()
+    ]
+    connection.execute(sql.SQL("; ").join(statements))
+
+
+def _grant(role: str, to: sql.Identifier) -> sql.Composed:
+    return sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), to)
 
 
 def _check_same(found: MarkedRole, lease: LeaseRole) -> None:

@@ -8,10 +8,11 @@ a label; every other role, of whatever name, is never touched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql
@@ -84,27 +85,46 @@ class Look:
         return not (self.role_exists or self.sessions or self.prepared)
 
 
+class OpenSession(Protocol):
+    """How a step gets its session: `session` opens a new one, a `WarmSessions` may lend one."""
+
+    def __call__(
+        self,
+        target: Target,
+        *,
+        dbname: str | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[Connection]: ...
+
+
 @contextlib.contextmanager
 def session(
     target: Target, *, dbname: str | None = None, options: Mapping[str, str] | None = None
 ) -> Iterator[Connection]:
-    """A connection whose faults are told in our words: unreachable, or not allowed."""
+    """A new connection whose faults are told in our words: unreachable, or not allowed."""
     connection = connect(target, dbname=dbname, options=options)
     with contextlib.closing(connection):
         check_version(connection.info.server_version)
-        try:
+        with telling_faults(target, dbname or target.dbname):
             yield connection
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
-            raise AccountTooWeak(
-                f"{target.user} can't do this in {dbname or target.dbname}: "
-                f"{error.diag.message_primary}; let the DBA run the setup's SQL again"
-            ) from None
-        except psycopg.OperationalError as error:
-            why = error.diag.message_primary or "our session ended"
-            raise ServerUnavailable(
-                f"the server at {target.host}:{target.port} did not do what we asked: {why}; "
-                "nothing is known, try again"
-            ) from None
+
+
+@contextlib.contextmanager
+def telling_faults(target: Target, dbname: str) -> Iterator[None]:
+    """Raise AccountTooWeak or ServerUnavailable for what a session's own errors mean."""
+    try:
+        yield
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+        raise AccountTooWeak(
+            f"{target.user} can't do this in {dbname}: "
+            f"{error.diag.message_primary}; let the DBA run the setup's SQL again"
+        ) from None
+    except psycopg.OperationalError as error:
+        why = error.diag.message_primary or "our session ended"
+        raise ServerUnavailable(
+            f"the server at {target.host}:{target.port} did not do what we asked: {why}; "
+            "nothing is known, try again"
+        ) from None
 
 
 def again_if_met(step: Callable[[], None]) -> None:
@@ -116,13 +136,13 @@ def again_if_met(step: Callable[[], None]) -> None:
 
 
 # The broker's own login holds the mark too, to give it, but WITH ADMIN: it is not listed.
-_MARKED = """
-    SELECT r.rolname, pg_catalog.shobj_description(r.oid, 'pg_authid'), r.rolcanlogin,
-           NULLIF(GREATEST(r.rolvaliduntil, '0001-01-02 00:00+00'), 'infinity'), r.oid::bigint
-      FROM pg_roles r
-     WHERE EXISTS (SELECT FROM pg_auth_members m
-                    WHERE m.member = r.oid AND m.roleid = to_regrole(%(mark)s)
-                      AND NOT m.admin_option)
+_IS_MARKED = """
+    EXISTS (SELECT FROM pg_auth_members m
+             WHERE m.member = r.oid AND m.roleid = to_regrole(%(mark)s) AND NOT m.admin_option)
+"""
+_ROLE = """
+    r.rolname, pg_catalog.shobj_description(r.oid, 'pg_authid'), r.rolcanlogin,
+    NULLIF(GREATEST(r.rolvaliduntil, '0001-01-02 00:00+00'), 'infinity'), r.oid::bigint
 """
 
 
@@ -132,46 +152,57 @@ def list_marked_roles(target: Target) -> list[MarkedRole]:
     The caller checks the label's MAC before it believes one.
     """
     with session(target) as connection:
-        rows = connection.execute(_MARKED + " ORDER BY r.rolname", {"mark": MARK}).fetchall()
+        rows = connection.execute(
+            f"SELECT {_ROLE} FROM pg_roles r WHERE {_IS_MARKED} ORDER BY r.rolname", {"mark": MARK}
+        ).fetchall()
     return [MarkedRole(*row) for row in rows]
 
 
 def find_ours(connection: Connection, name: str) -> MarkedRole | None:
     """Return the role, or None if there is none. Raises NotOurs if it is somebody else's."""
+    # One statement: between two, the role could be made by another worker, and look like nobody's.
     row = connection.execute(
-        _MARKED + " AND r.rolname = %(name)s", {"mark": MARK, "name": name}
+        f"SELECT {_IS_MARKED}, {_ROLE} FROM pg_roles r WHERE r.rolname = %(name)s",
+        {"mark": MARK, "name": name},
     ).fetchone()
-    if row is not None and is_marked(row[1]):
-        return MarkedRole(*row)
-    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
+    if row is None:
         return None
+    is_member, *found = row
+    if is_member and is_marked(found[1]):
+        return MarkedRole(*found)
     raise NotOurs(f"the role {name} on this server was not made by the broker; it is left alone")
 
 
 def look(target: Target, role: str, *, oid: int | None = None) -> Look:
-    """Look afresh for a role. `oid` finds what outlived it: a session keeps its dropped role's.
+    """Look afresh for a role, through a new connection; see `look_through`."""
+    with session(target) as connection:
+        return look_through(connection, role, oid=oid)
 
+
+def look_through(connection: Connection, role: str, *, oid: int | None = None) -> Look:
+    """Look for a role, through a connection that did nothing before.
+
+    `oid` finds what outlived it: a session keeps its dropped role's.
     Without `oid`, when the role is absent, every session and prepared transaction of whatever
     dropped role counts: it can't be told from this one's.
     """
-    with session(target) as connection:
-        row = connection.execute(
-            """
-            WITH sought AS (
-                SELECT COALESCE(max(oid), %(oid)s::oid) AS oid, count(*) > 0 AS there
-                  FROM pg_roles WHERE rolname = %(role)s)
-            SELECT there,
-                   (SELECT count(*) FROM pg_stat_activity a
-                     WHERE CASE WHEN sought.oid IS NOT NULL THEN a.usesysid = sought.oid
-                           ELSE a.usesysid <> 0 AND a.usesysid NOT IN (SELECT oid FROM pg_roles)
-                           END),
-                   (SELECT count(*) FROM pg_prepared_xact() AS p
-                     WHERE CASE WHEN sought.oid IS NOT NULL THEN p.ownerid = sought.oid
-                           ELSE p.ownerid NOT IN (SELECT oid FROM pg_roles) END)
-              FROM sought
-            """,
-            {"role": role, "oid": oid},
-        ).fetchone()
+    row = connection.execute(
+        """
+        WITH sought AS (
+            SELECT COALESCE(max(oid), %(oid)s::oid) AS oid, count(*) > 0 AS there
+              FROM pg_roles WHERE rolname = %(role)s)
+        SELECT there,
+               (SELECT count(*) FROM pg_stat_activity a
+                 WHERE CASE WHEN sought.oid IS NOT NULL THEN a.usesysid = sought.oid
+                       ELSE a.usesysid <> 0 AND a.usesysid NOT IN (SELECT oid FROM pg_roles)
+                       END),
+               (SELECT count(*) FROM pg_prepared_xact() AS p
+                 WHERE CASE WHEN sought.oid IS NOT NULL THEN p.ownerid = sought.oid
+                       ELSE p.ownerid NOT IN (SELECT oid FROM pg_roles) END)
+          FROM sought
+        """,
+        {"role": role, "oid": oid},
+    ).fetchone()
     assert row is not None  # noqa: S101  # an aggregate gives one row
     return Look(*row)
 
@@ -208,17 +239,14 @@ def end_seen_sessions(connection: Connection, role: MarkedRole) -> int:
     return len(rows)
 
 
-def end_hidden_sessions(connection: Connection, role: MarkedRole) -> int:
-    """End the role's sessions that pg_stat_activity does not show; return how many there were.
+def list_hidden_sessions(connection: Connection) -> list[int]:
+    """Process ids of sessions, of whatever role, that pg_stat_activity does not show whole.
 
     Anybody may connect with `post_auth_delay`: for up to 36 minutes such a session is past the
-    check of LOGIN and only its process id is seen, in pg_locks, without its role. Whose it is the
-    server tells us by the rule that a role may end its own sessions: we ask as that role, and are
-    refused for all others', so that no starting session of the tenant's is ever cut.
-    Needs `SET` on the role.
+    check of LOGIN and only its process id is seen, in pg_locks, without its role.
     """
     # PostgreSQL 18 shows starting sessions, but not yet whose they are.
-    hidden = connection.execute(
+    rows = connection.execute(
         """
         SELECT DISTINCT l.pid FROM pg_locks l
          WHERE l.pid IS NOT NULL AND l.pid <> pg_backend_pid()
@@ -226,8 +254,18 @@ def end_hidden_sessions(connection: Connection, role: MarkedRole) -> int:
                               AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend'))
         """
     ).fetchall()
+    return [pid for (pid,) in rows]
+
+
+def end_hidden_sessions(connection: Connection, role: MarkedRole, pids: Sequence[int]) -> int:
+    """End those of the hidden sessions that are the role's; return how many there were.
+
+    Whose one is the server tells us by the rule that a role may end its own sessions: we ask as
+    that role, and are refused for all others', so that no starting session of the tenant's is ever
+    cut. Needs `SET` on the role.
+    """
     ended = 0
-    for (pid,) in hidden:
+    for pid in pids:
         with connection.transaction():
             connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role.name)))
             try:

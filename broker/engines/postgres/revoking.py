@@ -24,16 +24,18 @@ from broker.engines.postgres.looks import (
     AccountTooWeak,
     Connection,
     MarkedRole,
+    OpenSession,
     StillThere,
     end_hidden_sessions,
     end_seen_sessions,
     find_ours,
+    list_hidden_sessions,
     list_prepared,
-    look,
+    look_through,
     session,
 )
 
-_PAUSE_S = 0.05  # between two looks for sessions
+_PAUSE_S = 0.05  # for sessions that were told to end
 _LOCK_TIMEOUT = "200ms"
 # In the way of a step, mostly by a session of the lease's: it is ended and the step tried again.
 _IN_THE_WAY = (
@@ -54,19 +56,22 @@ class Ended:
     found_absent: bool = False
 
 
-def revoke(target: Target, role: str, *, deadline_s: float = 20) -> Ended:
+def revoke(
+    target: Target, role: str, *, deadline_s: float = 20, open_session: OpenSession = session
+) -> Ended:
     """End a lease: no login, no session, no role, and a look that says so; idempotent.
 
     1. Take the scope away. Whoever is connected, but hidden from us, wakes without rights; and this
        step alone can't be blocked by the lease.
     2. Refuse its login, committed, before sessions are ended: none slips in between.
     3. End sessions until none is found twice, hidden ones too.
-    4. Drop what it owns in every database, then the role; look through a new connection.
+    4. Drop what it owns in every database, then the role; look through a new connection, whatever
+       `open_session` gives for the steps before.
 
     Raises StillThere past the deadline, or at once where only a superuser can help; NotOurs;
     AccountTooWeak; ServerUnavailable: nothing is known then. Repeat until it returns.
     """
-    with session(target, options={"lock_timeout": _LOCK_TIMEOUT}) as connection:
+    with open_session(target, options={"lock_timeout": _LOCK_TIMEOUT}) as connection:
         found = find_ours(connection, role)
         if found is None:
             refused_at = dead_at = _now(connection)
@@ -78,7 +83,9 @@ def revoke(target: Target, role: str, *, deadline_s: float = 20) -> Ended:
             ending.insist(ending.end_sessions)
             dead_at = _now(connection)
             ending.insist(ending.drop)
-    seen = look(target, role, oid=found.oid if found else None)
+    with session(target) as fresh:
+        seen = look_through(fresh, role, oid=found.oid if found else None)
+        gone_at = _now(fresh)
     if not seen.found_nothing:
         raise StillThere(
             f"after dropping {role} a new connection found: role {seen.role_exists}, "
@@ -86,8 +93,7 @@ def revoke(target: Target, role: str, *, deadline_s: float = 20) -> Ended:
             sql="SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid <> 0"
             " AND usesysid NOT IN (SELECT oid FROM pg_roles); SELECT * FROM pg_prepared_xacts;",
         )
-    with session(target) as connection:
-        return Ended(refused_at, dead_at, _now(connection), found_absent=found is None)
+    return Ended(refused_at, dead_at, gone_at, found_absent=found is None)
 
 
 def _now(connection: Connection) -> datetime:
@@ -144,19 +150,21 @@ class _Ending:
         )
 
     def end_sessions(self) -> None:
-        """Two looks in a row find none: one may meet a session between its check and its row."""
-        # Rights of the role itself, which by now are none: to end its hidden sessions as the role,
-        # and to drop what it owns. They go with the role.
-        us = self.connection.info.user
-        grant_role(self.connection, self.role.name, us, inherit=True, settable=True)
+        """Two looks in a row find none: one may meet a session between its check and its row.
+
+        There the second one finds the row. So no time need pass between two that found nothing.
+        """
         clean = 0
         while clean < 2:
             found = end_seen_sessions(self.connection, self.role)
-            found += end_hidden_sessions(self.connection, self.role)
+            if hidden := list_hidden_sessions(self.connection):
+                self._take_its_rights()
+                found += end_hidden_sessions(self.connection, self.role, hidden)
             clean = 0 if found else clean + 1
             if found and time.monotonic() > self.until:
                 raise self._still_there(f"{found} sessions do not end")
-            time.sleep(_PAUSE_S)
+            if found:
+                time.sleep(_PAUSE_S)
 
     def drop(self) -> None:
         """A prepared transaction keeps its locks without a session, and hides its owner once the
@@ -164,21 +172,41 @@ class _Ending:
         """
         if list_prepared(self.connection, self.role):
             raise self._still_there("it left prepared transactions")
-        for dbname in self._list_databases():
-            options = {"lock_timeout": _LOCK_TIMEOUT}
-            try:
-                with session(self.target, dbname=dbname, options=options) as there:
-                    run(there, "DROP OWNED BY {role}", role=self.role.name)
-            except (ServerUnavailable, AccountTooWeak) as error:
-                raise self._still_there(f"in {dbname!r} {error.message}") from None
+        databases = self._list_databases()
+        if databases:
+            self._take_its_rights()
+        for dbname in databases:
+            if dbname == self.connection.info.dbname:
+                run(self.connection, "DROP OWNED BY {role}", role=self.role.name)
+            else:
+                self._drop_owned_in(dbname)
         run(self.connection, "DROP ROLE {role}", role=self.role.name)
 
+    def _take_its_rights(self) -> None:
+        """The role's own rights, which by now are none: to end its hidden sessions as the role, and
+        to drop what it owns. They go with the role.
+        """
+        us = self.connection.info.user
+        grant_role(self.connection, self.role.name, us, inherit=True, settable=True)
+
+    def _drop_owned_in(self, dbname: str) -> None:
+        options = {"lock_timeout": _LOCK_TIMEOUT}
+        try:
+            with session(self.target, dbname=dbname, options=options) as there:
+                run(there, "DROP OWNED BY {role}", role=self.role.name)
+        except (ServerUnavailable, AccountTooWeak) as error:
+            raise self._still_there(f"in {dbname!r} {error.message}") from None
+
     def _list_databases(self) -> list[str]:
-        """Where it owns or was granted anything; what is shared counts for our own database."""
+        """Where it owns or was granted anything; what is shared counts for our own database.
+
+        Memberships end with the role, and are nothing to drop.
+        """
         rows = self.connection.execute(
             "SELECT DISTINCT COALESCE(d.datname, current_database()) FROM pg_shdepend s"
             " LEFT JOIN pg_database d ON d.oid = s.dbid"
-            " WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s",
+            " WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s"
+            " AND s.classid <> 'pg_auth_members'::regclass",
             [self.role.oid],
         ).fetchall()
         return [name for (name,) in rows]
