@@ -30,7 +30,7 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from broker import __version__
-from broker.api import access, accounts, checks, copies, estate, policies
+from broker.api import access, accounts, checks, copies, decisions, estate, policies
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -40,6 +40,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     estate.blueprint,
     checks.blueprint,
     access.blueprint,
+    decisions.blueprint,
     copies.blueprint,
     policies.blueprint,
 )

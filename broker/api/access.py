@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 from webargs.fields import DelimitedList
 
@@ -13,20 +12,18 @@ from broker.api.shapes import (
     PageQuery,
     Sent,
     WaitQuery,
-    as_file,
     identity,
     list_of,
     page,
     read_cursor,
     seconds,
     text,
-    whole,
 )
 from broker.api.waiting import wait_for
 from broker.db import Json
 from broker.errors import Conflict
-from broker.grants import decisions, queries, requests
 from broker.grants import leases as lease_asking
+from broker.grants import queries, requests
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, PlanView
 from broker.grants.requests import Ask
@@ -129,26 +126,6 @@ class GrantAnswer(Answer):
     )
     approvals_needed = fields.Integer()
     approvals_given = fields.Integer()
-
-
-class DecisionAnswer(Answer):
-    """`live_s`, `copy_s` and `given_digest` are what this person gives."""
-
-    id = fields.String()
-    grant = fields.String(attribute="grant_id")
-    verdict = fields.String(metadata={"description": "`approved`, `refused` or `ended`"})
-    settles = fields.Boolean(metadata={"description": "it answered the request"})
-    person = fields.String(attribute="person_id")
-    person_name = fields.String(attribute="person")
-    side = fields.String()
-    via = fields.String(metadata={"description": "how the person had authenticated"})
-    at = fields.AwareDateTime()
-    shown_digest = fields.String(allow_none=True)
-    given_digest = fields.String(allow_none=True)
-    live_s = fields.Integer()
-    copy_s = fields.Integer()
-    note = fields.String(allow_none=True)
-    signed_at = fields.AwareDateTime(allow_none=True)
 
 
 class PlanQuery(Sent):
@@ -357,19 +334,6 @@ def end_grant(tx: Tx, grant_id: str) -> GrantView:
     return queries.get_grant_view(tx, grant_id)
 
 
-@operation(blueprint, "GET /grants/<id:grant_id>/decisions", answer=list_of(DecisionAnswer))
-def list_decisions(tx: Tx, grant_id: str) -> Json:
-    """What people decided on a request or grant, oldest first."""
-    return whole(decisions.list_decisions(tx, grant_id))
-
-
-@operation(blueprint, "GET /decisions/<id:decision_id>/envelope", answer={"type": "object"})
-def get_decision_envelope(tx: Tx, decision_id: str) -> Response:
-    """The signed statement (DSSE) of a decision; a conflict until a worker has signed it."""
-    envelope = decisions.read_decision_envelope(tx, decision_id)
-    return as_file(envelope, "application/json", f"{decision_id}.dsse.json")
-
-
 @operation(blueprint, "GET /leases", query=LeaseQuery, answer=list_of(LeaseAnswer))
 def list_leases(tx: Tx, query: Json) -> Json:
     """Logins that I may see, the last changed first."""
@@ -442,10 +406,3 @@ def _wait_for_lease(query: Json, lease_id: str) -> LeaseView:
 
 def _is_settled(lease: LeaseView) -> bool:
     return lease.state in {"issued", "revoked"} or lease.stuck_reason is not None
-
-
-@operation(blueprint, "GET /leases/<id:lease_id>/statement", answer={"type": "object"})
-def get_end_envelope(tx: Tx, lease_id: str) -> Response:
-    """The signed statement (DSSE) of a login's end: when refused, when dead, when gone."""
-    envelope = decisions.read_end_envelope(tx, lease_id)
-    return as_file(envelope, "application/json", f"{lease_id}.end.dsse.json")

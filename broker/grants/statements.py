@@ -22,11 +22,14 @@ from broker.db import Busy, Database
 from broker.grants.model import Decision, Grant, Lease, Statement
 from broker.ids import TenantId
 from broker.keys import STATEMENTS_KEY, Signer
+from broker.logs import get_log
+from broker.retries import FAILURES, describe
 from broker.tenants import get_tenant
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
 _BATCH = 200
+_log = get_log(__name__)
 _SOFTWARE = f"support-access-broker {__version__}"
 
 
@@ -45,6 +48,9 @@ def sign_due(database: Database, signer: Signer) -> int:
                 with database.begin(_WORKER) as tx:
                     _sign_end(tx, signer, lease_id)
     except Busy:
+        return 0
+    except FAILURES as error:  # the next run finds what is left
+        _log.error("statements_not_signed", reason=describe(error))
         return 0
     return len(decisions) + len(ends)
 

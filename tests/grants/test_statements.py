@@ -161,3 +161,14 @@ def test_what_is_not_signed_yet_is_a_conflict_and_what_is_anothers_is_not_there(
     for identity in (decision.id, new_id("dec")):
         with world.as_(stranger) as tx, pytest.raises(NotFound, match="no such thing"):
             decisions.read_decision_envelope(tx, identity)
+
+
+def test_while_no_key_answers_nothing_is_signed_and_later_it_is(world: World) -> None:
+    world.approved()
+    keyring = world.broker.settings.keys.keyring
+    assert keyring is not None
+    away = keyring.with_name("away")
+    keyring.rename(away)
+    assert sign(world) == 0
+    away.rename(keyring)
+    assert sign(world) == 1
