@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,16 +33,23 @@ def environment(world: World, **more: str) -> dict[str, str]:
 
 @contextmanager
 def running(world: World, process: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`worker` or `scheduler`, until the block ends."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "broker.cli", process],
-        cwd=ROOT,
-        env=environment(world, **more),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as started:
+    """`worker` or `scheduler`, until the block ends. What it told is shown if the block fails."""
+    with (
+        tempfile.TemporaryFile() as told,  # a pipe that nobody reads would stall it
+        subprocess.Popen(
+            [sys.executable, "-m", "broker.cli", process],
+            cwd=ROOT,
+            env=environment(world, **more),
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+        ) as started,
+    ):
         try:
             yield started
+        except BaseException:
+            told.seek(0)
+            sys.stderr.write(told.read().decode(errors="replace")[-4000:])
+            raise
         finally:
             if started.poll() is None:
                 started.send_signal(signal.SIGKILL)
@@ -50,5 +58,4 @@ def running(world: World, process: str, **more: str) -> Iterator[subprocess.Pope
 def die_at(world: World, point: str) -> None:
     """Run a worker until it is killed, as by `kill -9`, at a named point."""
     with running(world, "worker", **{CRASH_VARIABLE: point}) as worker:
-        _, told = worker.communicate(timeout=DEADLINE_S)
-        assert worker.returncode == -signal.SIGKILL, told.decode()[-2000:]
+        assert worker.wait(DEADLINE_S) == -signal.SIGKILL
