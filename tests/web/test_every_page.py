@@ -254,7 +254,9 @@ def test_every_form_that_posts_carries_its_token(
 ) -> None:
     for browser in (admin, engineer):
         for path in [*paths(app, "GET", ids_of(world, story)), f"/grants/{story.waiting}"]:
-            for form in read_forms(browser.get(path).text).forms:
+            answer = browser.get(path)
+            page = answer.text if answer.mimetype == "text/html" else ""  # files have no forms
+            for form in read_forms(page).forms:
                 assert form.names("csrf_token") or form.method == "get", path
                 assert not (form.method == "get" and form.names("csrf_token")), path
 
