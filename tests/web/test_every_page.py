@@ -267,7 +267,8 @@ def test_hostile_names_and_titles_are_shown_as_text(
     fetched = FetchedTicket("T-<b>1</b>", HOSTILE, world.customer, closed=False, url="javascript:1")
     with world.as_(system("tickets")) as tx:
         seen = mirror.record_look(tx, SYSTEM, fetched.external_id, fetched, missing_s=300)
-        tx.session.execute(sa.text("UPDATE person SET name = :n"), {"n": HOSTILE})
+        for table in ("person", "membership"):
+            tx.session.execute(sa.text(f"UPDATE {table} SET name = :n"), {"n": HOSTILE})
     assert seen.ticket_id is not None
     shown = [engineer.page("/grants/new"), engineer.page(f"/grants/new/{seen.ticket_id}")]
     grant_id = world.request(seen.ticket_id)
