@@ -32,6 +32,7 @@ from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.masks import find_obstacle
 from broker.engines.postgres.scram import make_verifier, new_password
+from broker.engines.postgres.warm import WarmSessions
 from broker.grants import lease_steps, leases, requests
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import Ask
@@ -159,19 +160,20 @@ class World:
     def fill(self, tenant: Tenant, count: int) -> None:
         """Make `count` live leases, by the steps of a worker, in this process."""
         verifier, engineer = make_verifier(new_password()), self.engineers[0]
-        database = self.broker.database
+        database, warm = self.broker.database, WarmSessions()
 
         def five(count: int) -> None:
             grant_id = self.grant(tenant, engineer)
             for _ in range(count):
                 with database.begin(engineer) as tx:
                     lease_id = leases.ask_live(tx, grant_id, verifier, NoQueue())
-                lease_steps.issue(database, self.ports.keys, lease_id, self.ports.queue)
+                lease_steps.issue(database, self.ports.keys, lease_id, self.ports.queue, warm)
 
         five(1)  # the scope is made once, by one
         parts = [min(PER_GRANT, count - 1 - n) for n in range(0, count - 1, PER_GRANT)]
         with ThreadPoolExecutor(CALLERS // 2) as pool:
             list(pool.map(five, parts))
+        warm.close()
         self.forget_mails()
 
     def count_leases(self, tenant: Tenant, *states: str) -> int:
