@@ -154,39 +154,35 @@ def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
 def _list_due_grants(tx: Tx) -> Sequence[Grant]:
     is_open = Grant.state.in_(("requested", "approved"))
     lapsed = sa.and_(Grant.state == "requested", Grant.lapses_at <= tx.at)
-    tickets = sa.select(Ticket.id).where(Ticket.ended_at.is_(None))
+    ticket = sa.select(Ticket.id).where(Ticket.id == Grant.ticket_id, Ticket.ended_at.is_(None))
     able = (
         sa.select(Membership.person_id)
         .join(Person, Person.id == Membership.person_id)
         .where(
+            Membership.person_id == Grant.requester_id,
             Membership.tenant_id.is_(None),
             Membership.ended_at.is_(None),
             Person.disabled_at.is_(None),
         )
     )
-    over = sa.or_(Grant.ticket_id.not_in(tickets), Grant.requester_id.not_in(able))
-    return _list_all(
-        tx, Grant, [sa.and_(is_open, why) for why in (lapsed, Grant.ends_at <= tx.at, over)]
-    )
+    reasons = (lapsed, Grant.ends_at <= tx.at, ~ticket.exists(), ~able.exists())
+    return _list_all(tx, Grant, [sa.and_(is_open, why) for why in reasons])
 
 
 def _list_due_leases(tx: Tx) -> Sequence[Lease]:
     """Past their own end, or under a grant that is over for whatever reason (G3)."""
     alive = Lease.state.in_(("pending", "issued"))
-    over = Lease.grant_id.not_in(_approved())
-    return _list_all(tx, Lease, [sa.and_(alive, why) for why in (Lease.ends_at <= tx.at, over)])
+    reasons = (Lease.ends_at <= tx.at, ~_approved(Lease.grant_id).exists())
+    return _list_all(tx, Lease, [sa.and_(alive, why) for why in reasons])
 
 
 def _list_due_copies(tx: Tx) -> Sequence[Snapshot]:
-    alive = Snapshot.state.in_(ALIVE)
-    over = Snapshot.grant_id.not_in(_approved())
-    return _list_all(
-        tx, Snapshot, [sa.and_(alive, why) for why in (Snapshot.ends_at <= tx.at, over)]
-    )
+    reasons = (Snapshot.ends_at <= tx.at, ~_approved(Snapshot.grant_id).exists())
+    return _list_all(tx, Snapshot, [sa.and_(Snapshot.state.in_(ALIVE), why) for why in reasons])
 
 
-def _approved() -> sa.Select[str]:
-    return sa.select(Grant.id).where(Grant.state == "approved")
+def _approved(grant_id: sa.orm.InstrumentedAttribute[str]) -> sa.Select[str]:
+    return sa.select(Grant.id).where(Grant.id == grant_id, Grant.state == "approved")
 
 
 def _list_all(tx: Tx, model: type[R], reasons: Sequence[sa.ColumnElement[bool]]) -> list[R]:

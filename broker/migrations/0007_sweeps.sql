@@ -13,3 +13,4 @@ CREATE INDEX lease_alive_under ON lease (grant_id) WHERE state IN ('pending', 'i
 CREATE INDEX lease_due ON lease (next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX lease_of_snapshot ON lease (snapshot_id)
     WHERE state IN ('pending', 'issued', 'revoking');
+CREATE INDEX access_grant_waiting ON access_grant (lapses_at) WHERE state = 'requested';
