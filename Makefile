@@ -12,18 +12,21 @@ demo: $(READY)
 serve: $(READY)
 	@$(BIN)/broker serve --embedded
 
+# Most tests wait for real servers and processes: four side by side keep two cores busy.
+SIDE_BY_SIDE := -n 4 --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest -m "not system" $(ARGS)
+	$(BIN)/python -m pytest -m "not system and not long" $(SIDE_BY_SIDE) $(ARGS)
 
 test-system: $(READY) $(VENV)/.system-ready
-	$(BIN)/python -m pytest -m system $(ARGS)
+	$(BIN)/python -m pytest -m "system or long" $(SIDE_BY_SIDE) $(ARGS)
 
 $(VENV)/.system-ready: requirements/system.txt $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/system.txt
 	@touch $@
 
 soak: $(READY)
-	SOAK=1 $(BIN)/python -m pytest -m "not system" $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest -m "not system" $(SIDE_BY_SIDE) $(ARGS)
 
 NAME ?= $(error say which: make bench NAME=leases)
 bench: $(READY) $(VENV)/.bench-ready

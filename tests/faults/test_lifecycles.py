@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -38,6 +39,8 @@ EXAMPLES, STEPS = (500, 40) if SOAK else (3, 14)
 DATABASES = "SELECT datname FROM pg_database WHERE datname ~ '^sab_[a-z2-7]{26}$'"
 _COPIES = 2  # per life: each is a real one
 ORDER = ("ordered", "copying", "ready", "condemned", "destroyed")
+
+pytestmark = pytest.mark.long
 
 
 def test_no_order_of_acts_and_faults_leaves_a_copy_or_a_false_certificate(world: World) -> None:

@@ -36,6 +36,8 @@ ONCE = (
 )
 SOAK = os.environ.get("SOAK") == "1"
 
+pytestmark = pytest.mark.long
+
 
 def kill_at(world: World, points: Sequence[str], snapshot_id: str = "") -> None:
     """One worker after the other, each killed at the next point; what must hold, holds."""
