@@ -171,10 +171,12 @@ class Held:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._lost = False  # for good: a connection that came back holds nothing
 
     def still_held(self) -> bool:
-        try:
-            self._connection.execute(sa.text("SELECT 1"))
-        except sa.exc.DBAPIError:
-            return False
-        return True
+        if not self._lost:
+            try:
+                self._connection.execute(sa.text("SELECT 1"))
+            except sa.exc.DBAPIError:
+                self._lost = True
+        return not self._lost

@@ -72,6 +72,8 @@ def run(broker: Broker, stop: threading.Event | None = None) -> None:
     options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     clock.add_job(lead.renew, "interval", seconds=_RENEW_S, **options)
     for name, seconds in intervals(broker.settings.times).items():
+        if not _is_wanted(broker, name):
+            continue
         clock.add_job(_tick, "interval", args=[broker, lead, name], seconds=seconds, **options)
     clock.start()
     _log.info("scheduler_started")
@@ -93,6 +95,13 @@ def intervals(times: Times) -> dict[str, int]:
         "integrate_logs": times.integrate_s,
         "send_mails": 2,
     }
+
+
+TICKETS = frozenset({"poll_tickets", "follow_hints"})  # no worker knows them without a system
+
+
+def _is_wanted(broker: Broker, name: str) -> bool:
+    return name not in TICKETS or broker.settings.tickets.url is not None
 
 
 def _tick(broker: Broker, lead: Lead, name: str) -> None:
