@@ -157,7 +157,11 @@ def test_the_probe_ticket_is_open_and_stays_open(source: httpx.Client) -> None:
     assert source.get("/tickets/probe").json()["closed"] is False
 
 
-@pytest.mark.parametrize("header", ["", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"],
+    ids=["none", "wrong", "another scheme", "one sign more"],
+)
 def test_without_the_token_nothing_is_said(source: httpx.Client, header: str) -> None:
     for path in ("/tickets/probe", "/tickets/unknown", "/elsewhere"):
         assert source.get(path, headers={"Authorization": header}).status_code == 401
