@@ -6,6 +6,7 @@ the second barrier: the control database refuses it to everybody, and entries ca
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import psycopg
@@ -21,6 +22,7 @@ from tests.stories import control_superuser, ready_copy
 from tests.world import World
 
 MOVES = {"access_grant": "ended", "lease": "revoked", "snapshot": "condemned"}
+FIRST = {"access_grant": "requested", "lease": "pending", "snapshot": "ordered"}
 
 
 def states_of(world: World) -> list[tuple[str, ...]]:
@@ -38,7 +40,7 @@ def test_a_state_without_an_entry_of_its_transaction_is_refused(world: World, ta
     world.lease(grant_id)
     world.work()
     before = states_of(world)
-    fresh = '{"id": "new", "role_name": "new"}'
+    fresh = json.dumps({"id": "new", "role_name": "new", "state": FIRST[table]})
     statements = [
         f"UPDATE {table} SET state = '{MOVES[table]}'",
         f"INSERT INTO {table} SELECT (jsonb_populate_record(t, '{fresh}')).* FROM {table} t",
