@@ -116,7 +116,7 @@ def test_every_single_narrowing_keeps_no_more_than_was_asked(world: World) -> No
         try:
             given = narrow_plan(asked, narrowing)
         except Invalid:
-            continue  # a key that joins tables, or a partition: only the whole table can be left out
+            continue  # a key that joins tables, or a partition: only the whole table goes
         narrowed += given != asked
         assert kept(given) <= kept(asked)
         assert replace(given, tables=()) == replace(asked, tables=())
