@@ -2,4 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.embedded import TEST_SERVER_SETTINGS, EmbeddedServer, running
 from tests.test_preflights import *  # noqa: F403  # the tests themselves
+
+
+@pytest.fixture(scope="session")
+def test_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
+    """One of its own: databases that other tests leave would be findings here."""
+    server = EmbeddedServer(servers_folder / "preflights-test", settings=TEST_SERVER_SETTINGS)
+    with running(server):
+        yield server
