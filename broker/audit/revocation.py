@@ -14,17 +14,6 @@ REVOCATION_TYPE = "application/vnd.support-access-broker.revocation+json"
 _IDS = ("certificate", "digest", "snapshot", "remnant", "log")
 
 
-def is_revocation(data: bytes) -> bool:
-    """Whether an envelope says that it is one; nothing is believed by that."""
-    try:
-        return (
-            parse_canonical(data, max_bytes=2 * MAX_PAYLOAD_BYTES).get("payloadType")
-            == REVOCATION_TYPE
-        )
-    except VerificationFailed:
-        return False
-
-
 def verify_revocation(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
     """Check one revocation by itself; `statement` is what it says."""
     for key in trusted:

@@ -27,7 +27,7 @@ from broker.ids import CertificateId, TenantId, new_id
 from broker.keys import STATEMENTS_KEY
 from broker.retries import FAILURES, describe
 from broker.snapshots.model import Certificate, Look, Remnant, Revocation, Snapshot
-from broker.snapshots.ordering import get_snapshot, list_inventory
+from broker.snapshots.ordering import list_inventory
 from broker.snapshots.ports import Ports
 from broker.snapshots.remnants import find_certificate, find_open, get_ended
 from broker.tenants import get_tenant
@@ -288,7 +288,3 @@ def read_statement(envelope: bytes) -> dict[str, Any]:
     payload = json.loads(envelope)["payload"]
     statement: dict[str, Any] = json.loads(base64.b64decode(payload))
     return statement
-
-
-def get_snapshot_of(tx: Tx, certificate: Certificate) -> Snapshot:
-    return get_snapshot(tx, certificate.snapshot_id)
