@@ -42,6 +42,8 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m tests.licences
 
 format: $(READY)
 	$(BIN)/ruff format .
