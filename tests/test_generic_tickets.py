@@ -113,6 +113,31 @@ def test_a_ticket_is_read_as_it_is_now(system: RealSystem, tickets: TicketSystem
     assert system.asked[0] == ("/desk/tickets/T-1", f"Bearer {TOKEN}")
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (1, "1"),
+        ("Sev 1", "sev 1"),
+        (" Very  high ", "very high"),
+        (True, None),
+        (None, None),
+        ({"name": "1"}, None),
+        ("", None),
+        ("x" * 41, None),
+        ("1\u202e", None),
+        ("high\x00", None),
+    ],
+)
+def test_severity_and_category_are_words_or_nothing(
+    system: RealSystem, tickets: TicketSystem, sent: object, read: str | None
+) -> None:
+    """What can't be read as one is absent: it meets no condition, and the ticket stays whole."""
+    system.put("T-1", Answer(body=ticket("T-1", severity=sent, category=sent)))
+    found = tickets.find("T-1")
+    assert found is not None
+    assert (found.severity, found.category) == (read, read)
+
+
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_ticket_that_is_not_ours_to_read_is_none(
     system: RealSystem, tickets: TicketSystem, status: int

@@ -131,10 +131,14 @@ class World:
         with self.broker.database.begin(actor) as tx:
             yield tx
 
-    def ticket(self, *, external_id: str | None = None, closed: bool = False) -> str:
+    def ticket(
+        self, *, external_id: str | None = None, closed: bool = False, severity: str | None = None
+    ) -> str:
         """What a look at the ticket system would have taken over."""
         identity = external_id or f"T-{secrets.token_hex(4)}"
-        fetched = FetchedTicket(identity, "Totals are wrong", self.customer, closed)
+        fetched = FetchedTicket(
+            identity, "Totals are wrong", self.customer, closed, severity=severity
+        )
         with self.as_(system("tickets")) as tx:
             seen = mirror.record_look(tx, SYSTEM, identity, fetched, missing_s=300)
             from broker import lifecycle

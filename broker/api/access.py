@@ -46,6 +46,8 @@ class TicketAnswer(Answer):
     external_id = fields.String()
     title = fields.String()
     url = fields.String(allow_none=True)
+    severity = fields.String(allow_none=True)
+    category = fields.String(allow_none=True)
     open = fields.Boolean()
     seen_at = fields.AwareDateTime()
 
@@ -162,6 +164,7 @@ class LiteralAnswer(Answer):
 
 class PlanAnswer(Answer):
     grant = fields.String(attribute="grant_id")
+    category = fields.String(metadata={"description": "of the request: what it is about"})
     digest = fields.String(metadata={"description": "send it as `shown_digest` to approve"})
     remarks = fields.List(fields.String(), attribute="plan.remarks")
     tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")

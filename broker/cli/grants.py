@@ -28,7 +28,7 @@ _WHO = (
     *("category", "reason"),
 )
 _DECIDED = ("id", "verdict", "settles", "person_name", "side", "via", "at", "live_s", "copy_s")
-_CATEGORIES = ("customer_report", "vendor_finding", "incident")
+_CATEGORIES = ("customer_report", "vendor_finding", "incident", "backup", "legal")
 
 
 @click.group(cls=Noun)

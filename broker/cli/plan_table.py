@@ -29,6 +29,7 @@ def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
         click.echo(f"Remark: {plain(remark)}")
     for literal in answer["literals"]:
         click.echo(f"Literal in {plain(literal.get('where'))}: {plain(literal.get('text'))}")
+    click.echo(f"Asked because of: {plain(answer['category'])}")
     click.echo(f"Plan: {plain(answer['digest'])}")
 
 

@@ -8,7 +8,7 @@ from broker.cli.command import Noun, tenant_option
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
-_COLUMNS = ("id", "external_id", "title", "tenant_name", "open", "seen_at")
+_COLUMNS = ("id", "external_id", "title", "severity", "category", "tenant_name", "open", "seen_at")
 
 
 @click.group(cls=Noun)

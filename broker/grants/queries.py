@@ -103,6 +103,7 @@ class PlanView:
     """`literals` are there only for the tenant's people, while the request or grant is open."""
 
     grant_id: str
+    category: str
     digest: str
     plan: Plan
     literals: tuple[Literal, ...]
@@ -229,7 +230,7 @@ def get_plan_view(tx: Tx, grant_id: str, which: str = "asked") -> PlanView:
     if row.literals is not None and people.may(tx, "literal:read", tenant_id):
         literals = tuple(Literal(**item) for item in row.literals["literals"])
     trail.record(tx, tenant_id, "plan.read", grant_id, {"digest": row.digest})
-    return PlanView(grant_id, row.digest, from_document(row.document), literals)
+    return PlanView(grant_id, grant.category, row.digest, from_document(row.document), literals)
 
 
 def get_lease_view(tx: Tx, lease_id: str) -> LeaseView:

@@ -32,7 +32,7 @@ from broker.trail import Personal
 from broker.tx import Tx
 
 _START_WITHIN = timedelta(days=7)
-CATEGORIES = ("customer_report", "vendor_finding", "incident")
+CATEGORIES = ("customer_report", "vendor_finding", "incident", "backup", "legal")
 
 
 class GrantRefused(Denied):

@@ -1,7 +1,8 @@
 """Any ticket system that speaks this small contract, by itself or through an adapter.
 
     GET {base}/tickets/{id}     Authorization: Bearer …
-    200 {"id", "title", "customer", "closed": true|false, "url"?}     404, 410, 403: none for us
+    200 {"id", "title", "customer", "closed": true|false, "url"?, "severity"?, "category"?}
+    404, 410, 403: none for us
 
     webhook, signed as Standard Webhooks say (https://www.standardwebhooks.com)
     {"type": "ticket.<what happened>", "data": {"id"}}
@@ -28,7 +29,13 @@ import standardwebhooks
 
 from broker.errors import Invalid, SettingsError
 from broker.secret import Secret
-from broker.tickets import FetchedTicket, TicketSystemUnavailable, Webhook, WebhookRefused
+from broker.tickets import (
+    FetchedTicket,
+    TicketSystemUnavailable,
+    Webhook,
+    WebhookRefused,
+    find_word,
+)
 
 MAX_BYTES = 1 << 20  # of an answer or a webhook
 _STEP_S = 5.0  # to connect, or for the next bytes
@@ -156,7 +163,9 @@ def _read_ticket(content: bytes, external_id: str) -> FetchedTicket:
         raise _unavailable("did not answer with the ticket that was asked for")
     if not (isinstance(title, str) and isinstance(customer, str) and isinstance(closed, bool)):
         raise _unavailable("answered with a ticket that is not whole")
-    return FetchedTicket(external_id, title, customer, closed, _link(document.get("url")))
+    severity, category = (_word(document.get(key)) for key in ("severity", "category"))
+    link = _link(document.get("url"))
+    return FetchedTicket(external_id, title, customer, closed, link, severity, category)
 
 
 def _parse(content: bytes) -> Mapping[str, object]:
@@ -173,6 +182,12 @@ def _link(url: object) -> str | None:
     if isinstance(url, str) and url.startswith(("https://", "http://")):
         return url
     return None
+
+
+def _word(value: object) -> str | None:
+    """Of a text or a whole number; a ticket without it is that ticket, and meets no condition."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return find_word(str(value)) if is_number or isinstance(value, str) else None
 
 
 def _is_signed(webhook: standardwebhooks.Webhook, headers: Mapping[str, str], body: bytes) -> bool:

@@ -33,6 +33,8 @@ class Ticket(Base):
     external_id: Mapped[str]
     title: Mapped[str]
     url: Mapped[str | None]
+    severity: Mapped[str | None]
+    category: Mapped[str | None]
     open: Mapped[bool]
     seen_at: Mapped[datetime]
     missing_since: Mapped[datetime | None]
@@ -93,6 +95,7 @@ def record_look(
     if tenant_id != row.tenant_id:
         return _end(tx, row, "moved to another customer")
     row.title, row.url, row.open = fetched.title, fetched.url, not fetched.closed
+    row.severity, row.category = fetched.severity, fetched.category
     if fetched.closed:
         return _end(tx, row, "closed")
     return Seen(TicketId(row.id), TenantId(row.tenant_id))
@@ -108,6 +111,8 @@ def _mirror_new(tx: Tx, system: str, fetched: FetchedTicket, tenant_id: str | No
         external_id=fetched.external_id,
         title=fetched.title,
         url=fetched.url,
+        severity=fetched.severity,
+        category=fetched.category,
         open=not fetched.closed,
         seen_at=tx.at,
         ended_at=tx.at if fetched.closed else None,

@@ -25,6 +25,8 @@ class TicketView:
     external_id: str
     title: str
     url: str | None
+    severity: str | None
+    category: str | None
     open: bool
     seen_at: datetime
 
@@ -89,6 +91,8 @@ def _view(ticket: Ticket, tenant_name: str) -> TicketView:
         external_id=ticket.external_id,
         title=ticket.title,
         url=ticket.url,
+        severity=ticket.severity,
+        category=ticket.category,
         open=ticket.ended_at is None,
         seen_at=ticket.seen_at,
     )

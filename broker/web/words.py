@@ -26,7 +26,9 @@ BADGES = {
 CATEGORIES = {
     "customer_report": "the customer reported it",
     "vendor_finding": "the vendor found it",
-    "incident": "an incident",
+    "incident": "there is an incident",
+    "backup": "a backup is to be made or tried",
+    "legal": "the law demands it",
 }
 
 
