@@ -89,6 +89,11 @@ KINDS: Mapping[str, Kind] = {
         "database",
         personal=("logins",),
     ),
+    "database.released": Kind(
+        "All logins there are cut for a migration of the tenant's own, and none is made before.",
+        "database",
+        {"logins": "number", "until": "instant"},
+    ),
     "server.registered": Kind("A test server was registered.", "server"),
     "preflight.made": Kind(
         "The server was looked at for what it lacks and what it gives too much.",

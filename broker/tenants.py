@@ -52,6 +52,7 @@ class TenantDatabase(Base):
     ca_file: Mapped[str | None]
     schemas: Mapped[list[str]]
     known_logins: Mapped[list[str]] = mapped_column(server_default="{}")
+    released_until: Mapped[datetime | None]
     registered_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 

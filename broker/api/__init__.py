@@ -5,6 +5,7 @@
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · POST …/end-everything
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
+    GET POST /databases/{id}/release?wait=
     POST /databases/{id}/known-logins · POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /tickets · POST /tickets/look

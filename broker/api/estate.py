@@ -6,13 +6,26 @@ from flask import Response
 from marshmallow import fields, validate
 
 from broker import enrolling, lifecycle, people, sweeps, tenants
-from broker.api.operations import new_blueprint, operation, the_broker
-from broker.api.shapes import Answer, Base64, Sent, TenantQuery, identity, list_of, text, whole
+from broker.api.operations import new_blueprint, operation, signed_in, the_broker
+from broker.api.shapes import (
+    Answer,
+    Base64,
+    Sent,
+    TenantQuery,
+    WaitQuery,
+    identity,
+    list_of,
+    seconds,
+    text,
+    whole,
+)
+from broker.api.waiting import wait_for
 from broker.audit.export import export_bundle
 from broker.db import Json
 from broker.enrolling import NewTenant
 from broker.errors import Unavailable
-from broker.grants import preflights
+from broker.grants import preflights, releasing
+from broker.grants.releasing import ReleaseView
 from broker.ids import TenantId
 from broker.keys.intake import INTAKE_KEY
 from broker.snapshots import certificates
@@ -104,6 +117,22 @@ class DatabaseAnswer(ServerAnswer):
     known_logins = fields.List(fields.String())
 
 
+class ReleaseBody(Sent):
+    closed_s = seconds(
+        load_default=600,
+        metadata={"description": "how long no login is made there; 4 hours at most"},
+    )
+
+
+class ReleaseAnswer(Answer):
+    database = fields.String(attribute="database_id")
+    clear = fields.Boolean(metadata={"description": "nothing of ours stands in the way now"})
+    logins = fields.Integer(metadata={"description": "that are still being cut"})
+    scopes = fields.Integer(metadata={"description": "whose views still stand"})
+    released_until = fields.AwareDateTime(allow_none=True)
+    stuck_reason = fields.String(allow_none=True)
+
+
 class IntakeAnswer(Answer):
     algorithm = fields.String()
     public = Base64(metadata={"type": "string", "format": "byte"})
@@ -186,6 +215,42 @@ def register_logins(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
     database = tenants.register_logins(tx, database_id, body["known_logins"])
     preflights.ask(tx, database_id, the_broker().queue)
     return database
+
+
+@operation(
+    blueprint,
+    "POST /databases/<id:database_id>/release",
+    takes=ReleaseBody,
+    query=WaitQuery,
+    answer=ReleaseAnswer,
+    transaction=False,
+)
+def release_database(query: Json, body: Json, database_id: str) -> ReleaseView:
+    """Make way for a migration: cut its logins, drop our views; `wait` waits until it is clear."""
+    with the_broker().database.begin(signed_in().actor) as tx:
+        releasing.release(tx, database_id, body["closed_s"], the_broker().queue)
+    return _wait_for_release(query, database_id)
+
+
+@operation(
+    blueprint,
+    "GET /databases/<id:database_id>/release",
+    query=WaitQuery,
+    answer=ReleaseAnswer,
+    transaction=False,
+)
+def get_release(query: Json, database_id: str) -> ReleaseView:
+    """Whether anything of ours stands in the way of a migration; `wait` waits until not."""
+    return _wait_for_release(query, database_id)
+
+
+def _wait_for_release(query: Json, database_id: str) -> ReleaseView:
+    return wait_for(
+        query["wait"],
+        lambda tx: releasing.get_release_view(tx, database_id),
+        lambda view: view.clear,
+        identity=database_id,
+    )
 
 
 @operation(blueprint, "GET /servers", answer=list_of(ServerAnswer))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from broker.cli.checks import check_wait, run_check
 from broker.cli.command import Noun
+from broker.cli.durations import Duration
+from broker.cli.failures import WaitTimedOut
 from broker.cli.logins import (
     password_options,
     read_login_password,
@@ -17,6 +20,9 @@ from broker.cli.logins import (
 )
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from broker.cli.api import Api, Item
 
 _COLUMNS = ("id", "name", "host", "port", "dbname", "schemas")
 
@@ -107,6 +113,52 @@ def know(session: Session, database: str, logins: tuple[str, ...]) -> None:
     """Say which other logins are known on DATABASE's server, in place of those named before."""
     body = {"known_logins": list(logins)}
     print_item(session.api().post("databases", database, "known-logins", body=body), session.output)
+
+
+@databases.command()
+@click.argument("database")
+@click.option(
+    "--for",
+    "closed_s",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    help="How long no login is made there; 0 for not at all.",
+)
+@click.option(
+    "--wait", "wait_s", type=Duration(), default="10s", show_default=True, help="Until it is clear."
+)
+@pass_session
+def release(session: Session, database: str, closed_s: int, wait_s: int) -> None:
+    """Make way for a migration of DATABASE: cut all logins, drop all views of ours.
+
+    For a deploy hook: ends with 0 only when nothing of ours stands in the way, with 7 when
+    something still does after --wait. Grants go on; no login is made for as long as --for says.
+    """
+    api = session.api()
+    found = api.post("databases", database, "release", body={"closed_s": closed_s})
+    if not found["clear"]:
+        found = _wait_until_clear(api, database, wait_s)
+    print_item(found, session.output)
+
+
+def _wait_until_clear(api: Api, database: str, wait_s: int) -> Item:
+    """Raises WaitTimedOut with what still stands there, and why."""
+    last: list[Item] = []
+    try:
+        return api.wait(
+            *("databases", database, "release"),
+            until=lambda item: bool(item["clear"]),
+            timeout_s=wait_s,
+            seen=last.append,
+        )
+    except WaitTimedOut:
+        left, why = last[-1], last[-1]["stuck_reason"] or "a worker is at it"
+        raise WaitTimedOut(
+            f"{database} is not clear yet: {left['logins']} logins and {left['scopes']} scopes of "
+            f"ours stand there ({why}); it goes on without you",
+            **{"try": f"broker databases release {database} --wait 60s"},
+        ) from None
 
 
 @databases.command("setup-sql", cls=click.Command)

@@ -39,6 +39,7 @@ from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.labels import Label
+from broker.logs import redact
 from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.states import StateConflict, advance
@@ -198,7 +199,7 @@ def _note_scope(database: Database, work: _Work) -> bool:
             LiveScope, work.scope, with_for_update=True, populate_existing=True
         )
         if row.dropped_at is not None:
-            row.dropped_at = row.made_at = None
+            row.dropped_at = row.made_at = row.stuck_reason = None
         return row.made_at is not None
 
 
@@ -348,11 +349,17 @@ def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
             crash_point("scope-dropped")
             with database.begin(_WORKER) as tx:
                 row = tx.session.get_one(LiveScope, name)
-                row.dropped_at = tx.at
+                row.dropped_at, row.stuck_reason = tx.at, None
                 tenant_id = TenantId(tenants.get_database(tx, row.database_id).tenant_id)
                 trail.record(tx, tenant_id, "scope.dropped", row.database_id, {"scope": name})
-    except FAILURES:
-        return  # the sweep asks again for scopes without a lease
+                ring(tx, row.database_id)
+    except Busy:
+        return
+    except FAILURES as error:  # the sweep asks again for scopes without a lease
+        with database.begin(_WORKER) as tx:
+            row = tx.session.get(LiveScope, name)
+            if row is not None:
+                row.stuck_reason = redact(describe(error))[:1000]
 
 
 def _is_used(tx: Tx, scope: str) -> bool:

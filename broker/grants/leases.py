@@ -25,9 +25,16 @@ from broker.grants.states import (
 from broker.ids import LeaseId, new_id
 from broker.jobs import Queue
 from broker.states import StateConflict, advance, record_birth
+from broker.tenants import TenantDatabase
 from broker.tx import Tx
 
 _OPEN_LEASES_PER_GRANT = 5
+
+
+class DatabaseReleased(Conflict):
+    """No login is made there for a while: `facts['until']`."""
+
+    type = "database-released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
     grant = requests.get_grant(tx, grant_id, lock=True)
     _check_asker(tx, grant)
     until = requests.check_usable(tx, grant, kind="live")
-    database = tenants.get_database(tx, grant.database_id)
+    database = _get_open_database(tx, grant.database_id)
     where = LeasePlan(
         scope_name=scope_name(grant.given_digest or "", database.id),
         dbname=database.dbname,
@@ -63,6 +70,20 @@ def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
         database_id=database.id,
     )
     return ask_lease(tx, grant, verifier, where, queue)
+
+
+def _get_open_database(tx: Tx, database_id: str) -> TenantDatabase:
+    """Raises DatabaseReleased. Locked: a release that is under way is waited for."""
+    database = tenants.get_database(tx, database_id)
+    tx.session.refresh(database, with_for_update={"read": True})
+    until = database.released_until
+    if until is not None and tx.at < until:
+        raise DatabaseReleased(
+            f"{database.name} was released for a migration of the customer's own; ask again after "
+            f"{until:%H:%M:%S} UTC",
+            until=until.isoformat(),
+        )
+    return database
 
 
 def _check_asker(tx: Tx, grant: Grant) -> None:
@@ -133,7 +154,7 @@ def get_lease(tx: Tx, lease_id: str) -> Lease:
 def list_open(
     tx: Tx, *, grant_id: str | None = None, snapshot_id: str | None = None
 ) -> Sequence[Lease]:
-    query = sa.select(Lease).where(Lease.state.in_(LEASE_OPEN))
+    query = sa.select(Lease).where(Lease.state.in_(LEASE_OPEN)).order_by(Lease.id)
     if grant_id is not None:
         query = query.where(Lease.grant_id == grant_id)
     if snapshot_id is not None:

@@ -103,6 +103,7 @@ class LiveScope(Base):
     planned_at: Mapped[datetime]
     made_at: Mapped[datetime | None]
     dropped_at: Mapped[datetime | None]
+    stuck_reason: Mapped[str | None]
 
 
 class Lease(StatefulRow, Retried):

@@ -13,6 +13,7 @@ from broker.bootstrap import Broker
 from broker.web import (
     account,
     copies,
+    databases,
     grants,
     home,
     new_request,
@@ -40,6 +41,16 @@ def register_console(app: Flask, broker: Broker) -> None:
     )
     console.before_request(session.guard)
     console.register_error_handler(CSRFError, pages.show_stale_form)
-    for part in (account, home, grants, new_request, copies, records, preflights, policies):
+    for part in (
+        account,
+        home,
+        grants,
+        new_request,
+        copies,
+        records,
+        preflights,
+        policies,
+        databases,
+    ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

@@ -60,6 +60,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     },
     "register_server": lambda _: SERVER,
     "register_logins": lambda _: {"known_logins": ["app"]},
+    "release_database": lambda _: {"closed_s": 0},
     "look_at_ticket": lambda ids: {"external_id": ids["external_id"]},
     "request_grant": lambda ids: {
         "ticket": ids["ticket_id"],
@@ -261,7 +262,7 @@ DENIED = {
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything"),
         *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
-        "register_logins",
+        *("register_logins", "release_database", "get_release"),
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
     ),
     "operator": (
@@ -278,7 +279,7 @@ DENIED = {
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),
-        *("set_approval_policy", "confirm_approval_policy"),
+        *("set_approval_policy", "confirm_approval_policy", "release_database", "get_release"),
     ),
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from flask import Flask
 from werkzeug.serving import make_server
 
 from broker import people, signin
@@ -84,6 +85,7 @@ class Desk:
     url: str
     wire: Wire
     folder: Path
+    app: Flask
 
     def terminal(self, name: str, actor: Actor) -> Terminal:
         """Signed in, with a password of its own."""
@@ -127,7 +129,7 @@ def desk(world: World, tmp_path: Path) -> Iterator[Desk]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield Desk(world, f"http://127.0.0.1:{server.server_port}", wire, tmp_path / "homes")
+        yield Desk(world, f"http://127.0.0.1:{server.server_port}", wire, tmp_path / "homes", app)
     finally:
         server.shutdown()
         thread.join()

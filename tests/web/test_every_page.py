@@ -84,6 +84,7 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "tenant_id": world.tenant,
         "ticket_id": world.grant(story.open).ticket_id,
         "target": world.database_id,
+        "database_id": world.database_id,
         "decision_id": story.decision,
         "person_id": world.grant(story.open).requester_id,
     }
@@ -91,7 +92,13 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
 
 def ids_of_nothing() -> dict[str, str]:
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
-    prefixes |= {"tenant": "tnt", "ticket": "tkt", "decision": "dec", "person": "psn"}
+    prefixes |= {
+        "tenant": "tnt",
+        "ticket": "tkt",
+        "decision": "dec",
+        "person": "psn",
+        "database": "dbs",
+    }
     ids = {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
     return {**ids, "target": new_id("dbs")}
 
@@ -176,7 +183,8 @@ def test_every_role_has_its_pages(
         "admin": {path for path in every if path.startswith("/grants/new")} | {"/late"},
         "engineer": {
             path for path in every if path.startswith(("/late", "/log", "/preflight", *ending))
-        },
+        }
+        | {path for path in every if path.startswith("/fragments/databases")},
         "operator": {path for path in every if path.startswith(("/grants/new", "/log", *ending))}
         | {path for path in every if "/certificates" in path},
     }

@@ -1,0 +1,61 @@
+"""A live database: making way for a migration."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from broker import people, tenants
+from broker.grants import releasing
+from broker.ids import TenantId
+from broker.web.forms import read_seconds
+from broker.web.session import begin, the_broker
+
+pages = Blueprint("databases", __name__)
+
+
+@pages.get("/databases")
+def list_all() -> ResponseReturnValue:
+    with begin() as tx:
+        rows = [
+            (tenant.name, database.id, database.name)
+            for tenant in tenants.list_tenants(tx)
+            for database in tenants.list_databases(tx, TenantId(tenant.id))
+        ]
+    return render_template("console/databases.html", rows=rows)
+
+
+@pages.get("/databases/<id:database_id>")
+def show(database_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        database = tenants.get_database(tx, database_id)
+        tenant_id = TenantId(database.tenant_id)
+        people.check(tx, "database:read", tenant_id)
+        tenant = tenants.get_tenant(tx, tenant_id)
+        may_release = people.may(tx, "database:release", tenant_id)
+        release = releasing.get_release_view(tx, database_id) if may_release else None
+    return render_template(
+        "console/database.html",
+        name=database.name,
+        tenant=tenant.name,
+        identity=database_id,
+        release=release,
+    )
+
+
+@pages.post("/databases/<id:database_id>/release")
+def release(database_id: str) -> ResponseReturnValue:
+    closed_s = read_seconds(request.form, "closed_s") or 0
+    with begin() as tx:
+        releasing.release(tx, database_id, closed_s, the_broker().queue)
+    flash(
+        "Released. Its logins are being cut and the views dropped; this page says when it is clear."
+    )
+    return redirect(url_for(".show", database_id=database_id), 303)
+
+
+@pages.get("/fragments/databases/<id:database_id>/release")
+def release_fragment(database_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        release = releasing.get_release_view(tx, database_id)
+    return render_template("console/release.html", release=release)
