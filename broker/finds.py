@@ -136,6 +136,12 @@ def tell_strangers(tx: Tx, strangers: Collection[Found]) -> None:
         open_find(tx, found)
 
 
+def list_unended(tx: Tx) -> list[Find]:
+    """What carries our label, has no live row, and stands; strangers are not ours to end."""
+    query = sa.select(Find).where(Find.over_at.is_(None), Find.noun.in_(("orphan", "remnant")))
+    return list(tx.session.scalars(query.order_by(Find.found_at, Find.kind, Find.name).limit(500)))
+
+
 def _close(tx: Tx, place: str, kind: str, name: str) -> bool:
     row = tx.session.execute(
         sa.update(Find)

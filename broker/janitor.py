@@ -10,9 +10,10 @@ after; a row is committed before anything of its own is made (habit 3), so what 
 taken for an orphan. Before it acts, the janitor holds the lock that the thing's maker holds, reads
 the row again, and then looks again: what its own job has just ended is no orphan either.
 
-A row that is absent is no reason to wait, also when the control database was restored from a backup
-and the label's end is still to come: a login that no row explains has no grant, and nobody who
-could be named as having approved it (G3); a copy can be made again.
+A row that is absent is no reason to wait where the record is whole: a login that no row explains
+has no grant, and nobody who could be named as having approved it (G3); a copy can be made again.
+In quarantine, after a restore of the control database, such a thing is written down and held until
+an operator has said that the record may be acted on (`broker.quarantine`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from broker import finds, sweeps
+from broker import finds, quarantine, sweeps
 from broker.db import Busy
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres.copying import CopyFailed
@@ -114,6 +115,7 @@ class _Thing:
     lock: str  # which its maker holds
     is_there: Callable[[], bool]  # a fresh listing
     end: Callable[[], object]
+    ends_at: datetime | None = None  # by its own label, where that is known
 
 
 def _end_all(ports: Ports, things: Iterable[_Thing]) -> int:
@@ -129,6 +131,9 @@ def _end(ports: Ports, thing: _Thing) -> int:
                 return 0
             with ports.database.begin(_ACTOR) as tx:
                 finds.open_find(tx, found)
+                if (held := quarantine.find_open(tx)) is not None:
+                    finds.note_stuck(tx, found, _say_held(held.id, thing.ends_at))
+                    return 0
             thing.end()
             if thing.is_there():
                 raise Unavailable(f"{found.name} is still there after it was ended")
@@ -142,6 +147,11 @@ def _end(ports: Ports, thing: _Thing) -> int:
         with ports.database.begin(_ACTOR) as tx:
             finds.note_stuck(tx, found, reason)
         return 0
+
+
+def _say_held(quarantine_id: str, ends_at: datetime | None) -> str:
+    own = f"; it ends by itself at {ends_at:%Y-%m-%d %H:%M:%S} UTC" if ends_at else ""
+    return f"{quarantine_id} holds it until an operator lifts it{own}"
 
 
 def _list_unexplained(ports: Ports, read: ReadRows, keys: Collection[str]) -> dict[str, Row]:
@@ -271,7 +281,7 @@ def _look_at_server(ports: Ports, server: Server) -> int:
     signs = read_signs(databases, roles, ports.keys.label_key())
     _note_listing(ports, server.place, listed_at, signs.ours, _list_strangers(server, signs))
     # Each kind's rows are read when the one before is done: a scope's last lease goes first.
-    ended = _end_all(ports, _list_leases(ports, server, signs.leases))
+    ended = _end_all(ports, _list_leases(ports, server, signs))
     ended += _end_all(ports, _list_scopes(ports, server, signs.scopes))
     return ended + _end_all(ports, _list_copies(ports, server, signs.sandboxes))
 
@@ -297,7 +307,8 @@ def _by_any(logins: Sequence[Login], act: Callable[[Target], R]) -> R:
     return act(last.target)
 
 
-def _list_leases(ports: Ports, server: Server, leases: Mapping[str, str]) -> Iterator[_Thing]:
+def _list_leases(ports: Ports, server: Server, signs: Signs) -> Iterator[_Thing]:
+    leases = signs.leases
     for role, row in _list_unexplained(ports, read_leases, leases).items():
         tenant_id, on = row.tenant_id, row.on
         if on is None:
@@ -311,6 +322,7 @@ def _list_leases(ports: Ports, server: Server, leases: Mapping[str, str]) -> Ite
             f"lease {leases[role]}",
             is_there=partial(_has_roles, logins, {role}),
             end=partial(_by_any, logins, partial(revoke, role=role)),
+            ends_at=signs.ends.get(role),
         )
 
 

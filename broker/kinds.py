@@ -107,6 +107,16 @@ KINDS: Mapping[str, Kind] = {
         ("login",),
     ),
     "key.published": Kind("A public key of the broker changed.", "key"),
+    "quarantine.began": Kind(
+        "The control database was restored, or its clock jumped: nothing is made or ended by time.",
+        "quarantine",
+        {"why": "words"},
+    ),
+    "quarantine.lifted": Kind(
+        "An operator said that the record may be acted on again; decisions may be missing in it.",
+        "quarantine",
+        {"why": "words", "grants": "word", "last_seen_at": "instant"},
+    ),
     # Tickets.
     "ticket.mirrored": Kind(
         "A ticket was seen for the first time.",

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from broker import mail, people
+from broker import mail, people, quarantine, tenants, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import leases, requests
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
+from broker.quarantine import Quarantine
 from broker.snapshots import ordering
 from broker.snapshots.model import Snapshot
 from broker.tickets import mirror
@@ -105,6 +106,46 @@ def list_open_of_person(tx: Tx, person_id: str) -> Sequence[str]:
     if not ids:
         raise NotFound(NOT_THERE)
     return ids
+
+
+def lift_quarantine(tx: Tx, quarantine_id: str, grants: str, queue: Queue) -> int:
+    """An operator's word after a restore or a jump of the clock; returns how many grants ended.
+
+    Decisions that the record lost may have been withdrawals. So every tenant is told what is open
+    by it, and its log says so; with `grants` "end" all of it ends.
+    """
+    row = quarantine.lift(tx, quarantine_id, grants)
+    facts = {"why": row.why, "grants": grants}
+    if row.last_seen_at is not None:
+        facts["last_seen_at"] = row.last_seen_at.isoformat()
+    trail.record(tx, None, "quarantine.lifted", row.id, facts)
+    ended = 0
+    for tenant in tenants.list_tenants(tx):
+        trail.record(tx, TenantId(tenant.id), "quarantine.lifted", row.id, facts)
+        open_ = tx.session.scalars(
+            sa.select(Grant).where(Grant.tenant_id == tenant.id, Grant.state.in_(_OPEN))
+        ).all()
+        _tell_of_lifting(tx, TenantId(tenant.id), row, [grant.id for grant in open_])
+        if grants == "end":
+            why = "the broker's record was restored from a backup"
+            ended += sum(end_grant(tx, grant, why, queue) for grant in open_)
+    leases.hurry_pending(tx)
+    return ended
+
+
+def _tell_of_lifting(tx: Tx, tenant_id: TenantId, row: Quarantine, open_: Sequence[str]) -> None:
+    until = f" before {row.last_seen_at:%Y-%m-%d %H:%M} UTC" if row.last_seen_at else ""
+    becomes = "It has been ended." if row.grants == "end" else "It goes on unless you end it."
+    listed = (
+        f"Open by this record:\n  {', '.join(open_)}\n{becomes}" if open_ else "Nothing is open."
+    )
+    text = (
+        "Our record of your decisions was restored, or its clock was wrong, and it was held until "
+        f"one of us looked. What you decided shortly{until} may be missing in it: if you ended "
+        f"something then, see that it is ended.\n\n{listed}\n"
+    )
+    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+        mail.write(tx, person_id, tenant_id, "See what is open: our record was restored", text)
 
 
 def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:

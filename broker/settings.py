@@ -97,6 +97,9 @@ class Times(Section):
     invitation_s: PositiveInt = 7 * 86400
     session_idle_s: PositiveInt = 1800
     session_max_s: PositiveInt = 12 * 3600
+    clock_jump_s: PositiveInt = (
+        600  # what the control database's clock may run ahead of this host's
+    )
 
 
 class Tools(Section):

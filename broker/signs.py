@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from broker.engines.postgres.copying.sandbox import Found as Database
 from broker.engines.postgres.looks import MarkedRole
@@ -25,6 +26,7 @@ class Signs:
     scopes: set[str] = field(default_factory=set)
     sandboxes: dict[str, set[str]] = field(default_factory=dict)  # id of a copy: its roles
     strangers: set[tuple[str, str]] = field(default_factory=set)  # (kind, name)
+    ends: dict[str, datetime] = field(default_factory=dict)  # of a role, by its own label
 
     @property
     def ours(self) -> set[tuple[str, str]]:
@@ -55,6 +57,7 @@ def read_signs(
         if label is None:
             signs.strangers.add(("role", role.name))
             continue
+        signs.ends[role.name] = label.end
         match label.kind:
             case "lease":
                 signs.leases[role.name] = label.id

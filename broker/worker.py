@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing
+from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing, watching
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.engines.postgres.warm import WarmSessions
@@ -43,7 +43,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     }
     times = broker.settings.times
     by_fence: dict[str, Callable[[int], int]] = {
-        "sweep_ends": lambda fence: sweeps.sweep_ends(database, ports.queue, fence),
+        "sweep_ends": lambda fence: _sweep_ends(broker, ports, fence),
         "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
         "sweep_checks": lambda fence: sweeps.sweep_checks(database, ports.queue, fence),
         "sweep_orphans": lambda fence: janitor.sweep_orphans(ports, fence),
@@ -91,6 +91,12 @@ def _sweep(name: str, act: Callable[[int], int]) -> Callable[[int], None]:
     return run
 
 
+def _sweep_ends(broker: Broker, ports: Ports, fence: int) -> int:
+    if watching.is_sound(ports, broker.settings):
+        return sweeps.sweep_ends(ports.database, ports.queue, fence)
+    return watching.end_past_labels(ports, broker.settings)
+
+
 def _drop_scopes(ports: Ports, database_id: str) -> None:
     with ports.database.begin(system("worker")) as tx:
         names = sweeps.list_unused_scopes_of(tx, database_id)
@@ -104,6 +110,7 @@ def run(broker: Broker, queues: Sequence[str] = QUEUES, *, wait: bool = True) ->
     tickets = bootstrap.build_tickets(broker.settings)
     register(broker, ports, tickets)
     bootstrap.publish_keys(ports)
+    watching.is_sound(ports, broker.settings)  # before the first job
     _log.info("worker_started", queues=list(queues))
     broker.queue_app.run_worker(
         queues=list(queues),

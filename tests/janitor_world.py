@@ -66,7 +66,9 @@ def list_open(world: World) -> list[Find]:
         return list(tx.session.scalars(sa.select(Find).where(Find.over_at.is_(None))))
 
 
-def make_login(world: World, target: Target, lease_id: str = "") -> tuple[str, Secret[str]]:
+def make_login(
+    world: World, target: Target, lease_id: str = "", *, ends_at: datetime = FAR
+) -> tuple[str, Secret[str]]:
     """A scope and a login of ours on a live server, made by the engine alone: no row knows them."""
     key, scope = world.ports.keys.label_key(), f"sab_s_{secrets.token_hex(6)}"
     identity, role = lease_id or new_id("lse"), f"sab_l_{secrets.token_hex(8)}"
@@ -74,8 +76,8 @@ def make_login(world: World, target: Target, lease_id: str = "") -> tuple[str, S
     label = Label("scope", identity, FAR, scope).text(key)
     make_scope(target, Scope(scope, views), label, keyed=True)
     password = new_password()
-    label = Label("lease", identity, FAR, role).text(key)
-    roles.issue(target, LeaseRole(role, scope, make_verifier(password), FAR, label))
+    label = Label("lease", identity, ends_at, role).text(key)
+    roles.issue(target, LeaseRole(role, scope, make_verifier(password), ends_at, label))
     return role, password
 
 

@@ -23,7 +23,8 @@ from broker.db import Base, make_engine
 from tests.world import OWNER_ROLE, ControlTemplate
 
 ROOT = Path(broker.__file__).parent
-OUTER = ("api/", "bootstrap.py", "cli/", "demo/", "reap.py", "scheduler.py", "web/", "worker.py")
+OUTER = ("api/", "bootstrap.py", "cli/", "demo/", "reap.py", "scheduler.py", "web/")
+OUTER += ("watching.py", "worker.py")
 STATEFUL = {
     "Grant": "access_grant",
     "Lease": "lease",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from broker import bootstrap, finds, janitor, lifecycle, tenants
+from broker import finds, janitor, lifecycle, tenants
 from broker.engines.postgres import leases as roles
 from broker.engines.postgres.copying import sandbox
 from broker.engines.postgres.leases import LeaseRole
@@ -22,7 +22,6 @@ from broker.finds import Found
 from broker.ids import new_id
 from broker.keys.intake import login_context, seal_login
 from broker.labels import Label
-from broker.settings import Control
 from broker.sweeps import Overtaken
 from broker.tx import system
 from tests.janitor_world import (
@@ -40,9 +39,6 @@ from tests.janitor_world import (
     told,
 )
 from tests.world import (
-    APP_ROLE,
-    OWNER_ROLE,
-    ControlTemplate,
     World,
     clone_crm,
     connect,
@@ -242,47 +238,6 @@ def test_a_login_on_a_sandbox_that_no_row_knows_is_ended_and_the_live_copy_stays
         assert session.execute("SELECT count(*) FROM crm.companies").fetchone() != (0,)
         assert janitor.look_everywhere(world.ports) == 0
         assert not is_dead(session)
-
-
-def test_after_a_restore_of_the_control_database_all_that_was_made_since_is_ended(
-    world: World, control_template: ControlTemplate
-) -> None:
-    """The restored broker knows nothing of today: neither the login nor the copy has a row there.
-
-    What stands without a row has no approver who could be named, so it ends (G3).
-    """
-    world.broker.database.close()
-    dbname = world.broker.settings.control.dsn.reveal().rpartition("/")[2]
-    backup = ControlTemplate(control_template.server, dbname, control_template.passwords)
-    with backup.clone() as restored:
-        grant_id = world.approved()
-        lease_id, password = world.lease(grant_id)
-        snapshot_id = world.order(grant_id)
-        world.work()
-        sandbox_lease, sandbox_password = world.sandbox_lease(snapshot_id)
-        world.work()
-        control = Control(
-            dsn=backup.dsn(APP_ROLE, restored), owner_dsn=backup.dsn(OWNER_ROLE, restored)
-        )
-        broker = bootstrap.build(world.broker.settings.model_copy(update={"control": control}))
-        try:
-            with (
-                world.login(lease_id, password) as live_session,
-                world.login(sandbox_lease, sandbox_password) as sandbox_session,
-            ):
-                ports = bootstrap.build_ports(broker)
-                # two logins, a scope, a sandbox, its objects, its key
-                assert janitor.look_everywhere(ports) == 6
-                assert is_dead(live_session)
-                assert is_dead(sandbox_session)
-            assert janitor.look_everywhere(ports) == 0
-        finally:
-            broker.close()
-    assert world.find_on_server(world.live, OURS) == []
-    assert world.find_on_server(world.test, OURS) == []
-    assert world.find_on_server(world.test, SANDBOXES) == []
-    assert list(world.ports.store.list_all("snapshots/")) == []
-    assert world.ports.keys.list_names("snapshot/") == []
 
 
 def test_two_janitors_at_once_end_each_thing_once(world: World) -> None:

@@ -18,6 +18,7 @@ from broker.finds import MOST_STRANGERS
 from broker.ids import new_id
 from broker.labels import Label
 from broker.secret import Secret
+from broker.signs import Signs
 from broker.trail import AuditOpening
 from broker.tx import system
 from tests.janitor_world import (
@@ -63,7 +64,7 @@ def test_what_its_own_job_ended_after_the_listing_is_no_orphan(world: World) -> 
     lease = world.find_lease(lease_id)
     with world.as_(system("janitor")) as tx:
         servers = list_registered(tx, world.ports.keys)
-    listed = {lease.role_name: lease_id}
+    listed = Signs(leases={lease.role_name: lease_id})
     with world.as_(world.admin) as tx:
         lifecycle.end_lease_by_click(tx, lease_id, world.broker.queue)
     world.work()

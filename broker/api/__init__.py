@@ -8,6 +8,7 @@
     GET POST /databases/{id}/release?wait=
     POST /databases/{id}/known-logins · POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
+    GET /quarantine · POST /quarantine/{id}/lift
     GET /tickets · POST /tickets/look
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
@@ -31,7 +32,7 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from broker import __version__
-from broker.api import access, accounts, checks, copies, decisions, estate, policies
+from broker.api import access, accounts, checks, copies, decisions, estate, policies, quarantines
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -44,6 +45,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     decisions.blueprint,
     copies.blueprint,
     policies.blueprint,
+    quarantines.blueprint,
 )
 
 

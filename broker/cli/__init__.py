@@ -32,6 +32,7 @@ _COMMANDS = {
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",
     "health": "broker.cli.health:health",
+    "quarantine": "broker.cli.quarantine:quarantine",
     "doctor": "broker.cli.doctor:doctor",
     "migrate": "broker.cli.processes:migrate",
     "web": "broker.cli.processes:web",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from broker import bootstrap, sweeps, tenants
+from broker import bootstrap, quarantine, sweeps, tenants
 from broker.db import Database
 from broker.doctor.line import Line, bad, ok, warn
 from broker.grants.preflights import Preflight
@@ -16,6 +16,7 @@ from broker.keys.intake import INTAKE_KEY
 from broker.keys.keyring import Keyring
 from broker.scheduler import intervals
 from broker.settings import Settings
+from broker.tide import WHY
 from broker.tx import system
 
 _ACTOR = system("doctor")
@@ -70,6 +71,7 @@ def checks(database: Database, settings: Settings) -> dict[str, Callable[[], Ite
         "published keys": lambda: _check_keys(database, settings),
         "scheduler": lambda: _check_scheduler(database),
         "sweeps": lambda: _check_sweeps(database, settings),
+        "quarantine": lambda: _check_quarantine(database),
         "late promises": lambda: _check_late(database),
         "preflights": lambda: _check_preflights(database),
     }
@@ -172,6 +174,16 @@ def _check_sweeps(database: Database, settings: Settings) -> Iterator[Line]:
     else:
         oldest = min(ran.values())
         yield ok("sweeps", f"all run; the oldest at {oldest:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _check_quarantine(database: Database) -> Iterator[Line]:
+    with database.begin(_ACTOR) as tx:
+        row = quarantine.find_open(tx)
+    if row is None:
+        yield ok("quarantine", "none")
+    else:
+        says = f"since {row.began_at:%Y-%m-%d %H:%M:%S} UTC: {'; '.join(WHY[w] for w in row.why)}"
+        yield bad("quarantine", says, "broker quarantine show")
 
 
 def _check_late(database: Database) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from broker import retries, tenants, trail
+from broker import quarantine, retries, tenants, trail
 from broker.bell import ring
 from broker.db import Busy, Database
 from broker.engines import Column, Table, Target
@@ -28,18 +28,19 @@ from broker.engines.postgres.looks import OpenSession, session
 from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
+from broker.errors import BrokerError
 from broker.faults import crash_point
 from broker.grants import leases, preflights, requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Lease, LiveScope
 from broker.grants.plan import Plan, TablePlan
-from broker.grants.preflights import PreflightRefused
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.labels import Label
 from broker.logs import redact
+from broker.quarantine import MarkKeeper
 from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.states import StateConflict, advance
@@ -50,7 +51,7 @@ _NAME_BYTES = 63
 WAIT_S = 20  # an end waits for a making that is under way, rather than for the next sweep
 
 
-class KeyPort(LoginOpener, Protocol):
+class KeyPort(LoginOpener, MarkKeeper, Protocol):
     """What leases need of the key port."""
 
     def label_key(self) -> Secret[bytes]:
@@ -70,7 +71,7 @@ class _Work:
     target: Target
     plan: Plan | None
     database_id: str | None
-    refusal: PreflightRefused | None
+    refusal: BrokerError | None
     grant_over: bool
     schemas: tuple[str, ...] = ()
 
@@ -84,7 +85,7 @@ def _read_work(
         plan = None
         schemas: tuple[str, ...] = ()
         grant = requests.get_grant(tx, lease.grant_id)
-        refusal = _find_refusal(tx, lease, queue) if queue is not None else None
+        refusal = _find_refusal(tx, port, lease, queue) if queue is not None else None
         if lease.database_id is not None:
             row = tenants.get_database(tx, lease.database_id)
             target = live_target(port, row)
@@ -110,8 +111,11 @@ def _read_work(
         )
 
 
-def _find_refusal(tx: Tx, lease: Lease, queue: Queue) -> PreflightRefused | None:
-    """What keeps the role from being made; the server is then looked at afresh."""
+def _find_refusal(tx: Tx, port: KeyPort, lease: Lease, queue: Queue) -> BrokerError | None:
+    """What keeps the role from being made; of a finding, the server is then looked at afresh."""
+    held = quarantine.find_refusal(tx, port)
+    if held is not None:
+        return held
     target = lease.database_id or lease.server_id or ""
     refusal = preflights.find_refusal(tx, target)
     if refusal is not None:

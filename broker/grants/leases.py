@@ -162,6 +162,12 @@ def list_open(
     return tx.session.scalars(query).all()
 
 
+def hurry_pending(tx: Tx) -> None:
+    """Have what waits to be made tried by the next sweep."""
+    pending = sa.update(Lease).where(Lease.state == "pending")
+    tx.session.execute(pending.values(next_try_at=tx.at))
+
+
 def list_unused_scopes(tx: Tx, limit: int) -> Sequence[str]:
     """Scopes that stand, or may stand, without any open lease."""
     used = sa.select(Lease.scope_name).where(Lease.state.in_(LEASE_OPEN))

@@ -71,6 +71,12 @@ class Sealer(Protocol):
     def open_intake(self, sealed: bytes, context: bytes) -> Secret[str]:
         """Open a login sealed to `intake_public`. Raises VerificationFailed, KeyUnavailable."""
 
+    def find_mark(self) -> bytes | None:
+        """How far the control database had come, kept outside it (see `broker.quarantine`)."""
+
+    def swap_mark(self, old: bytes | None, new: bytes) -> None:
+        """Compare-and-swap of the mark. Raises Conflict if `old` is not the last."""
+
 
 class Signer(Protocol):
     """Ed25519 signatures; `purpose` is LOG_KEY or STATEMENTS_KEY."""

@@ -5,6 +5,7 @@
       signing/          <purpose>.key            32 bytes, Ed25519 seed
       erased/           <name, "/" as ".">       tombstones: only ever added
       heads/            <sha256 of origin>       last signed checkpoint of a log
+      mark                                       how far the control database had come
       intake.key                                 32 bytes, X25519: opens logins sealed for us
       labels.key                                 32 bytes, HMAC key of labels
 
@@ -166,6 +167,19 @@ class Keyring:
         with self._locked():
             if _find(path) != old:
                 raise Conflict(f"another checkpoint of {origin!r} was signed last")
+            _write(path, new)
+
+    # What is remembered of the control database
+
+    def find_mark(self) -> bytes | None:
+        with self._reading():
+            return _find(self._folder / "mark")
+
+    def swap_mark(self, old: bytes | None, new: bytes) -> None:
+        path = self._folder / "mark"
+        with self._locked():
+            if _find(path) != old:
+                raise Conflict("another mark of the control database was kept last")
             _write(path, new)
 
     # Inside

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from broker import retries, tenants
+from broker import quarantine, retries, tenants
 from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.copying import SourceBusy
@@ -79,6 +79,11 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
     with ports.database.begin(WORKER) as tx:
         snapshot = get_snapshot(tx, snapshot_id)
         if snapshot.state not in {"ordered", "copying"}:
+            return None
+        held = quarantine.find_refusal(tx, ports.keys)
+        if held is not None:  # no failure of the copy's own: it does not count as a try
+            snapshot.stuck_since, snapshot.stuck_reason = tx.at, held.message
+            retries.hint(snapshot, tx.at)
             return None
         if snapshot.state == "ordered":
             advance(tx, snapshot, COPYING)

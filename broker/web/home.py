@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import lifecycle, people, sweeps, tenants
+from broker import finds, lifecycle, people, quarantine, sweeps, tenants
+from broker.errors import Invalid
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
 from broker.grants.states import LEASE_OPEN
 from broker.ids import TenantId
@@ -34,6 +35,7 @@ class Home:
     ended: Sequence[GrantView]
     tenants: Sequence[tuple[str, str]]
     late: Sequence[Late]
+    held: bool  # the broker is in quarantine, and this person reads its health
 
 
 @pages.get("/")
@@ -64,6 +66,7 @@ def _read(tx: Tx, who: Visitor) -> Home:
         ended=list_grants(tx, requester_id=me, states=("refused", "ended"), limit=_ENDED_LATELY),
         tenants=[(tenant.id, tenant.name) for tenant in own],
         late=sweeps.list_late(tx) if "health:read" in who.permissions else (),
+        held="health:read" in who.permissions and quarantine.find_open(tx) is not None,
     )
 
 
@@ -72,7 +75,23 @@ def show_late() -> ResponseReturnValue:
     with begin() as tx:
         people.check(tx, "health:read")
         late = sweeps.list_late(tx, after_s=0)
-    return render_template("console/late.html", late=late)
+        held = quarantine.find_view(tx)
+        unended = finds.list_unended(tx) if held else []
+    return render_template("console/late.html", late=late, held=held, unended=unended)
+
+
+@pages.post("/late/lift")
+def lift() -> ResponseReturnValue:
+    """The form names the quarantine that was shown: another that began since is not lifted."""
+    grants = request.form.get("grants", "")
+    if grants not in {"keep", "end"}:
+        raise Invalid("say what becomes of the open grants", fields={"grants": "keep or end"})
+    with begin() as tx:
+        ended = lifecycle.lift_quarantine(
+            tx, request.form.get("id", ""), grants, the_broker().queue
+        )
+    flash(f"The quarantine is lifted; {ended} grants were ended, and every tenant was told.")
+    return redirect(url_for(".show_late"), 303)
 
 
 @pages.get("/tenants/<id:tenant_id>/end-everything")

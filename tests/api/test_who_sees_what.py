@@ -73,6 +73,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "set_approval_policy": lambda _: {"approvals": 1},
     "confirm_approval_policy": lambda _: {"version": 1},
     "refuse_grant": lambda _: {"note": "not mine"},
+    "lift_quarantine": lambda _: {"grants": "end"},
     "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
     "order_snapshot": lambda ids: {"grant": ids["grant_id"]},
 }
@@ -87,14 +88,21 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_certificates": lambda ids: f"?tenant={ids['tenant_id']}",
 }
 # About the person who asks, or the vendor's own: they name nothing of a tenant.
-OWN = {
-    "get_me",
-    "change_password",
-    "list_tokens",
-    "create_token",
-    "list_tenants",
-    "create_tenant",
-} | {*("list_servers", "register_server", "get_intake_key", "list_late", "look_at_ticket")}
+OWN = (
+    {
+        "get_me",
+        "change_password",
+        "list_tokens",
+        "create_token",
+        "list_tenants",
+        "create_tenant",
+    }
+    | {*("list_servers", "register_server", "get_intake_key", "list_late", "look_at_ticket")}
+    | {
+        "get_quarantine",
+        "lift_quarantine",  # a quarantine is the broker's own
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def made_up() -> Ids:
     """Ids of the right form of which nothing exists."""
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
-    prefixes |= {"database": "dbs", "server": "srv", "decision": "dec"}
+    prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64}
 
@@ -161,6 +169,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "database_id": world.database_id,
         "server_id": world.server_id,
         "digest": world.grant(grant_id).asked_digest or "",
+        "quarantine_id": new_id("qrt"),
     }
 
 
@@ -260,7 +269,7 @@ DENIED = {
     "engineer": (
         *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
-        *("disable_person", "list_late", "end_everything"),
+        *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
         *("register_logins", "release_database", "get_release"),
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
@@ -273,7 +282,7 @@ DENIED = {
     ),
     "admin": (
         *("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
-        *("check_server", "get_server_preflight"),
+        *("check_server", "get_server_preflight", "get_quarantine", "lift_quarantine"),
     ),
     "auditor": (
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
