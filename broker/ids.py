@@ -25,7 +25,7 @@ LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv"),
-    *("grt", "dec", "lse", "snp", "rmn", "crt", "log", "qrt"),
+    *("grt", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

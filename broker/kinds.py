@@ -193,6 +193,11 @@ KINDS: Mapping[str, Kind] = {
         "lease",
         {"grant": "id", "digest": "digest"},
     ),
+    "glass.read": Kind(
+        "Somebody looked at the open logins, their sessions and, if so said, their statements.",
+        "tenant",
+        {"logins": "number", "statements": "yes or no"},
+    ),
     "scope.dropped": Kind("The views of a scope were dropped.", "database", {"scope": "id"}),
     # Snapshots: copies.
     "snapshot.ordered": Kind(

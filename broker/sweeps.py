@@ -17,7 +17,7 @@ from broker import lifecycle, retries
 from broker.db import Database
 from broker.errors import BrokerError
 from broker.finds import Find
-from broker.grants import preflights, requests
+from broker.grants import glass, preflights, requests
 from broker.grants.leases import list_unused_scopes
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.ids import TenantId
@@ -85,6 +85,7 @@ def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
         due = preflights.put_due(tx, queue, _BATCH)
+        glass.forget_old(tx)
         note_run(tx, "checks", fence, due)
     return due
 

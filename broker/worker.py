@@ -12,7 +12,7 @@ from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing, watching
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.engines.postgres.warm import WarmSessions
-from broker.grants import lease_steps, planning, preflight_steps, statements
+from broker.grants import glass_steps, lease_steps, planning, preflight_steps, statements
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
@@ -32,6 +32,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
         "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i, warm),
+        "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
         "copy_snapshot": lambda i: making.copy(ports, i),

@@ -13,6 +13,7 @@
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
     GET POST /leases · GET /leases/{id}?wait= · POST …/end · GET …/statement
+    GET /glass?tenant=&wait=
     GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
     GET /certificates · GET /certificates/{id} · …/envelope
 
@@ -32,7 +33,17 @@ from marshmallow import Schema, fields
 from werkzeug.routing import BaseConverter
 
 from broker import __version__
-from broker.api import access, accounts, checks, copies, decisions, estate, policies, quarantines
+from broker.api import (
+    access,
+    accounts,
+    checks,
+    copies,
+    decisions,
+    estate,
+    glass,
+    policies,
+    quarantines,
+)
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -46,6 +57,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     copies.blueprint,
     policies.blueprint,
     quarantines.blueprint,
+    glass.blueprint,
 )
 
 

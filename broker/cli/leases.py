@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from broker.cli import watching
 from broker.cli.command import Noun, state_option, tenant_option
 from broker.cli.files import FILE, save_signed
 from broker.cli.output import print_item, print_list
@@ -36,6 +37,21 @@ def list_leases(session: Session, tenant: str | None, grant: str | None, state: 
 def show(session: Session, lease: str) -> None:
     """One login: where it connects, until when, and how far its end has come."""
     print_item(session.api().get("leases", lease), session.output)
+
+
+@leases.command()
+@tenant_option
+@click.option(
+    "--once", is_flag=True, help="Look once; so it is too when the output is no terminal."
+)
+@pass_session
+def watch(session: Session, *, tenant: str | None, once: bool) -> None:
+    """Open logins, their sessions and what they run, until you stop it (Ctrl-C).
+
+    Statements are shown to the tenant's people; an engineer sees the own logins without. Nothing
+    is kept of them; that you looked stands in the tenant's log.
+    """
+    watching.watch(session, tenant, once=once)
 
 
 @leases.command()

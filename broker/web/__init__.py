@@ -14,6 +14,7 @@ from broker.web import (
     account,
     copies,
     databases,
+    glass,
     grants,
     home,
     new_request,
@@ -51,6 +52,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         preflights,
         policies,
         databases,
+        glass,
     ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

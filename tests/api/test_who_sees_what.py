@@ -83,6 +83,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_databases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
+    "watch_leases": lambda ids: f"?tenant={ids['tenant_id']}&wait=0",
     "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_certificates": lambda ids: f"?tenant={ids['tenant_id']}",
@@ -278,6 +279,7 @@ DENIED = {
         "register_logins",
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
+        "watch_leases",
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
     ),
     "admin": (

@@ -122,7 +122,7 @@ def setup_test_server_sql(user: str, verifier: str, *, server_version: int = 170
     login = sql.Identifier(user)
     lines = _login(user, verifier, sql.SQL("CREATEDB"), server_version)
     lines += [
-        sql.SQL("GRANT pg_checkpoint TO {}").format(login),
+        sql.SQL("GRANT pg_checkpoint, pg_read_all_stats TO {}").format(login),
         sql.SQL("GRANT CONNECT ON DATABASE postgres TO {}").format(login),
         sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC"),
     ]

@@ -68,6 +68,14 @@ _TEST_POWERS: Final = (
     _CREATEROLE,
     _SIGNAL,
     _Power(
+        "missing-read-all-stats",
+        "our login does not see what sessions on copies do",
+        "pg_has_role('pg_read_all_stats', 'USAGE')",
+        "GRANT pg_read_all_stats TO {login}",
+        "Without it the tenant's admin sees that a copy is in use, and not since when or for what.",
+        "warning",
+    ),
+    _Power(
         "missing-createdb",
         "our login may not make databases",
         "(SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)",
