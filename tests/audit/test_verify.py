@@ -64,7 +64,9 @@ def test_what_is_still_open_is_listed_and_is_no_fault() -> None:
     assert "Copy snp_a is still alive." in [finding.text for finding in report.findings]
 
 
+@pytest.mark.long
 def test_every_changed_byte_of_a_bundle_is_caught() -> None:
+    """tests/verify holds both verifiers to the same with every `make test`, on samples."""
     log = small_log()
     data = log.export()
     for place in range(len(data)):
