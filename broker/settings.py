@@ -103,7 +103,6 @@ class Times(Section):
 
 
 class Tools(Section):
-    postgres_bin: str | None = None  # folder of pg_dump, pg_restore and psql
     config: Path = Path("config")
 
 
