@@ -160,6 +160,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "grant.refused": Kind("An admin refused a request.", "grant", personal=("note",)),
     "grant.ended": Kind("A grant or request is over.", "grant", _WHY),
+    "grant.altered": Kind(
+        "A grant's rows are not what was signed; nothing more is made under it.",
+        "grant",
+        {"fields": "words"},
+    ),
     "decision.signed": Kind(
         "The statement of a person's decision was signed.",
         "decision",

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from broker import mail, people, quarantine, tenants, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
-from broker.grants import leases, requests
+from broker.grants import leases, mismatch, requests
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
@@ -168,9 +168,15 @@ def find_reason_to_end(tx: Tx, grant: Grant) -> str | None:
         return "nobody answered"
     if grant.state == "approved" and grant.ends_at is not None and tx.at >= grant.ends_at:
         return "its time is over"
+    if grant.altered_at is not None:
+        return mismatch.WHY
     ticket = tx.session.get(mirror.Ticket, grant.ticket_id)
     if ticket is None or ticket.ended_at is not None:
         return "the ticket has ended"
+    return _find_reason_in_requester(tx, grant)
+
+
+def _find_reason_in_requester(tx: Tx, grant: Grant) -> str | None:
     if people.get_person(tx, grant.requester_id).disabled_at is not None:
         return "the person who asked was disabled"
     if not people.is_member(tx, grant.requester_id, None):

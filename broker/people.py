@@ -174,6 +174,30 @@ def _is_member(tx: Tx, tenant_id: TenantId) -> bool:
     return tx.session.scalar(query) is not None
 
 
+def held_since(person_id: Any, tenant_id: Any, permission: str, since: Any) -> sa.Exists:
+    """SQL for "a role that allows `permission` there was held at `since`, and is now".
+
+    A role that was lost in between and given again does not make up for it.
+    """
+    allowed = sa.and_(
+        RolePermission.role == Membership.role, RolePermission.side == Membership.side
+    )
+    held = (
+        sa.select(Membership.id)
+        .join(Person, Person.id == Membership.person_id)
+        .join(RolePermission, allowed)
+        .where(
+            Membership.person_id == person_id,
+            Membership.tenant_id == tenant_id,
+            Membership.created_at <= since,
+            Membership.ended_at.is_(None),
+            Person.disabled_at.is_(None),
+            RolePermission.permission == permission,
+        )
+    )
+    return held.correlate_except(Membership, Person, RolePermission).exists()
+
+
 def list_tenants_of_actor(tx: Tx) -> list[TenantId]:
     query = _live(tx).with_only_columns(Membership.tenant_id).distinct()
     return [TenantId(t) for t in tx.session.scalars(query) if t is not None]

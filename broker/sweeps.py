@@ -166,7 +166,8 @@ def _list_due_grants(tx: Tx) -> Sequence[Grant]:
             Person.disabled_at.is_(None),
         )
     )
-    reasons = (lapsed, Grant.ends_at <= tx.at, ~ticket.exists(), ~able.exists())
+    altered = Grant.altered_at.is_not(None)
+    reasons = (lapsed, Grant.ends_at <= tx.at, ~ticket.exists(), ~able.exists(), altered)
     return _list_all(tx, Grant, [sa.and_(is_open, why) for why in reasons])
 
 

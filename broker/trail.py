@@ -123,6 +123,15 @@ def record(
         )
 
 
+def names_decision(tx: Tx, decision_id: str) -> bool:
+    """Whether a log has an entry about this decision: that its statement was signed."""
+    # By the index on what begins so: the others are many, and nobody asks for them by subject.
+    named = sa.select(AuditEntry.id).where(
+        AuditEntry.subject == decision_id, sa.text(r"audit_entry.subject LIKE 'dec\_%'")
+    )
+    return tx.session.scalar(named.limit(1)) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class _Log:
     id: str

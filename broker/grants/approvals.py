@@ -6,7 +6,8 @@ What is given in all is the intersection: whatever one of them took away is away
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
@@ -16,8 +17,15 @@ from broker.grants.approval_policy import get_version
 from broker.grants.model import Decision, Grant, PlanRow
 from broker.grants.narrowing import NOT_AT_ALL, Windows, meet_plans, meet_windows
 from broker.grants.plan import Plan, from_document
-from broker.ids import PersonId, TenantId, new_id
-from broker.tx import Actor, Tx
+from broker.ids import TenantId, new_id
+from broker.tx import Tx
+
+
+class ApprovalLost(Denied):
+    """Too few of those who approved may still approve; nothing more is made under the grant."""
+
+    type = "approval-lost"
+    why: ClassVar[str] = "too few of those who approved may still approve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +92,44 @@ def check_approver(tx: Tx, grant: Grant) -> None:
 
 def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
     """What was given so far by those who may still approve now: a role that was lost counts not."""
-    tenant_id = TenantId(grant.tenant_id)
     rows = tx.session.execute(
         sa.select(Decision, PlanRow.document)
         .join(
             PlanRow,
             (PlanRow.grant_id == Decision.grant_id) & (PlanRow.digest == Decision.given_digest),
         )
-        .where(Decision.grant_id == grant.id, Decision.verdict == "approved")
+        .where(
+            Decision.grant_id == grant.id, Decision.verdict == "approved", stands(grant.tenant_id)
+        )
     ).all()
-
-    def still_may(decision: Decision) -> bool:
-        approver = Actor(decision.side, decision.via, PersonId(decision.person_id))
-        return people.may(replace(tx, actor=approver), "grant:approve", tenant_id)
-
     return [
         Given(from_document(document), Windows(decision.live_s, decision.copy_s))
         for decision, document in rows
-        if still_may(decision)
     ]
+
+
+def stands(tenant_id: Any) -> sa.Exists:
+    """SQL for "this decision's person may still approve", without a break since it was made."""
+    return people.held_since(Decision.person_id, tenant_id, "grant:approve", Decision.at)
+
+
+def check_still_reached(tx: Tx, grant: Grant) -> None:
+    """Raises Denied when too few of those who approved may still approve (case 7 of the research).
+
+    Asked of every login and every copy before it is made: who lost the role since is not counted.
+    """
+    mine = sa.select(sa.func.count(sa.distinct(Decision.person_id))).where(
+        Decision.grant_id == grant.id, Decision.verdict == "approved", stands(grant.tenant_id)
+    )
+    check_count(grant, tx.session.scalar(mine) or 0)
+
+
+def check_count(grant: Grant, standing: int) -> None:
+    if standing < grant.approvals_needed:
+        raise ApprovalLost(
+            f"{grant.id} needs {grant.approvals_needed} approvals, and {standing} of those given "
+            "still count: who gave the others may not approve any more; make a new request"
+        )
 
 
 def meet(given: Sequence[Given]) -> Given:

@@ -30,14 +30,16 @@ from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope, View
 from broker.errors import BrokerError
 from broker.faults import crash_point
-from broker.grants import leases, preflights, requests
+from broker.grants import grounds, leases, preflights, requests
+from broker.grants.grounds import UNUSABLE, Unusable
 from broker.grants.leases import get_lease
-from broker.grants.model import Lease, LiveScope
+from broker.grants.model import Grant, Lease, LiveScope
 from broker.grants.plan import Plan, TablePlan
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
 from broker.jobs import Queue
+from broker.keys import Signer
 from broker.labels import Label
 from broker.logs import redact
 from broker.quarantine import MarkKeeper
@@ -51,8 +53,8 @@ _NAME_BYTES = 63
 WAIT_S = 20  # an end waits for a making that is under way, rather than for the next sweep
 
 
-class KeyPort(LoginOpener, MarkKeeper, Protocol):
-    """What leases need of the key port."""
+class KeyPort(LoginOpener, Signer, MarkKeeper, Protocol):
+    """What leases need of the key port: logins opened, labels, and decisions signed or verified."""
 
     def label_key(self) -> Secret[bytes]:
         """The key of labels' MACs."""
@@ -63,6 +65,7 @@ class _Work:
     """A lease's row as read in a transaction that is over: what the effect needs, no more."""
 
     lease_id: str
+    grant_id: str
     state: str
     role: str
     scope: str
@@ -74,6 +77,8 @@ class _Work:
     refusal: BrokerError | None
     grant_over: bool
     schemas: tuple[str, ...] = ()
+    digest: str | None = None  # of the plan that was given
+    problem: BrokerError | None = None  # with what a pending lease rests on
 
 
 def _read_work(
@@ -86,6 +91,7 @@ def _read_work(
         schemas: tuple[str, ...] = ()
         grant = requests.get_grant(tx, lease.grant_id)
         refusal = _find_refusal(tx, port, lease, queue) if queue is not None else None
+        asks = queue is not None and refusal is None
         if lease.database_id is not None:
             row = tenants.get_database(tx, lease.database_id)
             target = live_target(port, row)
@@ -97,6 +103,7 @@ def _read_work(
             target = server_target(port, tenants.get_server(tx, lease.server_id or ""))
         return _Work(
             lease_id=lease.id,
+            grant_id=grant.id,
             state=lease.state,
             role=lease.role_name,
             scope=lease.scope_name,
@@ -108,6 +115,8 @@ def _read_work(
             refusal=refusal,
             grant_over=grant.state != "approved",
             schemas=schemas,
+            digest=grant.given_digest,
+            problem=_find_problem(tx, port, lease, grant) if asks else None,
         )
 
 
@@ -121,6 +130,18 @@ def _find_refusal(tx: Tx, port: KeyPort, lease: Lease, queue: Queue) -> BrokerEr
     if refusal is not None:
         preflights.ask_if_stale(tx, target, queue)
     return refusal
+
+
+def _find_problem(tx: Tx, port: KeyPort, lease: Lease, grant: Grant) -> BrokerError | None:
+    """Why a pending lease is not to be made, though its grant is open."""
+    if lease.state != "pending" or grant.state != "approved":
+        return None
+    try:
+        grounds.prove(tx, port, grant)
+        grounds.check_lease(grant, lease)
+    except BrokerError as problem:
+        return problem
+    return None
 
 
 def issue(
@@ -142,7 +163,12 @@ def issue(
             try:
                 if work.refusal is not None:
                     raise work.refusal
+                if work.problem is not None:
+                    raise work.problem
                 _make_role(database, port, work, open_session)
+            except UNUSABLE as found:
+                _refuse(database, work, found, queue)
+                return
             except FAILURES as error:
                 _note_failure(database, lease_id, error)
                 return
@@ -151,6 +177,12 @@ def issue(
             crash_point("lease-issued")
     except Busy:
         return
+
+
+def _refuse(database: Database, work: _Work, found: Unusable, queue: Queue) -> None:
+    with database.begin(_WORKER) as tx:
+        grounds.note(tx, work.grant_id, found)
+        leases.end(tx, get_lease(tx, work.lease_id), found.why, queue)
 
 
 def _make_role(database: Database, port: KeyPort, work: _Work, open_session: OpenSession) -> None:
@@ -209,6 +241,7 @@ def _note_scope(database: Database, work: _Work) -> bool:
 
 def _ensure_scope(database: Database, work: _Work, key: Secret[bytes]) -> None:
     assert work.plan is not None  # noqa: S101  # for the type checker: only live leases get here
+    grounds.check_plan(work.grant_id, work.plan, work.digest)
     with connect(work.target) as connection:
         catalogue = catalogues.read_catalogue(connection, work.schemas)
     views = tuple(_views(work.plan, catalogue.tables, work.scope))

@@ -40,6 +40,7 @@ class Grant(StatefulRow, Retried):
     starts_at: Mapped[datetime | None]
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
+    altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
 
 
 class PlanRow(Base):

@@ -350,7 +350,10 @@ def forget_literals(tx: Tx, grant: Grant) -> None:
 
 
 def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
-    """Until when `kind` (`live` or `copy`) is given; raises GrantRefused saying what to do."""
+    """Until when `kind` (`live` or `copy`) is given.
+
+    Raises GrantRefused saying what to do, ApprovalLost when an approver has lost the role since.
+    """
     if grant.state == "requested":
         raise GrantRefused(
             f"{grant.id} is not approved yet; the customer's admin must decide first"
@@ -365,6 +368,7 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     if tx.at >= until:
         raise GrantRefused(f"{grant.id} gave {kind} access until {until.isoformat()}; it is over")
     mirror.get_open_ticket(tx, grant.ticket_id)
+    approvals.check_still_reached(tx, grant)
     return until
 
 

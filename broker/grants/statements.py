@@ -19,6 +19,9 @@ from broker.audit import dsse
 from broker.audit.statements import DECISION, END_OF_ACCESS, TYPES
 from broker.audit.verify import statements_key_name
 from broker.db import Busy, Database
+from broker.errors import Conflict
+from broker.grants import mismatch
+from broker.grants.mismatch import GrantAltered
 from broker.grants.model import Decision, Grant, Lease, Statement
 from broker.ids import TenantId
 from broker.keys import STATEMENTS_KEY, Signer
@@ -33,17 +36,26 @@ _log = get_log(__name__)
 _SOFTWARE = f"support-access-broker {__version__}"
 
 
+class AlreadySigned(Conflict):
+    """The log says that this was signed, and the statement is not there."""
+
+    type = "already-signed"
+
+
 def sign_due(database: Database, signer: Signer) -> int:
     """Sign what has no statement yet, each in a transaction of its own; return how many."""
     try:
         with database.exclusive("statements"):
             with database.begin(_WORKER) as tx:
-                decisions = tx.session.scalars(_unsigned(Decision.id).order_by(Decision.at)).all()
+                altered = sa.select(Grant.id).where(
+                    Grant.id == Decision.grant_id, Grant.altered_at.is_not(None)
+                )
+                mine = _unsigned(Decision.id).where(~altered.exists())  # told, and never signed
+                decisions = tx.session.scalars(mine.order_by(Decision.at)).all()
                 revoked = _unsigned(Lease.id).where(Lease.state == "revoked")
                 ends = tx.session.scalars(revoked.order_by(Lease.state_at)).all()
             for decision_id in decisions:
-                with database.begin(_WORKER) as tx:
-                    _sign_decision(tx, signer, decision_id)
+                _sign_alone(database, signer, decision_id)
             for lease_id in ends:
                 with database.begin(_WORKER) as tx:
                     _sign_end(tx, signer, lease_id)
@@ -55,21 +67,51 @@ def sign_due(database: Database, signer: Signer) -> int:
     return len(decisions) + len(ends)
 
 
+def _sign_alone(database: Database, signer: Signer, decision_id: str) -> None:
+    """In a transaction of its own; one that may not be signed keeps none of the others waiting."""
+    try:
+        with database.begin(_WORKER) as tx:
+            _sign_decision(tx, signer, decision_id)
+    except AlreadySigned as error:
+        _log.error("statement_is_gone", decision=decision_id, reason=describe(error))
+        with database.begin(_WORKER) as tx:
+            decision = tx.session.get_one(Decision, decision_id)
+            grant = tx.session.get_one(Grant, decision.grant_id, with_for_update=True)
+            mismatch.note(tx, grant, GrantAltered(grant.id, ["statement"]))
+
+
 def _unsigned(identity: sa.orm.InstrumentedAttribute[str]) -> sa.Select[str]:
     signed = sa.exists().where(Statement.subject == identity)
     return sa.select(identity).where(~signed).limit(_BATCH)
 
 
+def sign_decisions(tx: Tx, signer: Signer, grant_id: str) -> None:
+    """Sign now what was decided on one grant and is not signed yet."""
+    unsigned = _unsigned(Decision.id).where(Decision.grant_id == grant_id)
+    for decision_id in tx.session.scalars(unsigned).all():
+        _sign_decision(tx, signer, decision_id)
+
+
 def _sign_decision(tx: Tx, signer: Signer, decision_id: str) -> None:
+    """Never twice: a statement that the log names and that is gone was taken away by somebody, and
+    the row may say something else by now. Raises AlreadySigned.
+    """
     decision = tx.session.get_one(Decision, decision_id)
-    grant = tx.session.get_one(Grant, decision.grant_id)
-    statement = _state_decision(tx, decision, grant)
+    grant = tx.session.get_one(
+        Grant, decision.grant_id, with_for_update=True, populate_existing=True
+    )
+    if tx.session.get(Statement, decision_id) is not None:  # by another worker, meanwhile
+        return
+    if trail.names_decision(tx, decision_id):
+        raise AlreadySigned(f"the statement of {decision_id} was signed before, and is gone")
+    statement = state_decision(decision, grant, tx.at)
     digest = _keep(tx, signer, TenantId(grant.tenant_id), (DECISION, decision.id, statement))
     facts = {"grant": grant.id, "digest": digest}
     trail.record(tx, TenantId(grant.tenant_id), "decision.signed", decision.id, facts)
 
 
-def _state_decision(tx: Tx, decision: Decision, grant: Grant) -> dict[str, Any]:
+def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dict[str, Any]:
+    """What is signed of a decision, said from the rows as they are."""
     approved = decision.verdict == "approved"
     return {
         "decision": decision.id,
@@ -96,7 +138,7 @@ def _state_decision(tx: Tx, decision: Decision, grant: Grant) -> dict[str, Any]:
         "at": {
             "requested": _instant(grant.requested_at),
             "decided": _instant(decision.at),
-            "signed": _instant(tx.at),
+            "signed": _instant(signed_at),
         },
     }
 

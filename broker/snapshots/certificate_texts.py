@@ -122,6 +122,12 @@ FRENCH: Final[Mapping[str, str]] = {
     "fichiers",
     "the ticket has ended": "le ticket est clos",
     "its time is over": "sa durée est écoulée",
+    "too few of those who approved may still approve": (
+        "trop peu de ceux qui ont approuvé en ont encore le droit"
+    ),
+    "what stands in the broker's database is not what was signed": (
+        "la base du courtier ne dit plus ce qui a été signé"
+    ),
     "ended by the customer": "terminée par le client",
     "ended by the vendor": "terminée par le fournisseur",
     "the customer ended everything": "le client a tout terminé",

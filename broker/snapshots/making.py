@@ -18,7 +18,9 @@ from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.copying import SourceBusy
 from broker.faults import crash_point
-from broker.grants import requests
+from broker.grants import grounds, requests
+from broker.grants.grounds import UNUSABLE, Made, Unusable
+from broker.grants.mismatch import GrantAltered
 from broker.grants.plan import Plan
 from broker.grants.targets import live_target, server_target
 from broker.retries import FAILURES, describe
@@ -34,7 +36,7 @@ from broker.snapshots.ports import Ports
 from broker.snapshots.progress import CopyStopped, Watch
 from broker.snapshots.states import COPYING, READY
 from broker.states import advance
-from broker.tx import system
+from broker.tx import Tx, system
 
 WORKER = system("worker")
 _TRIES = 5
@@ -58,7 +60,11 @@ def copy(ports: Ports, snapshot_id: str) -> None:
     """Make an ordered copy, or what a dead worker left of one, from the start."""
     try:
         with ports.database.exclusive(f"snapshot {snapshot_id}") as held:
-            work = _begin(ports, snapshot_id)
+            try:
+                work = _begin(ports, snapshot_id)
+            except UNUSABLE as found:
+                _refuse(ports, snapshot_id, found)
+                return
             if work is None:
                 return
             try:
@@ -85,6 +91,7 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
             snapshot.stuck_since, snapshot.stuck_reason = tx.at, held.message
             retries.hint(snapshot, tx.at)
             return None
+        plan = prove(tx, ports, snapshot)
         if snapshot.state == "ordered":
             advance(tx, snapshot, COPYING)
         write_down(tx, snapshot.id, "data key", snapshot.wrapping_key)
@@ -97,11 +104,34 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
         server = server_target(ports.keys, tenants.get_server(tx, snapshot.server_id))
         return Work(
             places=Places(snapshot, server, ports.keys.label_key()),
-            plan=requests.get_plan(tx, snapshot.grant_id, snapshot.plan_digest),
+            plan=plan,
             # The tenant's DBA sees which copy it is, and this copy knows its own sessions by it.
             source=replace(source, application_name=f"{source.application_name} {snapshot.id}"),
             schemas=tuple(database.schemas),
         )
+
+
+def prove(tx: Tx, ports: Ports, snapshot: Snapshot) -> Plan:
+    """The plan that was given: what the copy rests on still stands, and is what was signed.
+
+    Raises one of UNUSABLE.
+    """
+    grant = requests.get_grant(tx, snapshot.grant_id)
+    if grant.state == "approved":  # else it is condemned meanwhile, and nothing comes of it
+        grounds.prove(tx, ports.keys, grant)
+    grounds.check_bounds(grant, Made("copy", snapshot.tenant_id, snapshot.ends_at))
+    if snapshot.database_id != grant.database_id:
+        raise GrantAltered(grant.id, ["database"])
+    plan = requests.get_plan(tx, grant.id, grant.given_digest)
+    grounds.check_plan(grant.id, plan, snapshot.plan_digest)
+    return plan
+
+
+def _refuse(ports: Ports, snapshot_id: str, found: Unusable) -> None:
+    with ports.database.begin(WORKER) as tx:
+        snapshot = get_snapshot(tx, snapshot_id)
+        grounds.note(tx, snapshot.grant_id, found)
+        condemn(tx, snapshot, found.why, ports.queue)
 
 
 def clear(ports: Ports, work: Work) -> None:

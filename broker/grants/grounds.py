@@ -1,0 +1,150 @@
+"""What a login or a copy rests on, proved again by the worker that makes it.
+
+Between a decision and its use an approver may lose the role, and somebody may write into our own
+database by hand. So a worker counts the approvals that still stand, verifies the signed statement
+of each, says the same statement again from the rows, and compares: scope, windows, kinds, who, on
+what ticket and database. One query; an Ed25519 verification for each approval.
+
+What it can't see is a row that was changed before its statement was signed, seconds after the
+decision: then the signature is of the changed row (`docs/threat-model.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from broker.audit.note import VerifierKey
+from broker.audit.statements import DECISION, open_statement
+from broker.audit.verify import statements_key_name
+from broker.errors import VerificationFailed
+from broker.grants import approvals, leases, mismatch, requests, statements
+from broker.grants.approvals import ApprovalLost
+from broker.grants.mismatch import GrantAltered
+from broker.grants.model import Decision, Grant, Lease, Statement
+from broker.grants.plan import Plan
+from broker.keys import STATEMENTS_KEY, Signer
+from broker.tenants import Tenant
+from broker.tx import Tx
+
+_NOT_COMPARED = ("at.signed", "software")
+UNUSABLE = (ApprovalLost, GrantAltered)
+Unusable = ApprovalLost | GrantAltered
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A login (`live`, or `copy` for one on a sandbox) or a copy, as its grant bounds it."""
+
+    kind: str
+    tenant_id: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Approval:
+    """`stands` while its person may approve; `envelope` is its signed statement."""
+
+    decision: Decision
+    envelope: bytes | None
+    origin: str
+    stands: bool
+
+
+def prove(tx: Tx, signer: Signer, grant: Grant) -> None:
+    """Raise ApprovalLost or GrantAltered unless what was signed gives what the rows give."""
+    found = _read(tx, grant)
+    if any(one.envelope is None for one in found):  # the job that signs has not come by yet
+        try:
+            statements.sign_decisions(tx, signer, grant.id)
+        except statements.AlreadySigned:
+            raise GrantAltered(grant.id, ["statement"]) from None
+        found = _read(tx, grant)
+    approvals.check_count(grant, sum(one.stands for one in found))
+    if sum(one.decision.settles for one in found) != 1:
+        raise GrantAltered(grant.id, ["decision"])
+    public = signer.public(STATEMENTS_KEY)
+    fields = {field for one in found for field in _differing(grant, one, public)}
+    if fields:
+        raise GrantAltered(grant.id, sorted(fields))
+
+
+def _read(tx: Tx, grant: Grant) -> list[_Approval]:
+    stands = approvals.stands(grant.tenant_id)
+    rows = tx.session.execute(
+        sa.select(Decision, Statement.envelope, Tenant.log_origin, stands.label("stands"))
+        .select_from(Decision)
+        .join(Tenant, Tenant.id == grant.tenant_id)
+        .outerjoin(Statement, Statement.subject == Decision.id)
+        .where(Decision.grant_id == grant.id, Decision.verdict == "approved")
+    )
+    return [_Approval(*row) for row in rows]
+
+
+def _differing(grant: Grant, approval: _Approval, public: bytes) -> Iterator[str]:
+    key = VerifierKey(statements_key_name(approval.origin), public)
+    try:
+        signed = open_statement(approval.envelope or b"", DECISION, key)
+    except VerificationFailed:
+        yield "signature"
+        return
+    fresh = {
+        "v": 1,
+        "type": DECISION,
+        "log": approval.origin,
+        "tenant": grant.tenant_id,
+        **statements.state_decision(approval.decision, grant, grant.state_at),
+    }
+    yield from compare(signed, fresh)
+
+
+def compare(signed: Mapping[str, Any], fresh: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Names, `part.part`, of what was signed and is not so now.
+
+    What an older release did not sign yet is not compared: its statements hold less.
+    """
+    for name, value in signed.items():
+        where, now = f"{path}{name}", fresh.get(name)
+        if where in _NOT_COMPARED:
+            continue
+        if isinstance(value, dict) and isinstance(now, dict):
+            yield from compare(value, now, f"{where}.")
+        elif name not in fresh or value != now:
+            yield where
+
+
+def check_bounds(grant: Grant, made: Made) -> None:
+    """What is made is of the grant's tenant, and ends with it or before. Raises GrantAltered."""
+    until = grant.live_until if made.kind == "live" else grant.copy_until
+    if made.tenant_id != grant.tenant_id:
+        raise GrantAltered(grant.id, ["tenant"])
+    if until is None or made.ends_at > until:
+        raise GrantAltered(grant.id, ["ends_at"])
+
+
+def check_lease(grant: Grant, lease: Lease) -> None:
+    """A pending lease asks for no more than its grant gives. Raises GrantAltered."""
+    is_live = lease.snapshot_id is None
+    kind = "live" if is_live else "copy"
+    check_bounds(grant, Made(kind, lease.tenant_id, lease.ends_at))
+    if lease.person_id != grant.requester_id:
+        raise GrantAltered(grant.id, ["person"])
+    scope = leases.scope_name(grant.given_digest or "", grant.database_id)
+    if is_live and (lease.database_id, lease.scope_name) != (grant.database_id, scope):
+        raise GrantAltered(grant.id, ["scope"])
+
+
+def check_plan(grant_id: str, plan: Plan, digest: str | None) -> None:
+    """The plan's own words, before a scope or a copy is made by them. Raises GrantAltered."""
+    if plan.digest() != digest:
+        raise GrantAltered(grant_id, ["plan"])
+
+
+def note(tx: Tx, grant_id: str, found: Unusable) -> None:
+    """What is kept of a use that was refused, beside its own end."""
+    if isinstance(found, GrantAltered):
+        mismatch.note(tx, requests.get_grant(tx, grant_id, lock=True), found)

@@ -1,0 +1,54 @@
+"""What stands in a row is not what was signed: somebody wrote SQL by hand, past every rule here.
+
+Found where a login or a copy would be made. Nothing is made then, the tenant and the vendor's
+operators are told at once, and the sweep ends the grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from broker import mail, people, trail
+from broker.errors import VerificationFailed
+from broker.grants.model import Grant
+from broker.ids import TenantId
+from broker.logs import get_log
+from broker.tx import Tx
+
+WHY = "what stands in the broker's database is not what was signed"
+_log = get_log(__name__)
+
+
+class GrantAltered(VerificationFailed):
+    """`fields` names, in words of ours, what differs from the signed decision."""
+
+    type = "grant-altered"
+    why: ClassVar[str] = WHY
+
+    def __init__(self, grant_id: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"{WHY}: {grant_id}, {', '.join(fields)}; nothing is made under it, and it is ended; "
+            "make a new request",
+            fields=list(fields),
+        )
+        self.fields = tuple(fields)
+
+
+def note(tx: Tx, grant: Grant, found: GrantAltered) -> None:
+    """Write it down and tell both sides, once for each grant."""
+    if grant.altered_at is not None:
+        return
+    grant.altered_at = tx.at
+    tenant_id = TenantId(grant.tenant_id)
+    trail.record(tx, tenant_id, "grant.altered", grant.id, {"fields": list(found.fields)})
+    _log.error("grant_altered", grant=grant.id, fields=list(found.fields))
+    text = (
+        f"{grant.id}: {WHY} ({', '.join(found.fields)}). Somebody may have changed the broker's "
+        "database by hand. Nothing more is made under this grant, and it is ended with its logins "
+        "and copies. The signed decision and the log say what was agreed."
+    )
+    for person_id in people.list_recipients(tx, None, ["operator"]):
+        mail.write(tx, person_id, None, f"Alarm: {grant.id} was altered", text)
+    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+        mail.write(tx, person_id, tenant_id, f"Alarm: {grant.id} was altered", text)
