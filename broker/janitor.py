@@ -53,6 +53,7 @@ from broker.retries import FAILURES, describe
 from broker.signs import Signs, read_signs, sandbox_name
 from broker.snapshots.artifacts import LABEL, delete_all
 from broker.snapshots.ports import Ports
+from broker.snapshots.remnants import condemn_remnant
 from broker.tx import system
 
 _ACTOR = system("janitor")
@@ -134,6 +135,8 @@ def _end(ports: Ports, thing: _Thing) -> int:
                 if (held := quarantine.find_open(tx)) is not None:
                     finds.note_stuck(tx, found, _say_held(held.id, thing.ends_at))
                     return 0
+                if found.facts.get("row") == "destroyed" and found.noun == "remnant":
+                    condemn_remnant(tx, found.subject, [found.kind], "janitor", ports.queue)
             thing.end()
             if thing.is_there():
                 raise Unavailable(f"{found.name} is still there after it was ended")

@@ -43,6 +43,7 @@ class Person(Base):
     password_hash: Mapped[str | None]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
 
 
 class Membership(Base):
@@ -56,6 +57,7 @@ class Membership(Base):
     email: Mapped[str]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
     __table_args__ = (sa.ForeignKeyConstraint(["person_id", "side"], ["person.id", "person.side"]),)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 
@@ -35,6 +36,16 @@ def note_success(row: Retried) -> None:
 
 def hint(row: Retried, at: datetime) -> None:
     row.next_try_at = at + timedelta(seconds=HINT_S)
+
+
+def afresh(at: datetime) -> dict[str, Any]:
+    """Columns of what begins to be tried at `at`: a job is on its way, nothing has failed."""
+    return {
+        "attempts": 0,
+        "stuck_since": None,
+        "stuck_reason": None,
+        "next_try_at": at + timedelta(seconds=HINT_S),
+    }
 
 
 def describe(error: Exception) -> str:

@@ -57,16 +57,15 @@ def advance(
 ) -> None:
     """Move `row` along `move`, setting `values` too, or raise StateConflict."""
     model = type(row)
-    moved = tx.session.execute(
+    moved = tx.session.scalar(
         sa.update(model)
         .where(model.id == row.id, model.state.in_(move.froms))
         .values(state=move.to, state_at=tx.at, state_by=tx.actor.person_id, **(values or {}))
-        .execution_options(synchronize_session=False)
-        .returning(model.id)
-    ).scalar()
+        .execution_options(synchronize_session=False, populate_existing=True)
+        .returning(model)  # which fills `row`: it is in this session
+    )
     if moved is None:
         raise _conflict(tx, model, row.id, move)
-    tx.session.refresh(row)
     trail.record(tx, TenantId(row.tenant_id), move.kind, row.id, facts, personal)
 
 

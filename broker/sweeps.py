@@ -9,25 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from broker import lifecycle, retries
+from broker import lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
-from broker.finds import Find
 from broker.grants import glass, preflights, requests
-from broker.grants.leases import list_unused_scopes
-from broker.grants.model import Grant, Lease, LiveScope
+from broker.grants.model import Grant, Lease
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
-from broker.people import Membership, Person
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
-from broker.snapshots.remnants import condemn_remnant, list_unrevoked
+from broker.snapshots.remnants import list_unrevoked
 from broker.snapshots.states import ALIVE
-from broker.tickets.mirror import Ticket
 from broker.tx import Tx, system
 
 _BATCH = 200
@@ -46,13 +42,13 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
         ended = _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
-        ended += _each(
-            tx, _list_due_leases(tx), lambda lease: lifecycle.end_overdue_lease(tx, lease, queue)
-        )
-        ended += _each(
-            tx, _list_due_copies(tx), lambda copy: lifecycle.condemn_overdue(tx, copy, queue)
-        )
+        leases, copies = settling.list_under_ended(tx)
+        leases, copies = [*_list_due_leases(tx), *leases], [*_list_due_copies(tx), *copies]
+        ended += _each(tx, leases, lambda lease: lifecycle.end_overdue_lease(tx, lease, queue))
+        ended += _each(tx, copies, lambda copy: lifecycle.condemn_overdue(tx, copy, queue))
         note_run(tx, "ends", fence, ended)
+    with database.begin(system("sweep")) as tx:
+        settling.settle(tx)
     return ended
 
 
@@ -60,7 +56,6 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
     """Enqueue again what is due: whatever its job did, or if it was lost."""
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
-        _condemn_found(tx, queue)
         due: list[tuple[Grant | Lease | Snapshot | Remnant | LaterLook, str, str]] = [
             *[(g, "plan_grant", "access") for g in requests.list_without_plan(tx, _BATCH)],
             *[(le, _LEASE_JOBS[le.state], "access") for le in _due(tx, Lease, tuple(_LEASE_JOBS))],
@@ -74,8 +69,8 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
             retries.hint(row, tx.at)
         for remnant_id in list_unrevoked(tx, _BATCH):
             queue.put(tx, "revoke_certificate", remnant_id, queue="copies")
-        for name in list_unused_scopes(tx, _BATCH):
-            _put_scope_drop(tx, name, queue)
+        for database_id in settling.list_with_unused_scopes(tx):
+            queue.put(tx, "drop_scopes", database_id, queue="access")
         note_run(tx, "retries", fence, len(due))
     return len(due)
 
@@ -99,17 +94,6 @@ _COPY_JOBS = {
     "destroyed": "certify_snapshot",  # due until it has its certificate
 }
 _REMNANT_STATES = ("condemned", "destroyed")
-
-
-def list_unused_scopes_of(tx: Tx, database_id: str) -> list[str]:
-    """Names of the scopes on one database that no open lease uses."""
-    names = set(list_unused_scopes(tx, _BATCH))
-    rows = tx.session.scalars(
-        sa.select(LiveScope.name).where(
-            LiveScope.database_id == database_id, LiveScope.dropped_at.is_(None)
-        )
-    )
-    return [name for name in rows if name in names]
 
 
 def check_fence(tx: Tx, fence: int) -> None:
@@ -147,52 +131,33 @@ def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
     return why is not None and lifecycle.end_grant(tx, grant, why, queue)
 
 
-# What rests on something that is over is found by what it rests on *not* being there among what
-# lives: so a sweep reads what lives, however much has ended. Time has an index, and a query of its
-# own: it is what mostly ends things.
+# Time has an index; what rests on something that is over is found by `settling`.
 
 
 def _list_due_grants(tx: Tx) -> Sequence[Grant]:
-    is_open = Grant.state.in_(("requested", "approved"))
-    lapsed = sa.and_(Grant.state == "requested", Grant.lapses_at <= tx.at)
-    ticket = sa.select(Ticket.id).where(Ticket.id == Grant.ticket_id, Ticket.ended_at.is_(None))
-    able = (
-        sa.select(Membership.person_id)
-        .join(Person, Person.id == Membership.person_id)
-        .where(
-            Membership.person_id == Grant.requester_id,
-            Membership.tenant_id.is_(None),
-            Membership.ended_at.is_(None),
-            Person.disabled_at.is_(None),
-        )
-    )
-    altered = Grant.altered_at.is_not(None)
-    reasons = (lapsed, Grant.ends_at <= tx.at, ~ticket.exists(), ~able.exists(), altered)
-    return _list_all(tx, Grant, [sa.and_(is_open, why) for why in reasons])
+    lapsed = (Grant.state == "requested", Grant.lapses_at <= tx.at)
+    over = (Grant.state.in_(settling.GRANT_OPEN), Grant.ends_at <= tx.at)
+    altered = (Grant.state.in_(settling.GRANT_OPEN), Grant.altered_at.is_not(None))
+    return [
+        *_list_due(tx, Grant, Grant.lapses_at, *lapsed),
+        *_list_due(tx, Grant, Grant.ends_at, *over),
+        *_list_due(tx, Grant, Grant.id, *altered),
+        *settling.list_baseless_grants(tx),
+    ]
 
 
 def _list_due_leases(tx: Tx) -> Sequence[Lease]:
-    """Past their own end, or under a grant that is over for whatever reason (G3)."""
-    alive = Lease.state.in_(("pending", "issued"))
-    reasons = (Lease.ends_at <= tx.at, ~_approved(Lease.grant_id).exists())
-    return _list_all(tx, Lease, [sa.and_(alive, why) for why in reasons])
+    alive = Lease.state.in_(settling.LEASE_ALIVE)
+    return _list_due(tx, Lease, Lease.ends_at, alive, Lease.ends_at <= tx.at)
 
 
 def _list_due_copies(tx: Tx) -> Sequence[Snapshot]:
-    reasons = (Snapshot.ends_at <= tx.at, ~_approved(Snapshot.grant_id).exists())
-    return _list_all(tx, Snapshot, [sa.and_(Snapshot.state.in_(ALIVE), why) for why in reasons])
+    alive = Snapshot.state.in_(ALIVE)
+    return _list_due(tx, Snapshot, Snapshot.ends_at, alive, Snapshot.ends_at <= tx.at)
 
 
-def _approved(grant_id: sa.orm.InstrumentedAttribute[str]) -> sa.Select[str]:
-    return sa.select(Grant.id).where(Grant.id == grant_id, Grant.state == "approved")
-
-
-def _list_all(tx: Tx, model: type[R], reasons: Sequence[sa.ColumnElement[bool]]) -> list[R]:
-    """Rows with any of these reasons, each once, a bounded number for each reason."""
-    found: dict[R, None] = {}
-    for reason in reasons:
-        found |= dict.fromkeys(tx.session.scalars(sa.select(model).where(reason).limit(_BATCH)))
-    return list(found)
+def _list_due(tx: Tx, model: type[R], by: Any, *where: sa.ColumnElement[bool]) -> Sequence[R]:
+    return tx.session.scalars(sa.select(model).where(*where).order_by(by).limit(_BATCH)).all()
 
 
 def _due(tx: Tx, model: type[R], states: tuple[str, ...]) -> Sequence[R]:
@@ -218,37 +183,6 @@ def _list_due_looks(tx: Tx) -> Sequence[LaterLook]:
         .order_by(LaterLook.next_try_at)
         .limit(_BATCH)
     ).all()
-
-
-def _condemn_found(tx: Tx, queue: Queue) -> None:
-    """What the janitor found of a destroyed copy makes a remnant of it, as a look's find does.
-
-    A remnant that was destroyed after the find has covered it: looks have found nothing since.
-    """
-    covered = sa.select(Remnant.id).where(
-        Remnant.snapshot_id == Find.subject,
-        sa.or_(Remnant.destroyed_at.is_(None), Remnant.destroyed_at >= Find.found_at),
-    )
-    rows = tx.session.execute(
-        sa.select(Snapshot.id, sa.func.array_agg(Find.kind))
-        .join(Find, Find.subject == Snapshot.id)
-        .where(
-            Find.noun == "remnant",
-            Snapshot.state == "destroyed",
-            Find.found_at >= Snapshot.destroyed_at,
-            ~covered.exists(),
-        )
-        .group_by(Snapshot.id)
-        .limit(_BATCH)
-    ).all()
-    for snapshot_id, kinds in rows:
-        condemn_remnant(tx, snapshot_id, kinds, "janitor", queue)
-
-
-def _put_scope_drop(tx: Tx, name: str, queue: Queue) -> None:
-    """Its database's id is the job's argument: ids only, and the job looks for unused scopes."""
-    row = tx.session.get_one(LiveScope, name)
-    queue.put(tx, "drop_scopes", row.database_id, queue="access")
 
 
 @dataclass(frozen=True, slots=True)

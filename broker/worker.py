@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from broker import alarms, bootstrap, janitor, mail, sweeps, ticketing, watching
+from broker import alarms, bootstrap, janitor, mail, settling, sweeps, ticketing, watching
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.engines.postgres.warm import WarmSessions
@@ -100,7 +100,7 @@ def _sweep_ends(broker: Broker, ports: Ports, fence: int) -> int:
 
 def _drop_scopes(ports: Ports, database_id: str) -> None:
     with ports.database.begin(system("worker")) as tx:
-        names = sweeps.list_unused_scopes_of(tx, database_id)
+        names = settling.list_unused_scopes(tx, database_id)
     for name in names:
         lease_steps.drop_scope_if_unused(ports.database, ports.keys, name)
 

@@ -57,7 +57,8 @@ def told(world: World, tenant_id: TenantId | None) -> list[tuple[str, str]]:
     return [
         (entry["kind"], entry["facts"]["kind"])
         for entry in found
-        if entry["kind"].partition(".")[0] in {"orphan", "remnant", "stranger"}
+        if "kind" in entry["facts"]
+        and entry["kind"].partition(".")[0] in {"orphan", "remnant", "stranger"}
     ]
 
 

@@ -17,7 +17,7 @@ from broker import people, retries, tenants
 from broker.engines.postgres.scram import check_verifier
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
 from broker.grants import requests
-from broker.grants.model import Grant, Lease, LiveScope
+from broker.grants.model import Grant, Lease
 from broker.grants.states import (
     LEASE_OPEN,
     LEASE_REVOKING,
@@ -166,13 +166,3 @@ def hurry_pending(tx: Tx) -> None:
     """Have what waits to be made tried by the next sweep."""
     pending = sa.update(Lease).where(Lease.state == "pending")
     tx.session.execute(pending.values(next_try_at=tx.at))
-
-
-def list_unused_scopes(tx: Tx, limit: int) -> Sequence[str]:
-    """Scopes that stand, or may stand, without any open lease."""
-    used = sa.select(Lease.scope_name).where(Lease.state.in_(LEASE_OPEN))
-    return tx.session.scalars(
-        sa.select(LiveScope.name)
-        .where(LiveScope.dropped_at.is_(None), LiveScope.name.not_in(used))
-        .limit(limit)
-    ).all()

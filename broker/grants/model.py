@@ -41,6 +41,7 @@ class Grant(StatefulRow, Retried):
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
+    settled_at: Mapped[datetime | None]
 
 
 class PlanRow(Base):
@@ -127,3 +128,4 @@ class Lease(StatefulRow, Retried):
     login_refused_at: Mapped[datetime | None]
     last_session_dead_at: Mapped[datetime | None]
     role_gone_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]

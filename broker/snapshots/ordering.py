@@ -128,13 +128,10 @@ def condemn(tx: Tx, snapshot: Snapshot, why: str, queue: Queue) -> bool:
     `lifecycle` calls this, and a copy that gives up.
     """
     try:
-        values = {"condemned_at": tx.at, "condemned_why": why}
+        values = {"condemned_at": tx.at, "condemned_why": why, **retries.afresh(tx.at)}
         advance(tx, snapshot, CONDEMN, values=values, facts={"why": why})
     except StateConflict:
         return False
-    snapshot.attempts = 0
-    snapshot.stuck_since = snapshot.stuck_reason = None
-    retries.hint(snapshot, tx.at)
     for lease in leases.list_open(tx, snapshot_id=snapshot.id):
         leases.end(tx, lease, why, queue)
     queue.put(tx, "destroy_snapshot", snapshot.id, queue="copies")

@@ -39,6 +39,7 @@ class Ticket(Base):
     seen_at: Mapped[datetime]
     missing_since: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
 
 
 class WebhookSeen(Base):

@@ -1,6 +1,6 @@
 """What a sweep costs beside much that lives and very much that has ended.
 
-    make bench NAME=sweeping [SIZE=small]
+    make bench NAME=destruction [SIZE=small]
 
 A control database with 100,000 live copies and 1,000,000 ended ones (SIZE=small: a tenth), each
 with its grant and ticket, half of them with a login; rows are inserted by SQL. Ten copies are due
@@ -62,30 +62,33 @@ INSERT INTO tenant_database
 INSERT INTO test_server (id, name, host, port, login, sealed_password, registered_at)
     VALUES ('{SERVER}', 's', 'h', 1, 'l', '', now());
 """
+OVER = "CASE WHEN NOT %(live)s THEN now() END"  # what has long ended is settled too
 # Each with the first and the last number, the person, and whether they live.
 ROWS = (
     f"""
-INSERT INTO ticket (id, tenant_id, system, external_id, title, open, seen_at, ended_at)
-    SELECT {TKT}, {TNT}, 'sys', 'T-' || n, 'Totals', %(live)s, now(),
-    CASE WHEN NOT %(live)s THEN now() END FROM generate_series(%(first)s, %(last)s) n""",
+INSERT INTO ticket
+    (id, tenant_id, system, external_id, title, open, seen_at, ended_at, settled_at)
+    SELECT {TKT}, {TNT}, 'sys', 'T-' || n, 'Totals', %(live)s, now(), {OVER}, {OVER}
+    FROM generate_series(%(first)s, %(last)s) n""",
     f"""
 INSERT INTO access_grant (id, tenant_id, state, state_at, database_id, ticket_id, requester_id,
-    category, reason, requested_at, lapses_at, asked_live_s, asked_copy_s, ends_at, asked_digest)
+    category, reason, requested_at, lapses_at, asked_live_s, asked_copy_s, ends_at, asked_digest,
+    settled_at)
     SELECT {GRT}, {TNT}, CASE WHEN %(live)s THEN 'approved' ELSE 'ended' END, now(), {DBS}, {TKT},
-    %(person)s, 'c', 'r', now(), now(), 1, 1, now() + interval '1 day', 'd'
+    %(person)s, 'c', 'r', now(), now(), 1, 1, now() + interval '1 day', 'd', {OVER}
     FROM generate_series(%(first)s, %(last)s) n""",
     f"""
 INSERT INTO snapshot (id, tenant_id, state, state_at, grant_id, database_id, server_id,
     requester_id, plan_digest, ordered_at, ends_at, destroyed_at, progress)
     SELECT {SNP}, {TNT}, CASE WHEN %(live)s THEN 'ready' ELSE 'destroyed' END, now(), {GRT}, {DBS},
     '{SERVER}', %(person)s, 'd', now(), now() + interval '1 day',
-    CASE WHEN NOT %(live)s THEN now() END, '{{}}'
+    {OVER}, '{{}}'
     FROM generate_series(%(first)s, %(last)s) n""",
     f"""
 INSERT INTO lease (id, tenant_id, state, state_at, grant_id, person_id, server_id, dbname,
-    role_name, scope_name, ends_at)
+    role_name, scope_name, ends_at, settled_at)
     SELECT {identity("lse", "n")}, {TNT}, CASE WHEN %(live)s THEN 'issued' ELSE 'revoked' END,
-    now(), {GRT}, %(person)s, '{SERVER}', 'd', 'r' || n, 's', now() + interval '1 day'
+    now(), {GRT}, %(person)s, '{SERVER}', 'd', 'r' || n, 's', now() + interval '1 day', {OVER}
     FROM generate_series(%(first)s, %(last)s, 2) n""",
     f"""
 INSERT INTO later_look (of_id, after_s, snapshot_id, due_at, passed_at, next_try_at)
@@ -146,15 +149,22 @@ def superuser(server: EmbeddedServer, dbname: str = "control") -> psycopg.Connec
     )
 
 
-def insert(server: EmbeddedServer, person: str, first: int, last: int, *, live: bool) -> None:
-    """Without triggers: what they check is not what is measured."""
+def insert_fixed(connection: psycopg.Connection) -> None:
+    """Without triggers, here and below: what they check is not what is measured."""
+    connection.execute("SET session_replication_role = replica")
+    connection.execute(FIXED)
+
+
+def insert(
+    connection: psycopg.Connection, person: str, first: int, last: int, *, live: bool
+) -> None:
+    """Copies numbered from `first` to `last`, each with its grant and ticket."""
     values = {"first": first, "last": last, "person": person, "live": live}
-    with superuser(server) as connection:
-        connection.execute("SET session_replication_role = replica")
-        for statement in ROWS:
-            connection.execute(statement.replace(f"n % {TENANTS}", f"n %% {TENANTS}"), values)
-        connection.execute("VACUUM (ANALYZE)")
-    say(f"{last - first + 1} {'live' if live else 'ended'} copies inserted")
+    connection.execute("SET session_replication_role = replica")
+    for statement in ROWS:
+        text = statement.replace(f"n % {TENANTS}", f"n %% {TENANTS}")
+        connection.execute(text, values)
+    connection.execute("VACUUM (ANALYZE)")
 
 
 def add_engineer(database: Database) -> str:
@@ -164,16 +174,20 @@ def add_engineer(database: Database) -> str:
     return person
 
 
+def make_due(connection: psycopg.Connection, count: int) -> None:
+    connection.execute(
+        "UPDATE snapshot SET ends_at = now() - interval '1 s' WHERE id IN (SELECT id FROM "
+        "snapshot WHERE state = 'ready' AND ends_at > now() LIMIT %s)",
+        [count],
+    )
+
+
 def measure(server: EmbeddedServer, database: Database) -> float:
     """Median milliseconds of a sweep with DUE copies that are due."""
     times: list[float] = []
     for _ in range(ROUNDS):
         with superuser(server) as connection:
-            connection.execute(
-                "UPDATE snapshot SET ends_at = now() - interval '1 s' WHERE id IN (SELECT id FROM "
-                "snapshot WHERE state = 'ready' AND ends_at > now() LIMIT %s)",
-                [DUE],
-            )
+            make_due(connection, DUE)
         begin = time.perf_counter()
         ended = sweeps.sweep_ends(database, Queue(), 0)
         sweeps.sweep_retries(database, Queue(), 0)
@@ -183,28 +197,29 @@ def measure(server: EmbeddedServer, database: Database) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
+def measured() -> dict[str, float]:
+    """The figures, on a control database of its own."""
     with control_server() as server:
         database = migrate(server)
         with superuser(server) as connection:
-            connection.execute("SET session_replication_role = replica")
-            connection.execute(FIXED)
+            insert_fixed(connection)
         person, few = add_engineer(database), ENDED // 100
-        insert(server, person, 1, LIVE, live=True)
-        insert(server, person, LIVE + 1, LIVE + few, live=False)
+        with superuser(server) as connection:
+            insert(connection, person, 1, LIVE, live=True)
+            insert(connection, person, LIVE + 1, LIVE + few, live=False)
         before = measure(server, database)
-        insert(server, person, LIVE + few + 1, LIVE + ENDED, live=False)
+        with superuser(server) as connection:
+            insert(connection, person, LIVE + few + 1, LIVE + ENDED, live=False)
         after = measure(server, database)
         database.close()
-    figures = {
+    return {
         "live": LIVE,
         "ended": ENDED,
         "due": DUE,
         "sweep_ms": round(after, 1),
         "sweep_growth": round(after / before, 2),
     }
-    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measured()))

@@ -1,0 +1,159 @@
+"""A sweep reads what is due: neither what lives nor what has long ended, however much there is.
+
+Held by the plans that PostgreSQL makes, not by time. The crowd is that of the benchmark; small,
+but large enough that a plan by index is the cheaper one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from benchmarks import _sweeping as crowd
+from broker import people, sweeps
+from broker.db import Database
+from broker.jobs import Queue
+from broker.settling import settle
+from broker.tx import system
+from tests.world import APP_ROLE, ControlTemplate, connect
+
+LIVE, ENDED, DUE = 2_000, 20_000, 10
+CROWDED = ("ticket", "access_grant", "snapshot", "lease", "later_look")
+Statements = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def control(control_template: ControlTemplate) -> Iterator[tuple[Database, Callable[[], Any]]]:
+    """A crowded control database, and how a superuser connects to it."""
+    with control_template.clone() as name:
+        database = Database(control_template.dsn(APP_ROLE, name))
+        with database.begin(system("tests")) as tx:
+            person = people.add_person(tx, side="vendor", email="e@vendor.test", name="Eve")
+            people.add_membership(tx, person, "engineer", None)
+
+        @contextmanager
+        def by_hand() -> Iterator[psycopg.Connection]:
+            with connect(control_template.server, name) as connection:
+                connection.cursor_factory = psycopg.ClientCursor
+                yield connection
+
+        with by_hand() as connection:
+            crowd.insert_fixed(connection)
+            crowd.insert(connection, person, 1, LIVE, live=True)
+            crowd.insert(connection, person, LIVE + 1, LIVE + ENDED, live=False)
+        yield database, by_hand
+        database.close()
+
+
+def sweep(database: Database) -> Statements:
+    """Sweep, and return each statement that was sent, with its parameters."""
+    sent: Statements = {}
+
+    def note(_c: object, _k: object, text: str, values: Any, *_: object) -> None:
+        if text.lstrip().startswith(("SELECT", "UPDATE")):
+            sent[text] = values
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        sweeps.sweep_ends(database, Queue(), 0)
+        sweeps.sweep_retries(database, Queue(), 0)
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
+    return sent
+
+
+def test_no_statement_of_a_sweep_reads_a_whole_table(control: tuple[Any, Any]) -> None:
+    database, by_hand = control
+    with by_hand() as connection:
+        crowd.make_due(connection, DUE)
+        connection.execute("SET session_replication_role = replica")
+        # What ended and is not settled: a ticket, and grants with a login and a copy.
+        connection.execute(
+            "UPDATE ticket SET ended_at = now() WHERE id IN "
+            "(SELECT ticket_id FROM access_grant WHERE state = 'approved' LIMIT 5)"
+        )
+        connection.execute(
+            "UPDATE access_grant SET state = 'ended' WHERE id IN (SELECT grant_id FROM lease "
+            "WHERE state = 'issued' ORDER BY id DESC LIMIT 5)"
+        )
+    sent = sweep(database)
+    assert len(sent) > 20
+    scans = re.compile(rf"Seq Scan on ({'|'.join(CROWDED)})\b")
+    with database.engine.connect() as connection:
+        for text, values in sent.items():
+            plan = connection.exec_driver_sql(f"EXPLAIN {text}", values).scalars().all()
+            whole = [line for line in plan if scans.search(line)]
+            assert not whole, f"{text}\n" + "\n".join(plan)
+
+
+def test_what_has_ended_is_settled_once_nothing_rests_on_it(control: tuple[Any, Any]) -> None:
+    database, by_hand = control
+    tables = ("ticket", "access_grant")
+    over = "ended_at IS NOT NULL", "state = 'ended'"
+    with by_hand() as connection:
+        connection.execute("SET session_replication_role = replica")
+        grant, ticket = connection.execute(
+            "SELECT id, ticket_id FROM access_grant WHERE state = 'approved' ORDER BY id LIMIT 1"
+        ).fetchone()
+        connection.execute("UPDATE ticket SET ended_at = now() WHERE id = %s", [ticket])
+    with database.begin(system("tests")) as tx:
+        settle(tx)
+    with by_hand() as connection:
+        query = "SELECT settled_at FROM ticket WHERE id = %s"
+        assert connection.execute(query, [ticket]).fetchone() == (None,)
+    sweep(database)
+    with by_hand() as connection:
+        query = "SELECT state FROM access_grant WHERE id = %s"
+        assert connection.execute(query, [grant]).fetchone() == ("ended",)
+        for table, what in zip(tables, over, strict=True):
+            left = f"SELECT count(*) FROM {table} WHERE {what} AND settled_at IS NULL"
+            assert connection.execute(left).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("table", ["access_grant", "lease", "snapshot"])
+def test_nothing_opens_on_what_is_settled(control: tuple[Any, Any], table: str) -> None:
+    """Also for whoever writes SQL by hand, and for who read it before it was settled."""
+    _, by_hand = control
+    under = "ticket_id" if table == "access_grant" else "grant_id"
+    with (
+        by_hand() as connection,
+        pytest.raises(psycopg.errors.RaiseException, match=r"has ended|is over"),
+    ):
+        connection.execute(
+            f"INSERT INTO {table} SELECT (jsonb_populate_record(t, "
+            f"jsonb_build_object('id', 'x', 'role_name', 'x'))).* FROM {table} t "
+            f"WHERE {under} IN (SELECT id FROM "
+            f"{'ticket' if table == 'access_grant' else 'access_grant'} "
+            "WHERE settled_at IS NOT NULL) LIMIT 1"
+        )
+
+
+def test_who_is_under_way_is_passed_over_and_seen_by_the_next(control: tuple[Any, Any]) -> None:
+    """A grant that is being asked on a ticket, which ends meanwhile, is not lost."""
+    database, by_hand = control
+    with by_hand() as asking, by_hand() as connection:
+        ticket = connection.execute(
+            "SELECT id FROM ticket WHERE ended_at IS NULL ORDER BY id LIMIT 1"
+        ).fetchone()[0]
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE access_grant SET state = 'refused' WHERE ticket_id = %s", [ticket]
+        )
+        with asking.transaction(), asking.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = origin")
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SELECT FROM ticket WHERE id = %s FOR KEY SHARE", [ticket])  # as its key
+            connection.execute("UPDATE ticket SET ended_at = now() WHERE id = %s", [ticket])
+            with database.begin(system("tests")) as tx:
+                settle(tx)
+            query = "SELECT settled_at FROM ticket WHERE id = %s"
+            assert connection.execute(query, [ticket]).fetchone() == (None,)
+        with database.begin(system("tests")) as tx:
+            settle(tx)
+        assert connection.execute(query, [ticket]).fetchone() != (None,)
