@@ -37,6 +37,7 @@ class Kind:
 
 
 _WHY = {"why": "word"}
+_LOGINS = {"logins": "number"}
 _ENDS = {"ends_at": "instant"}
 _COUNTS = {"tables": "number", "columns_kept": "number", "columns_masked": "number"}
 _GIVEN = {
@@ -165,6 +166,10 @@ KINDS: Mapping[str, Kind] = {
         "grant",
         {"fields": "words"},
     ),
+    "grant.pause_asked": Kind(
+        "All logins under the grant must let nobody in; its ends stay.", "grant", _LOGINS
+    ),
+    "grant.resume_asked": Kind("The pause of the grant was lifted.", "grant", _LOGINS),
     "decision.signed": Kind(
         "The statement of a person's decision was signed.",
         "decision",
@@ -182,6 +187,18 @@ KINDS: Mapping[str, Kind] = {
         {"grant": "id", "role": "id", "scope": "id", "on": "id", **_ENDS},
     ),
     "lease.issued": Kind("The login was made on the server.", "lease"),
+    "lease.pause_asked": Kind("The login must let nobody in for a while; its end stays.", "lease"),
+    "lease.paused": Kind(
+        "A fresh look found no session of the login, and that it lets nobody in.",
+        "lease",
+        {
+            "login_refused_at": "instant",
+            "last_session_dead_at": "instant",
+            "found_absent": "yes or no",
+        },
+    ),
+    "lease.resume_asked": Kind("The pause of the login was lifted.", "lease"),
+    "lease.resumed": Kind("The login lets its person in again, until its end.", "lease"),
     "lease.revoking": Kind("The login must end.", "lease", _WHY),
     "lease.revoked": Kind(
         "A fresh look found neither the login nor a session of it.",

@@ -85,7 +85,8 @@ def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
     return due
 
 
-_LEASE_JOBS = {"pending": "issue_lease", "revoking": "revoke_lease"}
+# A login that is issued is due while a pause of it is asked or lifted, and not done.
+_LEASE_JOBS = {"pending": "issue_lease", "issued": "hold_lease", "revoking": "revoke_lease"}
 _COPY_JOBS = {
     "ordered": "copy_snapshot",
     "copying": "copy_snapshot",

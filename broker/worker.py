@@ -12,7 +12,14 @@ from broker import alarms, bootstrap, janitor, mail, settling, sweeps, ticketing
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.engines.postgres.warm import WarmSessions
-from broker.grants import glass_steps, lease_steps, planning, preflight_steps, statements
+from broker.grants import (
+    glass_steps,
+    lease_steps,
+    pause_steps,
+    planning,
+    preflight_steps,
+    statements,
+)
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
@@ -31,6 +38,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
         "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
+        "hold_lease": lambda i: pause_steps.hold(database, keys, i, ports.queue, warm),
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i, warm),
         "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),

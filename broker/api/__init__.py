@@ -13,6 +13,7 @@
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
     GET POST /leases · GET /leases/{id}?wait= · POST …/end · GET …/statement
+    POST /leases/{id}/pause …/resume · POST /grants/{id}/pause …/resume
     GET /glass?tenant=&wait=
     GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
     GET /certificates · GET /certificates/{id} · …/envelope
@@ -41,6 +42,7 @@ from broker.api import (
     decisions,
     estate,
     glass,
+    pauses,
     policies,
     quarantines,
 )
@@ -58,6 +60,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     policies.blueprint,
     quarantines.blueprint,
     glass.blueprint,
+    pauses.blueprint,
 )
 
 

@@ -123,6 +123,8 @@ class GrantAnswer(Answer):
     decision_note = fields.String(allow_none=True)
     extends = fields.String(allow_none=True)
     starts_at = fields.AwareDateTime(allow_none=True)
+    paused_at = fields.AwareDateTime(allow_none=True)
+    paused_side = fields.String(allow_none=True)
     policy_version = fields.Integer(
         metadata={"description": "of the customer's approval policy, as it was when this was asked"}
     )
@@ -225,6 +227,11 @@ class LeaseAnswer(Answer):
     port = fields.Integer()
     dbname = fields.String()
     ends_at = fields.AwareDateTime()
+    pause = fields.String(
+        metadata={"description": "`open`, `asked`, `paused` (looked at afresh), or `resuming`"}
+    )
+    paused_side = fields.String(allow_none=True)
+    held_at = fields.AwareDateTime(allow_none=True)
     login_refused_at = fields.AwareDateTime(allow_none=True)
     last_session_dead_at = fields.AwareDateTime(allow_none=True)
     role_gone_at = fields.AwareDateTime(allow_none=True)

@@ -212,6 +212,24 @@ def end(session: Session, grant: str) -> None:
 @grants.command()
 @click.argument("grant")
 @pass_session
+def pause(session: Session, grant: str) -> None:
+    """Pause GRANT: its logins are cut and let nobody in, nothing new is given. Its ends stay."""
+    answer = session.api().post("grants", grant, "pause")
+    _tell(session, answer, f"{grant} is to be paused; broker leases list shows when it is done.")
+
+
+@grants.command()
+@click.argument("grant")
+@pass_session
+def resume(session: Session, grant: str) -> None:
+    """Lift the pause of GRANT. What the customer paused, the customer alone resumes."""
+    answer = session.api().post("grants", grant, "resume")
+    _tell(session, answer, f"{grant} goes on, until the end that it was given.")
+
+
+@grants.command()
+@click.argument("grant")
+@pass_session
 def decisions(session: Session, grant: str) -> None:
     """Who decided what on GRANT, and when; oldest first."""
     print_list(list(session.api().pages("grants", grant, "decisions")), _DECIDED, session.output)

@@ -12,7 +12,23 @@ from broker.cli.files import FILE, save_signed
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
-_COLUMNS = ("id", "state", "grant", "snapshot", "person_name", "role", "ends_at", "stuck_reason")
+_PAUSES = {
+    "asked": "the pause is asked, and not yet done; broker leases show says when it is",
+    "paused": "paused: a fresh look found no session, and nobody is let in",
+    "resuming": "to be let in again, and not yet done",
+    "open": "open",
+}
+_COLUMNS = (
+    "id",
+    "state",
+    "pause",
+    "grant",
+    "snapshot",
+    "person_name",
+    "role",
+    "ends_at",
+    "stuck_reason",
+)
 
 
 @click.group(cls=Noun)
@@ -62,6 +78,30 @@ def end(session: Session, lease: str) -> None:
     answer = session.api().post("leases", lease, "end")
     if session.output == "table" or not answer:
         click.echo(f"{lease} is being revoked.")
+    else:
+        print_item(answer, session.output, _COLUMNS)
+
+
+@leases.command()
+@click.argument("lease")
+@pass_session
+def pause(session: Session, lease: str) -> None:
+    """Pause a login: its sessions are cut and nobody is let in. Its end stays as it was given."""
+    _change_pause(session, lease, "pause")
+
+
+@leases.command()
+@click.argument("lease")
+@pass_session
+def resume(session: Session, lease: str) -> None:
+    """Let a paused login in again. What the customer paused, the customer alone resumes."""
+    _change_pause(session, lease, "resume")
+
+
+def _change_pause(session: Session, lease: str, verb: str) -> None:
+    answer = session.api().post("leases", lease, verb)
+    if session.output == "table":
+        click.echo(f"{lease}: {_PAUSES.get(answer['pause'], answer['pause'])}.")
     else:
         print_item(answer, session.output, _COLUMNS)
 

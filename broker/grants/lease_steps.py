@@ -34,6 +34,7 @@ from broker.grants import grounds, leases, preflights, requests
 from broker.grants.grounds import UNUSABLE, Unusable
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease, LiveScope
+from broker.grants.pausing import is_paused
 from broker.grants.plan import Plan, TablePlan
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
@@ -61,7 +62,7 @@ class KeyPort(LoginOpener, Signer, MarkKeeper, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """A lease's row as read in a transaction that is over: what the effect needs, no more."""
 
     lease_id: str
@@ -76,14 +77,14 @@ class _Work:
     database_id: str | None
     refusal: BrokerError | None
     grant_over: bool
+    paused: bool
+    held: bool
     schemas: tuple[str, ...] = ()
     digest: str | None = None  # of the plan that was given
     problem: BrokerError | None = None  # with what a pending lease rests on
 
 
-def _read_work(
-    database: Database, port: KeyPort, lease_id: str, queue: Queue | None = None
-) -> _Work:
+def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | None = None) -> Work:
     """`queue` is given where a role is to be made: a preflight may refuse that, never its end."""
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, lease_id)
@@ -101,7 +102,7 @@ def _read_work(
         else:
             # Not by way of the sandbox: the role must be ended also when its database is gone.
             target = server_target(port, tenants.get_server(tx, lease.server_id or ""))
-        return _Work(
+        return Work(
             lease_id=lease.id,
             grant_id=grant.id,
             state=lease.state,
@@ -114,6 +115,8 @@ def _read_work(
             database_id=lease.database_id,
             refusal=refusal,
             grant_over=grant.state != "approved",
+            paused=is_paused(lease, grant),
+            held=lease.held_at is not None,
             schemas=schemas,
             digest=grant.given_digest,
             problem=_find_problem(tx, port, lease, grant) if asks else None,
@@ -133,8 +136,8 @@ def _find_refusal(tx: Tx, port: KeyPort, lease: Lease, queue: Queue) -> BrokerEr
 
 
 def _find_problem(tx: Tx, port: KeyPort, lease: Lease, grant: Grant) -> BrokerError | None:
-    """Why a pending lease is not to be made, though its grant is open."""
-    if lease.state != "pending" or grant.state != "approved":
+    """Why a lease is not to be made, or let in again, though its grant is open."""
+    if (lease.state != "pending" and lease.held_at is None) or grant.state != "approved":
         return None
     try:
         grounds.prove(tx, port, grant)
@@ -154,11 +157,14 @@ def issue(
     """Make the role of a pending lease; a failure is noted and tried again by the sweep."""
     try:
         with database.exclusive(f"lease {lease_id}"):
-            work = _read_work(database, port, lease_id, queue)
+            work = read_work(database, port, lease_id, queue)
             if work.state != "pending":
                 return
             if work.grant_over:
                 _end(database, lease_id, queue)
+                return
+            if work.paused:
+                _put_hold(database, lease_id, queue)
                 return
             try:
                 if work.refusal is not None:
@@ -167,7 +173,7 @@ def issue(
                     raise work.problem
                 _make_role(database, port, work, open_session)
             except UNUSABLE as found:
-                _refuse(database, work, found, queue)
+                refuse(database, work, found, queue)
                 return
             except FAILURES as error:
                 _note_failure(database, lease_id, error)
@@ -179,13 +185,20 @@ def issue(
         return
 
 
-def _refuse(database: Database, work: _Work, found: Unusable, queue: Queue) -> None:
+def refuse(database: Database, work: Work, found: Unusable, queue: Queue) -> None:
     with database.begin(_WORKER) as tx:
         grounds.note(tx, work.grant_id, found)
         leases.end(tx, get_lease(tx, work.lease_id), found.why, queue)
 
 
-def _make_role(database: Database, port: KeyPort, work: _Work, open_session: OpenSession) -> None:
+def _put_hold(database: Database, lease_id: str, queue: Queue) -> None:
+    """What is paused is not made; what an earlier try may have made is taken away."""
+    with database.begin(_WORKER) as tx:
+        retries.hint(get_lease(tx, lease_id), tx.at)
+        queue.put(tx, "hold_lease", lease_id, queue="access")
+
+
+def _make_role(database: Database, port: KeyPort, work: Work, open_session: OpenSession) -> None:
     """A scope that stands is used as it is; nobody drops it while a login is made on it."""
     key = port.label_key()
     if work.plan is None:
@@ -202,20 +215,25 @@ def _make_role(database: Database, port: KeyPort, work: _Work, open_session: Ope
             _make_login(work, key, open_session)
 
 
-def _make_login(work: _Work, key: Secret[bytes], open_session: OpenSession) -> None:
+def _make_login(work: Work, key: Secret[bytes], open_session: OpenSession) -> None:
+    bounded = work.plan is not None
+    roles.issue(work.target, login_role(work, key), bounded=bounded, open_session=open_session)
+
+
+def login_role(work: Work, key: Secret[bytes]) -> LeaseRole:
+    """The role as it is made, and as it must be found when it is let in again."""
     label = Label("lease", work.lease_id, work.ends_at, work.role)
-    lease = LeaseRole(
+    return LeaseRole(
         role=work.role,
         scope=work.scope,
         verifier=work.verifier or "",
         valid_until=work.ends_at,
         label_text=label.text(key),
-        search_path=() if work.plan is not None else ("$user", "public"),
+        search_path=() if work.database_id is not None else ("$user", "public"),
     )
-    roles.issue(work.target, lease, bounded=work.plan is not None, open_session=open_session)
 
 
-def _note_scope(database: Database, work: _Work) -> bool:
+def _note_scope(database: Database, work: Work) -> bool:
     """Write the scope down before it is made (habit 3); true when it stands already.
 
     Whoever drops it holds its name alone, and we share it: it stands until we are done.
@@ -239,7 +257,7 @@ def _note_scope(database: Database, work: _Work) -> bool:
         return row.made_at is not None
 
 
-def _ensure_scope(database: Database, work: _Work, key: Secret[bytes]) -> None:
+def _ensure_scope(database: Database, work: Work, key: Secret[bytes]) -> None:
     assert work.plan is not None  # noqa: S101  # for the type checker: only live leases get here
     grounds.check_plan(work.grant_id, work.plan, work.digest)
     with connect(work.target) as connection:
@@ -309,6 +327,9 @@ def _confirm_issued(database: Database, lease_id: str, queue: Queue) -> None:
         except StateConflict:
             return
         retries.note_success(lease)
+        if is_paused(lease, grant):  # meanwhile: shown as asked until it is done
+            retries.hint(lease, tx.at)
+            queue.put(tx, "hold_lease", lease_id, queue="access")
         ring(tx, lease_id)
 
 
@@ -333,7 +354,7 @@ def revoke(
     try:
         with database.exclusive(f"lease {lease_id}", wait_s=WAIT_S):
             try:
-                work = _read_work(database, port, lease_id)
+                work = read_work(database, port, lease_id)
                 if work.state != "revoking":
                     return
                 ended = revoking.revoke(work.target, work.role, open_session=open_session)

@@ -38,6 +38,9 @@ class Grant(StatefulRow, Retried):
     given_digest: Mapped[str | None]
     extends: Mapped[str | None] = mapped_column(sa.ForeignKey("access_grant.id"))
     starts_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
+    paused_side: Mapped[str | None]
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
@@ -112,6 +115,7 @@ class Lease(StatefulRow, Retried):
     """One credential: a role on the live database, or on a sandbox when `snapshot_id` is set.
 
     The password is the client's alone; `verifier` is a SCRAM verifier, cleared at the end.
+    `paused_at` is a pause of this login that is wanted, `held_at` that it is done (see `pausing`).
     """
 
     __tablename__ = "lease"
@@ -125,6 +129,10 @@ class Lease(StatefulRow, Retried):
     scope_name: Mapped[str]
     verifier: Mapped[str | None]
     ends_at: Mapped[datetime]
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
+    paused_side: Mapped[str | None]
+    held_at: Mapped[datetime | None]
     login_refused_at: Mapped[datetime | None]
     last_session_dead_at: Mapped[datetime | None]
     role_gone_at: Mapped[datetime | None]

@@ -16,6 +16,7 @@ from broker.errors import Conflict
 from broker.grants import requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Decision, Grant, Lease, PlanRow
+from broker.grants.pausing import say_pause
 from broker.grants.plan import Plan, from_document
 from broker.ids import PersonId, TenantId
 from broker.people import Person
@@ -69,6 +70,8 @@ class GrantView:
     decision_note: str | None
     extends: str | None
     starts_at: datetime | None
+    paused_at: datetime | None
+    paused_side: str | None
     policy_version: int
     approvals_needed: int
     approvals_given: int
@@ -76,7 +79,11 @@ class GrantView:
 
 @dataclass(frozen=True, slots=True)
 class LeaseView:
-    """A login: where to connect, until when, and how far its end has come."""
+    """A login: where to connect, until when, and how far its end or its pause has come.
+
+    `pause` is `open`, `asked`, `paused` or `resuming`; `paused_side` is of the login's own pause or
+    of its grant's.
+    """
 
     id: str
     grant_id: str
@@ -90,6 +97,9 @@ class LeaseView:
     port: int
     dbname: str
     ends_at: datetime
+    pause: str
+    paused_side: str | None
+    held_at: datetime | None
     login_refused_at: datetime | None
     last_session_dead_at: datetime | None
     role_gone_at: datetime | None
@@ -181,6 +191,8 @@ def _view(row: sa.Row[Any]) -> GrantView:
         decision_note=row.note,
         extends=grant.extends,
         starts_at=grant.starts_at,
+        paused_at=grant.paused_at,
+        paused_side=grant.paused_side,
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,
@@ -268,6 +280,7 @@ def _lease_view(tx: Tx, lease: Lease) -> LeaseView:
         if lease.database_id is not None
         else tenants.get_server(tx, lease.server_id or "")
     )
+    grant = requests.get_grant(tx, lease.grant_id)
     return LeaseView(
         id=lease.id,
         grant_id=lease.grant_id,
@@ -281,6 +294,9 @@ def _lease_view(tx: Tx, lease: Lease) -> LeaseView:
         port=server.port,
         dbname=lease.dbname,
         ends_at=lease.ends_at,
+        pause=say_pause(lease, grant),
+        paused_side=lease.paused_side or grant.paused_side,
+        held_at=lease.held_at,
         login_refused_at=lease.login_refused_at,
         last_session_dead_at=lease.last_session_dead_at,
         role_gone_at=lease.role_gone_at,

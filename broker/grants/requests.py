@@ -206,7 +206,11 @@ def _counts(plan: Plan) -> dict[str, int]:
 
 
 def get_grant(tx: Tx, grant_id: str, *, lock: bool = False) -> Grant:
-    grant = tx.session.get(Grant, grant_id, with_for_update=lock, populate_existing=lock)
+    """Locked FOR NO KEY UPDATE: one at a time, yet in nobody's way who only refers to it. A login
+    that is changed twice in one transaction has its references checked, and would wait.
+    """
+    how = {"key_share": True} if lock else None
+    grant = tx.session.get(Grant, grant_id, with_for_update=how, populate_existing=lock)
     if grant is None:
         raise NotFound(NOT_THERE)
     return grant
@@ -360,6 +364,12 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
         )
     if grant.state != "approved":
         raise GrantRefused(f"{grant.id} is {grant.state}; make a new request")
+    if grant.paused_at is not None:
+        by = "the customer" if grant.paused_side == "tenant" else "the vendor"
+        raise GrantRefused(
+            f"{grant.id} was paused by {by} at {grant.paused_at:%H:%M:%S} UTC; it gives nothing "
+            "new until it is resumed"
+        )
     until = grant.live_until if kind == "live" else grant.copy_until
     if until is None:
         raise GrantRefused(f"{grant.id} does not give {kind} access; it was not asked or not given")

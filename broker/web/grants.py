@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from broker import lifecycle
 from broker.errors import Invalid
-from broker.grants import decisions, requests
+from broker.grants import decisions, pausing, requests
 from broker.grants.queries import get_grant_view
 from broker.snapshots import ordering
 from broker.web import grant_page
@@ -85,6 +85,38 @@ def order_copy(grant_id: str) -> ResponseReturnValue:
         snapshot_id = ordering.order(tx, grant_id, None, the_broker().queue)
     flash("The copy is ordered.")
     return redirect(url_for("console.copies.show", snapshot_id=snapshot_id), 303)
+
+
+@pages.post("/grants/<id:grant_id>/pause")
+def pause(grant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        pausing.pause_grant(tx, grant_id, the_broker().queue)
+    flash("A pause was asked. This page says of each login when it is done; no end has moved.")
+    return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.post("/grants/<id:grant_id>/resume")
+def resume(grant_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        pausing.resume_grant(tx, grant_id, the_broker().queue)
+    flash("The pause was lifted. The access ends when it was to end.")
+    return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.post("/leases/<id:lease_id>/pause")
+def pause_lease(lease_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        pausing.pause_lease(tx, lease_id, the_broker().queue)
+    flash("A pause was asked: its sessions are being cut. This page says when it is done.")
+    return redirect(url_for("console.glass.show"), 303)
+
+
+@pages.post("/leases/<id:lease_id>/resume")
+def resume_lease(lease_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        pausing.resume_lease(tx, lease_id, the_broker().queue)
+    flash("The pause was lifted. The login ends when it was to end.")
+    return redirect(url_for("console.glass.show"), 303)
 
 
 @pages.post("/leases/<id:lease_id>/end")

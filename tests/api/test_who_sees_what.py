@@ -279,7 +279,7 @@ DENIED = {
         "register_logins",
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
-        "watch_leases",
+        *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
     ),
     "admin": (
@@ -291,6 +291,7 @@ DENIED = {
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),
         *("set_approval_policy", "confirm_approval_policy", "release_database", "get_release"),
+        *("pause_lease", "resume_lease", "pause_grant", "resume_grant"),
     ),
 }
 

@@ -6,6 +6,7 @@ import contextlib
 
 from broker.tx import system
 from tests.cli.conftest import Desk
+from tests.engines.registered import wait_for
 from tests.web.browser import sign_in
 from tests.world import add_person
 
@@ -33,3 +34,13 @@ def test_the_customer_watches_and_the_engineer_sees_no_statement(desk: Desk) -> 
         shown = browser.page("/live")
         assert "&lt;script&gt;alert" in shown
         assert SCRIPT not in shown
+        assert "Pause" not in shown  # an auditor looks on
+        admin.run("leases", "pause", lease_id)
+        wait_for(lambda: admin.json("leases", "show", lease_id)["pause"] == "paused", "paused")
+        assert "paused by the customer" in browser.page("/live")
+        assert engineer.try_("leases", "resume", lease_id).exit_code == 4
+        admin.run("grants", "pause", world.find_lease(lease_id).grant_id)
+        admin.run("grants", "resume", world.find_lease(lease_id).grant_id)
+        admin.run("leases", "resume", lease_id)
+        wait_for(lambda: admin.json("leases", "show", lease_id)["pause"] == "open", "open again")
+    world.login(lease_id, password).close()

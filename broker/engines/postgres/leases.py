@@ -90,14 +90,45 @@ def issue(
     with open_session(target) as connection:
         again_if_met(lambda: _find_or_create(connection, lease, bounded=bounded))
         try:
-            _check_role(connection, lease)
-            if bounded:
-                _check_scope_role(connection, lease)
-                _check_relations(connection, lease)
+            _check_bounds(connection, lease, bounded=bounded)
         except ScopeExceeded:
             revoke(target, lease.role)
             raise
         again_if_met(lambda: run(connection, "ALTER ROLE {role} LOGIN", role=lease.role))
+
+
+def resume(
+    target: Target, lease: LeaseRole, *, bounded: bool = True, open_session: OpenSession = session
+) -> None:
+    """Let a held role in again: give its scope back, check what it can do, then LOGIN; idempotent.
+
+    Raises as `issue` does, and then leaves it held; RoleTaken when it is gone or being ended.
+    """
+    with open_session(target) as connection:
+        again_if_met(lambda: _give_back(connection, lease))
+        try:
+            _check_bounds(connection, lease, bounded=bounded)
+        except ScopeExceeded:
+            run(connection, "REVOKE {s} FROM {role}", s=lease.scope, role=lease.role)
+            raise
+        again_if_met(lambda: run(connection, "ALTER ROLE {role} LOGIN", role=lease.role))
+
+
+def _give_back(connection: Connection, lease: LeaseRole) -> None:
+    with connection.transaction():
+        found = find_ours(connection, lease.role)
+        if found is None:
+            raise RoleTaken(f"the role {lease.role} is gone; end this login and make a new one")
+        _check_same(found, lease)
+        options = membership(connection.info.server_version, inherit=True, settable=False)
+        connection.execute(_grant(lease.scope, sql.Identifier(lease.role)) + options)
+
+
+def _check_bounds(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
+    _check_role(connection, lease)
+    if bounded:
+        _check_scope_role(connection, lease)
+        _check_relations(connection, lease)
 
 
 def _find_or_create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
@@ -192,7 +223,7 @@ def _list_memberships(connection: Connection, role: str) -> list[str]:
 def _altered(role: str, lease: LeaseRole) -> ScopeExceeded:
     return ScopeExceeded(
         f"the role {role} has attributes or memberships that the broker did not give it; "
-        f"the lease's role {lease.role} was removed",
+        f"the lease's role {lease.role} lets nobody in",
         relations=[],
         sql="",
     )

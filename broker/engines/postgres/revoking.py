@@ -36,7 +36,7 @@ from broker.engines.postgres.looks import (
 )
 
 _PAUSE_S = 0.05  # for sessions that were told to end
-_LOCK_TIMEOUT = "200ms"
+LOCK_TIMEOUT = "200ms"
 # In the way of a step, mostly by a session of the lease's: it is ended and the step tried again.
 _IN_THE_WAY = (
     *MET,
@@ -71,21 +71,21 @@ def revoke(
     Raises StillThere past the deadline, or at once where only a superuser can help; NotOurs;
     AccountTooWeak; ServerUnavailable: nothing is known then. Repeat until it returns.
     """
-    with open_session(target, options={"lock_timeout": _LOCK_TIMEOUT}) as connection:
+    with open_session(target, options={"lock_timeout": LOCK_TIMEOUT}) as connection:
         found = find_ours(connection, role)
         if found is None:
-            refused_at = dead_at = _now(connection)
+            refused_at = dead_at = now(connection)
         else:
-            ending = _Ending(connection, target, found, time.monotonic() + deadline_s)
+            ending = Ending(connection, target, found, time.monotonic() + deadline_s)
             ending.insist(ending.take_rights)
             ending.insist(ending.refuse_login)
-            refused_at = _now(connection)
+            refused_at = now(connection)
             ending.insist(ending.end_sessions)
-            dead_at = _now(connection)
+            dead_at = now(connection)
             ending.insist(ending.drop)
     with session(target) as fresh:
         seen = look_through(fresh, role, oid=found.oid if found else None)
-        gone_at = _now(fresh)
+        gone_at = now(fresh)
     if not seen.found_nothing:
         raise StillThere(
             f"after dropping {role} a new connection found: role {seen.role_exists}, "
@@ -96,7 +96,7 @@ def revoke(
     return Ended(refused_at, dead_at, gone_at, found_absent=found is None)
 
 
-def _now(connection: Connection) -> datetime:
+def now(connection: Connection) -> datetime:
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None  # noqa: S101  # a function gives one row
     at: datetime = row[0]
@@ -104,7 +104,7 @@ def _now(connection: Connection) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ending:
+class Ending:
     """The steps of one revocation; each may be repeated, and each commits by itself."""
 
     connection: Connection
@@ -190,7 +190,7 @@ class _Ending:
         grant_role(self.connection, self.role.name, us, inherit=True, settable=True)
 
     def _drop_owned_in(self, dbname: str) -> None:
-        options = {"lock_timeout": _LOCK_TIMEOUT}
+        options = {"lock_timeout": LOCK_TIMEOUT}
         try:
             with session(self.target, dbname=dbname, options=options) as there:
                 run(there, "DROP OWNED BY {role}", role=self.role.name)
