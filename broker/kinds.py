@@ -82,8 +82,8 @@ KINDS: Mapping[str, Kind] = {
     "database.registered": Kind(
         "A live database was registered: its catalogue may be read.",
         "database",
-        {"engine": "word", "port": "number"},
-        ("address", "logins"),
+        {"engine": "word", "port": "number", "tenancy": "word"},
+        ("address", "logins", "part"),
     ),
     "database.logins_registered": Kind(
         "An admin named the logins that are known on the server beside the broker's.",

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import people, trail
-from broker.db import Base
+from broker import people, tenancy, trail
+from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import DatabaseId, PersonId, ServerId, TenantId, new_id
+from broker.tenancy import Tenancy
 from broker.trail import Personal
 from broker.tx import Tx
 
@@ -38,7 +40,9 @@ class Tenant(Base):
 
 
 class TenantDatabase(Base):
-    """`known_logins`: others than ours that may log in to the server, as the tenant named them."""
+    """`known_logins`: others than ours that may log in to the server, as the tenant named them.
+    `tenancy` is which part of the database is this tenant's (`Tenancy.document`).
+    """
 
     __tablename__ = "tenant_database"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -53,8 +57,14 @@ class TenantDatabase(Base):
     schemas: Mapped[list[str]]
     known_logins: Mapped[list[str]] = mapped_column(server_default="{}")
     released_until: Mapped[datetime | None]
+    tenancy: Mapped[Json] = mapped_column(JSONB, server_default='{"form": "database"}')
     registered_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
+
+    @property
+    def whose(self) -> Tenancy:
+        """Raises Invalid if the row was changed into what could not be registered."""
+        return tenancy.from_document(self.tenancy)
 
 
 class TestServer(Base):
@@ -118,14 +128,39 @@ def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> 
     database.tenant_id = tenant_id
     database.name = _check_name(database.name)
     database.registered_at = tx.at
+    database.tenancy = tenancy.from_document(
+        database.tenancy or {"form": tenancy.DATABASE}
+    ).document()
+    _check_apart(tx, database)
     tx.session.add(database)
     tx.session.flush()
-    facts = {"engine": "postgresql", "port": database.port}
+    facts = {"engine": "postgresql", "port": database.port, "tenancy": database.whose.form}
     personal = [Personal("address", f"{database.host}/{database.dbname}")]
+    if database.whose.is_shared:
+        personal.append(Personal("part", {"schemas": database.schemas, **database.tenancy}))
     if database.known_logins:
         personal.append(Personal("logins", database.known_logins))
     trail.record(tx, tenant_id, "database.registered", database.id, facts, personal)
     return DatabaseId(database.id)
+
+
+def _check_apart(tx: Tx, database: TenantDatabase) -> None:
+    """No two tenants have the same rows. Only the vendor registers, and may know of both."""
+    query = sa.select(TenantDatabase).where(
+        TenantDatabase.host == database.host,
+        TenantDatabase.port == database.port,
+        TenantDatabase.dbname == database.dbname,
+        TenantDatabase.tenant_id != database.tenant_id,
+        TenantDatabase.removed_at.is_(None),
+    )
+    mine = (database.whose, set(database.schemas))
+    for other in tx.session.scalars(query.order_by(TenantDatabase.id)):
+        if tenancy.overlap(mine, (other.whose, set(other.schemas))):
+            raise Conflict(
+                f"{other.id} of another tenant is the same part of {database.dbname}; register "
+                "each with its own schemas, or with its own tenant key",
+                other=other.id,
+            )
 
 
 def register_logins(tx: Tx, database_id: str, names: Sequence[str]) -> TenantDatabase:

@@ -155,6 +155,9 @@ class TableAnswer(Answer):
     partition_of = fields.String()
     estimated_rows = fields.Integer()
     size_bytes = fields.Integer()
+    whose = fields.String(
+        metadata={"description": "which rows, where others have some too; sizes are 0 then"}
+    )
     columns = fields.List(fields.Nested(ColumnAnswer))
 
 

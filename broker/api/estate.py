@@ -29,6 +29,7 @@ from broker.grants.releasing import ReleaseView
 from broker.ids import TenantId
 from broker.keys.intake import INTAKE_KEY
 from broker.snapshots import certificates
+from broker.tenancy import DATABASE, FORMS, TYPES
 from broker.tenants import Tenant, TenantDatabase, TestServer
 from broker.tx import Tx
 
@@ -80,6 +81,36 @@ class ServerFields(Sent):
     ca_file = text(1024, required=False, load_default=None, allow_none=True)
 
 
+class TableKeyShape(Sent):
+    table = text(130, metadata={"description": "schema.table"})
+    column = text(63)
+    type = fields.String(validate=validate.OneOf(TYPES), metadata={"description": "as the key's"})
+    value = text(200, required=False)
+
+
+class TenancyShape(Sent):
+    """Which part of the database is the tenant's; all but `form` belong to `rows` alone."""
+
+    form = fields.String(required=True, validate=validate.OneOf(FORMS))
+    columns = fields.List(
+        text(63),
+        validate=validate.Length(0, 20),
+        metadata={"description": "names of the tenant key's column; the first a table has counts"},
+    )
+    type = fields.String(validate=validate.OneOf(TYPES))
+    value = text(200, required=False, metadata={"description": "this tenant's key"})
+    tables = fields.List(
+        fields.Nested(TableKeyShape),
+        validate=validate.Length(0, 1000),
+        metadata={"description": "tables whose key is in another column, or another key"},
+    )
+    shared = fields.List(
+        text(130),
+        validate=validate.Length(0, 1000),
+        metadata={"description": "tables whose rows are the same for every tenant"},
+    )
+
+
 class DatabaseBody(ServerFields):
     tenant = identity("tnt")
     dbname = text(63)
@@ -90,6 +121,7 @@ class DatabaseBody(ServerFields):
         validate=validate.Length(0, 200),
         metadata={"description": "who else may log in there: the application, a backup, the DBA"},
     )
+    tenancy = fields.Nested(TenancyShape, load_default=lambda: {"form": DATABASE})
 
 
 class LoginsBody(Sent):
@@ -114,6 +146,7 @@ class DatabaseAnswer(ServerAnswer):
     tenant = fields.String(attribute="tenant_id")
     dbname = fields.String()
     schemas = fields.List(fields.String())
+    tenancy = fields.Nested(TenancyShape)
     known_logins = fields.List(fields.String())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ from broker.cli.logins import (
 )
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
+from broker.cli.tenancy_options import read_tenancy, tenancy_options
 
 if TYPE_CHECKING:
     from broker.cli.api import Api, Item
@@ -56,10 +57,12 @@ def list_databases(session: Session, tenant: str) -> None:
     help="Who else may log in there: the application, a backup, the DBA. Others are told.",
 )
 @click.option("--ca-file", help="The server's certificate authority, as the workers find it.")
+@tenancy_options
 @password_options
 @pass_session
 def create(
     session: Session,
+    /,
     *,
     tenant: str,
     name: str,
@@ -72,10 +75,12 @@ def create(
     ca_file: str | None,
     password_stdin: bool,
     password_file: Path | None,
+    **part: Any,
 ) -> None:
     """Register a live database. Its login's password leaves this machine sealed."""
     from broker.keys.intake import login_context
 
+    tenancy = read_tenancy(part)
     api = session.api()
     password = read_login_password(password_file, from_stdin=password_stdin)
     body = {
@@ -87,6 +92,7 @@ def create(
         "login": login,
         "schemas": list(schemas),
         "known_logins": list(known_logins),
+        "tenancy": tenancy,
         "sealed_password": seal_for_broker(
             api, password, login_context("database", host, port, login)
         ),

@@ -42,7 +42,7 @@ def _rows(table: Mapping[str, Any], cut: Cut) -> Iterator[tuple[str, ...]]:
     if not table["rows"]:
         yield plain(name), "none", "", "", "structure only", plain(table["note"])
         return
-    first = (plain(name), f"about {table['estimated_rows']}")
+    first = (plain(name), plain(table["whose"]) or f"about {table['estimated_rows']}")
     for column in table["columns"]:
         seen_as, why = _fate(column)
         if column["kept"] and {f"{one}.{column['name']}" for one in names} & cut.columns_masked:

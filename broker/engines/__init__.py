@@ -90,6 +90,7 @@ class Table:
     estimated_rows: int = 0
     size_bytes: int = 0
     row_security: bool = False
+    parts_elsewhere: bool = False  # a root with partitions in schemas that were not read
 
     @property
     def full_name(self) -> str:

@@ -7,9 +7,7 @@ dies in between leaves a row that the sweep finds; every effect is idempotent.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -18,16 +16,16 @@ import sqlalchemy as sa
 from broker import quarantine, retries, tenants, trail
 from broker.bell import ring
 from broker.db import Busy, Database
-from broker.engines import Column, Table, Target
+from broker.engines import Target
+from broker.engines.ownership import find_owned
 from broker.engines.postgres import catalogue as catalogues
 from broker.engines.postgres import leases as roles
-from broker.engines.postgres import revoking, scopes
+from broker.engines.postgres import revoking, scope_looks, scopes
 from broker.engines.postgres.connect import connect
-from broker.engines.postgres.leases import LeaseRole, ScopeMissing
+from broker.engines.postgres.leases import LeaseRole, ScopeExceeded, ScopeMissing
 from broker.engines.postgres.looks import OpenSession, session
-from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.revoking import Ended
-from broker.engines.postgres.scopes import Scope, View
+from broker.engines.postgres.scopes import Scope
 from broker.errors import BrokerError
 from broker.faults import crash_point
 from broker.grants import grounds, leases, preflights, requests
@@ -35,7 +33,8 @@ from broker.grants.grounds import UNUSABLE, Unusable
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.grants.pausing import is_paused
-from broker.grants.plan import Plan, TablePlan
+from broker.grants.plan import Plan, check_same_tenancy
+from broker.grants.scope_views import list_views
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
@@ -47,10 +46,10 @@ from broker.quarantine import MarkKeeper
 from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.states import StateConflict, advance
+from broker.tenancy import Tenancy
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
-_NAME_BYTES = 63
 WAIT_S = 20  # an end waits for a making that is under way, rather than for the next sweep
 
 
@@ -82,6 +81,7 @@ class Work:
     schemas: tuple[str, ...] = ()
     digest: str | None = None  # of the plan that was given
     problem: BrokerError | None = None  # with what a pending lease rests on
+    tenancy: Tenancy = field(default_factory=Tenancy)
 
 
 def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | None = None) -> Work:
@@ -90,13 +90,14 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
         lease = get_lease(tx, lease_id)
         plan = None
         schemas: tuple[str, ...] = ()
+        tenancy = Tenancy()
         grant = requests.get_grant(tx, lease.grant_id)
         refusal = _find_refusal(tx, port, lease, queue) if queue is not None else None
         asks = queue is not None and refusal is None
         if lease.database_id is not None:
             row = tenants.get_database(tx, lease.database_id)
             target = live_target(port, row)
-            schemas = tuple(row.schemas)
+            schemas, tenancy = tuple(row.schemas), row.whose
             if lease.state == "pending":
                 plan = requests.get_plan(tx, grant.id, grant.given_digest)
         else:
@@ -120,6 +121,7 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
             schemas=schemas,
             digest=grant.given_digest,
             problem=_find_problem(tx, port, lease, grant) if asks else None,
+            tenancy=tenancy,
         )
 
 
@@ -204,6 +206,7 @@ def _make_role(database: Database, port: KeyPort, work: Work, open_session: Open
     if work.plan is None:
         _make_login(work, key, open_session)
         return
+    check_same_tenancy(work.plan, work.tenancy.digest())
     with database.shared(f"scope {work.scope}"):
         if not _note_scope(database, work):
             crash_point("scope-noted")
@@ -217,7 +220,15 @@ def _make_role(database: Database, port: KeyPort, work: Work, open_session: Open
 
 def _make_login(work: Work, key: Secret[bytes], open_session: OpenSession) -> None:
     bounded = work.plan is not None
-    roles.issue(work.target, login_role(work, key), bounded=bounded, open_session=open_session)
+    try:
+        roles.issue(work.target, login_role(work, key), bounded=bounded, open_session=open_session)
+    except ScopeExceeded:
+        if not work.tenancy.is_shared:
+            raise
+        raise ScopeExceeded(  # the objects may be another tenant's: only the vendor reads them
+            "the role would reach more than its scope; an operator sees what, and what mends it, "
+            f"with: broker databases check {work.database_id}"
+        ) from None
 
 
 def login_role(work: Work, key: Secret[bytes]) -> LeaseRole:
@@ -262,54 +273,15 @@ def _ensure_scope(database: Database, work: Work, key: Secret[bytes]) -> None:
     grounds.check_plan(work.grant_id, work.plan, work.digest)
     with connect(work.target) as connection:
         catalogue = catalogues.read_catalogue(connection, work.schemas)
-    views = tuple(_views(work.plan, catalogue.tables, work.scope))
+    owned = find_owned(catalogue, work.tenancy, work.schemas)
+    keys = work.tenancy.values()
+    scope = Scope(work.scope, list_views(work.plan, owned, work.scope, keys), keys)
     label = Label("scope", work.lease_id, work.ends_at, work.scope)
-    scopes.make_scope(work.target, Scope(work.scope, views), label.text(key), keyed=True)
+    scopes.make_scope(work.target, scope, label.text(key), keyed=True)
     crash_point("scope-made")
+    scope_looks.check_scope(work.target, scope, shared=work.tenancy.is_shared)
     with database.begin(_WORKER) as tx:
         tx.session.get_one(LiveScope, work.scope).made_at = tx.at
-
-
-def _views(plan: Plan, tables: Sequence[Table], scope: str) -> list[View]:
-    """A view for each table with rows; partitions are read through their root.
-
-    A column that came after the plan is not in the view; a table that changed otherwise is left
-    out rather than guessed at.
-    """
-    taken = {scopes.KEY_TABLE}
-    count = Counter(table.name for table in tables)
-    views: list[View] = []
-    for table in tables:
-        planned = plan.find_table(table.full_name)
-        if planned is None or not planned.rows or table.kind == "partition":
-            continue
-        known = _known_columns(planned, table.columns)
-        shown = Table(
-            schema=table.schema,
-            name=table.name,
-            kind=table.kind,
-            columns=known,
-            constraints=table.constraints,
-            partition_key=table.partition_key,
-        )
-        select, _ = live_select(shown, planned.fates(), table_key(scope))
-        views.append(View(_view_name(table, taken, alone=count[table.name] == 1), select))
-    return views
-
-
-def _view_name(table: Table, taken: set[str], *, alone: bool) -> str:
-    """The table's name if no other schema has one of it; never one that is taken or too long."""
-    wished = [table.name] if alone else []
-    wished += [f"{table.schema}_{table.name}", f"{table.name}_view"]
-    wished += [f"view_{number}" for number in range(1, len(taken) + 2)]
-    name = next(n for n in wished if n not in taken and len(n.encode()) <= _NAME_BYTES)
-    taken.add(name)
-    return name
-
-
-def _known_columns(planned: TablePlan, columns: Sequence[Column]) -> tuple[Column, ...]:
-    types = {column.name: column.type for column in planned.columns}
-    return tuple(column for column in columns if types.get(column.name) == column.type)
 
 
 def _confirm_issued(database: Database, lease_id: str, queue: Queue) -> None:

@@ -12,15 +12,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import rfc8785
 
 from broker.engines import Catalogue, Column, Fate, Table
-from broker.errors import Invalid
-from broker.grants.policy import KEEP, Policy
+from broker.engines.ownership import Whose
+from broker.errors import Conflict, Invalid
+from broker.grants.policy import KEEP, Choice, Policy
 
 FindObstacle = Callable[[str, Column, Table], str | None]
+Choose = Callable[[Table, Column], Choice]
 FullName = tuple[str, str]
 _JOINING = ("token",)  # masks that keep joins when their columns share a label
 
@@ -46,7 +49,11 @@ class ColumnPlan:
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """`rows` False: structure only, `note` says why. Partitions stand under their root."""
+    """`rows` False: structure only, `note` says why. Partitions stand under their root.
+
+    `whose` says which rows are this customer's, where tables are shared; their number is then not
+    told, for that of all rows would tell of others.
+    """
 
     schema: str
     name: str
@@ -56,6 +63,7 @@ class TablePlan:
     size_bytes: int
     note: str = ""
     partition_of: str = ""
+    whose: str = ""
 
     @property
     def full_name(self) -> str:
@@ -70,6 +78,7 @@ class Plan:
     policy_version: int
     tables: tuple[TablePlan, ...]
     remarks: tuple[str, ...] = ()
+    tenancy: str = ""  # digest of what was registered; "" for a database of the tenant's own
 
     def document(self) -> dict[str, Any]:
         """JSON for storing and showing; `from_document` is its inverse."""
@@ -78,6 +87,7 @@ class Plan:
             "policy_version": self.policy_version,
             "remarks": list(self.remarks),
             "tables": [_table_document(table) for table in self.tables],
+            **({"tenancy": self.tenancy} if self.tenancy else {}),
         }
 
     def digest(self) -> str:
@@ -109,6 +119,7 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
             }
             for column in table.columns
         ],
+        **({"whose": table.whose} if table.whose else {}),
     }
 
 
@@ -119,6 +130,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
     return Plan(
         policy_version=document["policy_version"],
         remarks=tuple(document["remarks"]),
+        tenancy=document.get("tenancy", ""),
         tables=tuple(
             TablePlan(
                 schema=table["schema"],
@@ -128,6 +140,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
                 partition_of=table["partition_of"],
                 estimated_rows=table["estimated_rows"],
                 size_bytes=table["size_bytes"],
+                whose=table.get("whose", ""),
                 columns=tuple(
                     ColumnPlan(
                         name=column["name"],
@@ -148,20 +161,71 @@ def from_document(document: Mapping[str, Any]) -> Plan:
 class _Rules:
     """What the fate of a column depends on."""
 
-    policy: Policy
+    choose: Choose
     find_obstacle: FindObstacle
     joined: Mapping[tuple[FullName, str], str]  # column -> label of its class of foreign keys
     decided: Mapping[str, str | None]  # label -> the one mask of its class, None if impossible
 
 
-def make_plan(policy: Policy, catalogue: Catalogue, find_obstacle: FindObstacle) -> Plan:
-    """Decide the fate of every column of every table. Deterministic."""
+_ALL: Mapping[FullName, Whose] = MappingProxyType({})
+
+
+def make_plan(
+    policy: Policy,
+    catalogue: Catalogue,
+    find_obstacle: FindObstacle,
+    *,
+    whose: Mapping[FullName, Whose] = _ALL,
+    tenancy: str = "",
+) -> Plan:
+    """Decide the fate of every column of every table. Deterministic.
+
+    `whose` says which rows are the tenant's where it shares tables, `tenancy` is the digest of what
+    was registered.
+    """
     tables = {(table.schema, table.name): table for table in catalogue.tables}
     joined = _join_classes(catalogue.tables)
-    decided = _decide_classes(policy, tables, joined, find_obstacle)
-    rules = _Rules(policy, find_obstacle, joined, decided)
-    plans = tuple(_plan_table(table, _root(table, tables), rules) for table in catalogue.tables)
-    return Plan(policy.version, plans, _remarks(catalogue))
+    choose = _choose_with_keys(policy, whose)
+    decided = _decide_classes(choose, tables, joined, find_obstacle)
+    rules = _Rules(choose, find_obstacle, joined, decided)
+    plans = tuple(
+        _take_own(
+            _plan_table(table, _root(table, tables), rules), whose.get((table.schema, table.name))
+        )
+        for table in catalogue.tables
+    )
+    return Plan(policy.version, plans, _remarks(catalogue), tenancy)
+
+
+def _choose_with_keys(policy: Policy, whose: Mapping[FullName, Whose]) -> Choose:
+    """The policy's choice, but for the tenant key: registering it has classified it."""
+
+    def choose(table: Table, column: Column) -> Choice:
+        choice = policy.choose(table, column)
+        own = whose.get((table.schema, table.name))
+        if own is None or own.column is None or own.column.name != column.name:
+            return choice
+        rest = tuple(mask for mask in choice.masks if mask != KEEP)
+        return Choice((KEEP, *rest), "this customer's own key, the same in every row that is shown")
+
+    return choose
+
+
+def _take_own(planned: TablePlan, whose: Whose | None) -> TablePlan:
+    if whose is None:
+        return planned
+    shown = replace(planned, whose=whose.sentence, estimated_rows=0, size_bytes=0)
+    if not whose.refusal:
+        return shown
+    return replace(shown, rows=False, note=f"structure only: {whose.refusal}")
+
+
+def check_same_tenancy(plan: Plan, tenancy: str) -> None:
+    """What was approved for one tenant's rows is never carried out for others'."""
+    if plan.tenancy != tenancy:
+        raise Conflict(
+            "the database's registration is not the one that was approved; ask for access again"
+        )
 
 
 def _remarks(catalogue: Catalogue) -> tuple[str, ...]:
@@ -175,7 +239,7 @@ def _root(table: Table, tables: Mapping[FullName, Table]) -> Table:
 
 
 def _decide_classes(
-    policy: Policy,
+    choose: Choose,
     tables: Mapping[FullName, Table],
     joined: Mapping[tuple[FullName, str], str],
     find_obstacle: FindObstacle,
@@ -193,7 +257,7 @@ def _decide_classes(
             members.setdefault(label, []).append((table, column))
     decided: dict[str, str | None] = {}
     for label, columns in members.items():
-        chains = [policy.choose(table, column).masks for table, column in columns]
+        chains = [choose(table, column).masks for table, column in columns]
         possible = [KEEP] if all(chain[0] == KEEP for chain in chains) else []
         possible += [
             mask
@@ -229,7 +293,7 @@ def _plan_table(table: Table, root: Table, rules: _Rules) -> TablePlan:
 
 
 def _plan_column(table: Table, column: Column, rules: _Rules) -> tuple[ColumnPlan, str | None]:
-    choice = rules.policy.choose(table, column)
+    choice = rules.choose(table, column)
     own_label = f"{table.full_name}.{column.name}"
     label = rules.joined.get(((table.schema, table.name), column.name))
     if label is not None:
@@ -301,6 +365,9 @@ def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePla
         return replace(table, rows=False, note="new since the plan was approved")
     if not (old.rows and table.rows):
         return replace(table, rows=False, note=old.note or table.note)
+    if old.whose != table.whose:
+        drift.append(f"{table.full_name} tells otherwise whose its rows are: structure only")
+        return replace(table, rows=False, note="whose its rows are changed since the approval")
     columns: list[ColumnPlan] = []
     for column in table.columns:
         before = next((c for c in old.columns if c.name == column.name), None)

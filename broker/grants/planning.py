@@ -1,13 +1,15 @@
 """Making a request's plan: the one read of a tenant's server before approval.
 
 Of its catalogue only: registering the database was the standing consent to that (G1), to names,
-types, constraints and sizes.
+types, constraints and sizes. Of a database that tenants share, only the requester's customer's part
+leaves this function (G12).
 """
 
 from __future__ import annotations
 
 from broker import retries, tenants
 from broker.db import Busy, Database
+from broker.engines.ownership import find_owned
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.masks import find_obstacle
@@ -28,12 +30,13 @@ def plan(database: Database, opener: LoginOpener, policy: Policy, grant_id: str)
                 if grant.asked_digest is not None or grant.state != "requested":
                     return
                 row = tenants.get_database(tx, grant.database_id)
-                schemas = row.schemas
+                schemas, tenancy = row.schemas, row.whose
             try:
                 with connect(live_target(opener, row)) as connection:
                     catalogue = read_catalogue(connection, schemas)
                 with database.begin(_WORKER) as tx:
-                    requests.keep_plan(tx, grant_id, catalogue, policy, find_obstacle)
+                    owned = find_owned(catalogue, tenancy, schemas)
+                    requests.keep_plan(tx, grant_id, owned, policy, find_obstacle)
             except retries.FAILURES as error:
                 with database.begin(_WORKER) as tx:
                     requests.note_plan_failure(tx, grant_id, error)

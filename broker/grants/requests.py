@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from broker import mail, people, retries, tenants, trail
-from broker.engines import Catalogue
+from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants import approvals
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
@@ -159,7 +159,7 @@ def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
 def keep_plan(
     tx: Tx,
     grant_id: str,
-    catalogue: Catalogue,
+    owned: Owned,
     policy: Policy,
     find_obstacle: FindObstacle,
 ) -> str:
@@ -170,7 +170,9 @@ def keep_plan(
     grant = get_grant(tx, grant_id, lock=True)
     if grant.asked_digest is not None or grant.state != "requested":
         return grant.asked_digest or ""
-    plan = make_plan(policy, catalogue, find_obstacle)
+    tenancy = tenants.get_database(tx, grant.database_id).whose
+    catalogue = owned.catalogue
+    plan = make_plan(policy, catalogue, find_obstacle, whose=owned.whose, tenancy=tenancy.digest())
     digest = plan.digest()
     grant.asked_digest = digest
     retries.note_success(grant)

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from psycopg import sql
-
 from broker.engines import Catalogue, Table, Target
+from broker.engines.ownership import Owned, find_owned
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed, ObjectId, SourceChanged, sandbox
@@ -38,12 +37,17 @@ from broker.engines.postgres.copying.rows import (
     copy_rows,
     reading_session,
 )
-from broker.engines.postgres.copying.sequences import SequenceState, analyze, set_sequences
+from broker.engines.postgres.copying.sequences import (
+    SequenceState,
+    analyze,
+    set_sequences,
+    set_sequences_by_rows,
+)
 from broker.engines.postgres.copying.toc import Skipped, TocEntry, find_reason_to_skip
 from broker.engines.postgres.copying.yielding import Yielding
 from broker.engines.postgres.masks import SESSION_KEY, find_obstacle, masked_select, session_options
 from broker.faults import crash_point
-from broker.grants.plan import Plan, TablePlan, make_plan, more_masked
+from broker.grants.plan import Plan, TablePlan, check_same_tenancy, make_plan, more_masked
 from broker.grants.policy import Policy
 from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
@@ -53,7 +57,9 @@ from broker.snapshots.parallel import WORKERS, run_in_lanes
 from broker.snapshots.places import Places
 from broker.snapshots.progress import Watch
 from broker.snapshots.spot import check_spots
+from broker.snapshots.tenant_part import Part
 from broker.stores import Store
+from broker.tenancy import Tenancy
 
 _STARTS = 3
 _SMALL_BYTES = 4 << 20  # below, starting a child costs more than it saves
@@ -68,6 +74,7 @@ class Job:
     policy: Policy
     source: Target
     schemas: tuple[str, ...]  # that the tenant registered: nothing of another is read or copied
+    tenancy: Tenancy
     store: Store
     data_key: Secret[bytes]
     watch: Watch
@@ -96,13 +103,18 @@ class _Source:
     plan: Plan
     drift: tuple[str, ...]
     schemas: tuple[str, ...]
+    part: Part
     checkpoint: Callable[[], None]
 
     def planned(self) -> Iterator[tuple[Table, TablePlan]]:
-        """Tables that hold rows themselves and whose rows are read."""
+        """Tables that hold rows themselves and whose rows are read.
+
+        Among other tenants' rows a root is read with its parts: the catalogue does not name them.
+        """
         for table in self.catalogue.tables:
             planned = self.plan.find_table(table.full_name)
-            if planned is not None and planned.rows and table.kind != "partitioned":
+            holds = table.kind != "partitioned" or not self.part.is_whole
+            if planned is not None and planned.rows and holds:
                 yield table, planned
 
 
@@ -132,7 +144,9 @@ def fill(job: Job) -> Filled:
         sequences = _finish(job, source, owner)
         job.watch.step("checks")
         _check(source, owner, tables, [*(entry.entry.id for entry in skipped), *left_out])
-        check_spots(job.source, owner, source.exporter, list(source.planned()))
+        check_spots(
+            job.source, owner, source.exporter, list(source.planned()), source.part.condition
+        )
         contents = Contents(
             plan=source.plan.digest(),
             encoding=encoding,
@@ -150,6 +164,7 @@ def fill(job: Job) -> Filled:
 @contextmanager
 def _hold(job: Job, yielding: Yielding) -> Iterator[_Source]:
     """Locks, then the snapshot, then the catalogue under it; anew if something changed between."""
+    check_same_tenancy(job.plan, job.tenancy.digest())
 
     def checkpoint() -> None:
         yielding.check()
@@ -167,13 +182,24 @@ def _hold(job: Job, yielding: Yielding) -> Iterator[_Source]:
         try:
             catalogue = read_catalogue(exporter.connection, job.schemas)
             if [(t.schema, t.name) for t in catalogue.tables] == names:
-                fresh = make_plan(job.policy, catalogue, find_obstacle)
-                plan, drift = more_masked(job.plan, fresh)
-                yield _Source(exporter, catalogue, plan, drift, job.schemas, checkpoint)
+                owned = find_owned(catalogue, job.tenancy, job.schemas)
+                plan, drift = more_masked(job.plan, _plan_afresh(job, owned))
+                part = Part(owned, exporter.connection)
+                yield _Source(exporter, owned.catalogue, plan, drift, job.schemas, part, checkpoint)
                 return
         finally:
             exporter.__exit__(None, None, None)
     raise SourceChanged("tables come and go at the source; the copy is tried again later")
+
+
+def _plan_afresh(job: Job, owned: Owned) -> Plan:
+    return make_plan(
+        job.policy,
+        owned.catalogue,
+        find_obstacle,
+        whose=owned.whose,
+        tenancy=job.tenancy.digest(),
+    )
 
 
 def _encoding(source: _Source) -> str:
@@ -223,7 +249,7 @@ def _copy_tables(
         open_lane,
     )
     tables = [
-        SealedTable((sealed.name,), table.schema, table.name, columns, _count(source, table))
+        SealedTable((sealed.name,), table.schema, table.name, columns, source.part.count(table))
         for (table, _), (sealed, columns) in zip(planned, done, strict=True)
     ]
     return tables, [sealed for sealed, _ in done]
@@ -238,7 +264,8 @@ def _copy_table(
     lane: _Lane,
 ) -> tuple[Sealed, tuple[str, ...]]:
     table, planned = pair
-    select, columns = masked_select(table, planned.fates(), SESSION_KEY)
+    where = source.part.condition(table)
+    select, columns = masked_select(table, planned.fates(), SESSION_KEY, where)
     snapshot = job.places.snapshot
     small = table.size_bytes < _SMALL_BYTES
     with sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer:
@@ -267,17 +294,8 @@ def _copy_table(
     return writer.sealed, columns
 
 
-def _count(source: _Source, table: Table) -> int:
-    """What the source holds, asked of the source: not what our own stream says it carried."""
-    query = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}")
-    row = source.exporter.connection.execute(
-        query.format(sql.Identifier(table.schema, table.name))
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
 def _find_left_out(source: _Source) -> list[ObjectId]:
-    """Foreign keys that point at tables whose rows stay out: they could not hold."""
+    """Foreign keys that point at tables, or at others' rows, that stay out: they could not hold."""
     without = {
         (table.schema, table.name)
         for table in source.catalogue.tables
@@ -288,7 +306,8 @@ def _find_left_out(source: _Source) -> list[ObjectId]:
         oids[table.schema, table.name, constraint.name]
         for table in source.catalogue.tables
         for constraint in table.constraints
-        if constraint.kind == "foreign" and constraint.target in without
+        if constraint.kind == "foreign"
+        and (constraint.target in without or source.part.is_left(table, constraint))
         if (table.schema, table.name, constraint.name) in oids
     ]
 
@@ -304,7 +323,7 @@ def restore_post_data(
 
     def skip(entry: TocEntry) -> str | None:
         if entry.id in outside:
-            return "it points at a table whose rows were left out"
+            return "it points at rows that were left out"
         return find_reason_to_skip(entry)
 
     return restore(archive, owner, skip=skip, jobs=WORKERS, checkpoint=checkpoint)
@@ -312,7 +331,10 @@ def restore_post_data(
 
 def _finish(job: Job, source: _Source, owner: Target) -> list[SequenceState]:
     with connect(owner) as connection:
-        states = set_sequences(source.exporter.connection, connection)
+        if source.part.is_whole:
+            states = set_sequences(source.exporter.connection, connection)
+        else:  # how far they stand tells how much all tenants together have
+            states = set_sequences_by_rows(connection)
         analyze(connection)
         sandbox.grant_use(connection, job.places.snapshot.use_role)
     return states

@@ -36,6 +36,7 @@ from broker.snapshots.ports import Ports
 from broker.snapshots.progress import CopyStopped, Watch
 from broker.snapshots.states import COPYING, READY
 from broker.states import advance
+from broker.tenancy import Tenancy
 from broker.tx import Tx, system
 
 WORKER = system("worker")
@@ -50,6 +51,7 @@ class Work:
     plan: Plan
     source: Target
     schemas: tuple[str, ...]
+    tenancy: Tenancy
 
     @property
     def snapshot(self) -> Snapshot:
@@ -108,6 +110,7 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
             # The tenant's DBA sees which copy it is, and this copy knows its own sessions by it.
             source=replace(source, application_name=f"{source.application_name} {snapshot.id}"),
             schemas=tuple(database.schemas),
+            tenancy=database.whose,
         )
 
 
@@ -152,6 +155,7 @@ def _fill(ports: Ports, work: Work, held: Held) -> Filled:
             policy=ports.policy,
             source=work.source,
             schemas=work.schemas,
+            tenancy=work.tenancy,
             store=ports.store,
             data_key=data_key,
             watch=watch,

@@ -9,7 +9,7 @@ could read it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from psycopg import sql
 
@@ -26,9 +26,16 @@ _SEARCHED = 5_000  # values of a column in the sandbox; all of them would cost m
 
 
 def check_spots(
-    source: Target, owner: Target, exporter: Exporter, tables: Sequence[tuple[Table, TablePlan]]
+    source: Target,
+    owner: Target,
+    exporter: Exporter,
+    tables: Sequence[tuple[Table, TablePlan]],
+    condition: Callable[[Table], sql.Composed | None],
 ) -> None:
-    """Raises CopyFailed naming the columns in which a real value was found."""
+    """`condition` chooses the rows that were copied.
+
+    Raises CopyFailed naming the columns in which a real value was found.
+    """
     options = session_options(Secret(secrets.token_bytes(32)))
     found: list[str] = []
     with (
@@ -39,7 +46,8 @@ def check_spots(
         snapshot = sql.Literal(exporter.snapshot_id)
         reader.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
         for table, planned in tables:
-            sample = spot_sample(table, planned.fates(), SESSION_KEY, _SAMPLE)
+            where = condition(table)
+            sample = spot_sample(table, planned.fates(), SESSION_KEY, _SAMPLE, where)
             if sample is None:
                 continue
             columns = {column.name: column for column in table.columns}

@@ -87,7 +87,7 @@ def _read_tables(asker: _Asker) -> tuple[Table, ...]:
         names = tuple(column.name for column in columns[relation])
         constraints[relation].append(_to_constraint(fields, names))
     tables = []
-    for oid, schema, name, kind, above_schema, above, key, rows, size, secured in asker.rows(
+    for oid, schema, name, kind, above_schema, above, key, rows, size, *more in asker.rows(
         ask.TABLES
     ):
         tables.append(
@@ -101,7 +101,8 @@ def _read_tables(asker: _Asker) -> tuple[Table, ...]:
                 partition_key=tuple(key),
                 estimated_rows=rows,
                 size_bytes=size,
-                row_security=secured,
+                row_security=more[0],
+                parts_elsewhere=more[1],
             )
         )
     return tuple(sorted(tables, key=lambda table: (table.schema, table.name)))

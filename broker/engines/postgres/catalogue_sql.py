@@ -41,7 +41,12 @@ SELECT c.oid, n.nspname, c.relname,
     ),
     greatest(c.reltuples, 0)::bigint,
     coalesce(pg_table_size(c.oid), 0),
-    c.relrowsecurity
+    c.relrowsecurity,
+    EXISTS (
+        SELECT FROM above JOIN pg_class lc ON lc.oid = above.leaf
+        JOIN pg_namespace ln ON ln.oid = lc.relnamespace
+        WHERE above.root = c.oid AND ln.nspname <> ALL (%(schemas)s)
+    )
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition

@@ -27,7 +27,7 @@ _TOKEN_CHARS = 32
 _NAME_CHARS = 63  # of type `name`
 _TEXT_TYPES = frozenset({"text", "character varying", "character", "name"})
 _OPERATORS: Mapping[str, LiteralString] = {
-    sign: sign for sign in ("||", "<>", "<", ">=", "=", "+", "-", "*", "/", "#", "~")
+    sign: sign for sign in ("||", "<>", "<", "<=", ">=", "=", "+", "-", "*", "/", "#", "~")
 }
 _FILLER = "lorem ipsum dolor sit amet consectetur adipiscing elit "
 _FILLER_MAX = 4096

@@ -269,27 +269,37 @@ def live_select(
 ) -> tuple[sql.Composed, tuple[str, ...]]:
     """As `masked_select`, for a view of a live scope: generated columns too, which repeat others'
     values and so need a fate of their own.
+
+    With `where` the rows of others stand in the same table. OFFSET 0 then keeps every condition of
+    the reader's outside: a leakproof one would else be pushed in, and EXPLAIN would estimate it by
+    the statistics of all rows, from which values can be searched out.
     """
-    return _select(table, table.columns, fates, key, where)
+    select, names = _select(table, table.columns, fates, key, where)
+    return (select if where is None else sql.SQL("{} OFFSET 0").format(select)), names
 
 
 def spot_sample(
-    table: Table, fates: Mapping[str, Fate], key: KeySource, limit: int
+    table: Table,
+    fates: Mapping[str, Fate],
+    key: KeySource,
+    limit: int,
+    where: sql.Composable | None = None,
 ) -> sql.Composed | None:
     """For the source: rows of (column, digests as text[]) of up to `limit` values of each column
     that a mask hides; None when there is no such column.
 
-    A value that its mask leaves as it is (an empty text, 1 January, the constant itself) proves
-    nothing and is left out, and so is a column whose mask may coincide. Masks without a key give
-    the same for what they gave, so no sampled value can stand in an honest copy, save by a number's
-    chance collision.
+    `where` as in `masked_select`. A value that its mask leaves as it is (an empty text, 1 January,
+    the constant itself) proves nothing and is left out, and so is a column whose mask may coincide.
+    Masks without a key give the same for what they gave, so no sampled value can stand in an honest
+    copy, save by a number's chance collision.
     """
     _check_fates(table, _copied(table), fates)
     samples = [
         sql.SQL(
             "SELECT {name} AS name, ARRAY(SELECT DISTINCT s.digest FROM (SELECT {digest} AS digest"
-            " {source} WHERE {filled} AND {changed} LIMIT {limit}) AS s) AS digests"
+            " {source} WHERE {among} AND {filled} AND {changed} LIMIT {limit}) AS s) AS digests"
         ).format(
+            among=sql.SQL("true") if where is None else where,
             name=literal(column.name, "text"),
             digest=_spot_digest(column),
             source=_from(table, key),

@@ -5,14 +5,16 @@ and it may read the views, nothing else. The owner role owns schema and views an
 to read the tables; nobody is its member but for the moment in which we make or drop the scope.
 
 What must stay true: a mask's key is in no statement, no view's text and no session. It is made
-inside the server and stands in a one-row table that only the owner role may read.
+inside the server and stands in a one-row table that only the owner role may read. So does, where
+tenants share tables, the tenant's own key: every login of the database reads the text of views.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -30,10 +32,14 @@ from broker.engines.postgres.looks import (
     find_ours,
     session,
 )
+from broker.engines.postgres.tenant_rows import KEY_TABLE as TENANT_KEY_TABLE
+from broker.engines.postgres.tenant_rows import TYPE_NAMES, literal_key
 from broker.errors import Conflict, Invalid
 from broker.labels import is_marked
+from broker.tenancy import KeyValue
 
 KEY_TABLE = "masking_key"
+OWN_NAMES = frozenset({KEY_TABLE, TENANT_KEY_TABLE})  # that no view of a scope may have
 _NAME = re.compile(r"sab_s_[0-9a-f]{12}")
 
 
@@ -45,10 +51,11 @@ class ScopeInUse(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`select` is a complete SELECT with qualified names; it may read the scope's key table."""
+    """`select` is a complete SELECT with qualified names; it may read the scope's key tables."""
 
     name: str
     select: sql.Composed
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +63,12 @@ class Scope:
     """`name` is `sab_s_` and 12 hexadecimal digits: of the scope role and of the schema.
 
     The digits come from a digest of the views, so that one name always means the same views.
+    `tenant_keys` are those that the views read, in the order of their numbers.
     """
 
     name: str
     views: tuple[View, ...]
+    tenant_keys: tuple[KeyValue, ...] = ()
 
     def __post_init__(self) -> None:
         check_scope_name(self.name)
@@ -129,6 +138,8 @@ def _make(connection: Connection, scope: Scope, label_text: str, *, keyed: bool)
         run(connection, "SET LOCAL ROLE {owner}", owner=scope.owner)
         if is_new and keyed:
             _make_key(connection, scope.name)
+        if is_new and scope.tenant_keys:
+            _make_tenant_keys(connection, scope)
         _make_views(connection, scope)
         run(connection, "RESET ROLE")
         # Without this we could read the key ourselves, and through us whoever has our login.
@@ -138,24 +149,9 @@ def _make(connection: Connection, scope: Scope, label_text: str, *, keyed: bool)
 def _make_key(connection: Connection, schema: str) -> None:
     """The two pads of HMAC-SHA-256 (RFC 2104) of a random key of 32 bytes, 64 bytes each.
 
-    Four random UUIDs hold 488 random bits, which SHA-256 makes 256. No statistics are gathered:
-    they would be a second copy of the key.
+    Four random UUIDs hold 488 random bits, which SHA-256 makes 256.
     """
-    run(
-        connection,
-        "CREATE TABLE {schema}.{table} (i bytea NOT NULL, o bytea NOT NULL)"
-        " WITH (autovacuum_enabled = off)",
-        schema=schema,
-        table=KEY_TABLE,
-    )
-    for column in ("i", "o"):
-        run(
-            connection,
-            "ALTER TABLE {schema}.{table} ALTER COLUMN {column} SET STATISTICS 0",
-            schema=schema,
-            table=KEY_TABLE,
-            column=column,
-        )
+    _make_table(connection, schema, KEY_TABLE, {"i": "bytea NOT NULL", "o": "bytea NOT NULL"})
     run(
         connection,
         r"""
@@ -172,6 +168,41 @@ def _make_key(connection: Connection, schema: str) -> None:
         schema=schema,
         table=KEY_TABLE,
     )
+
+
+def _make_tenant_keys(connection: Connection, scope: Scope) -> None:
+    kinds: dict[str, LiteralString] = {"integer": "bigint", "uuid": "uuid", "text": "text"}
+    columns: dict[str, LiteralString] = {"n": "integer PRIMARY KEY"}
+    columns |= {f"as_{kind}": kinds[kind] for kind in TYPE_NAMES}
+    _make_table(connection, scope.name, TENANT_KEY_TABLE, columns)
+    for number, key in enumerate(scope.tenant_keys, start=1):
+        connection.execute(
+            sql.SQL("INSERT INTO {} (n, {}) VALUES ({}, {})").format(
+                sql.Identifier(scope.name, TENANT_KEY_TABLE),
+                sql.Identifier(f"as_{key.type}"),
+                sql.Literal(number),
+                literal_key(key),
+            )
+        )
+
+
+def _make_table(
+    connection: Connection, schema: str, table: str, columns: Mapping[str, LiteralString]
+) -> None:
+    """No statistics are gathered of it: they would be a second copy of what it holds."""
+    name = sql.Identifier(schema, table)
+    typed = [sql.SQL("{} " + kind).format(sql.Identifier(n)) for n, kind in columns.items()]
+    connection.execute(
+        sql.SQL("CREATE TABLE {} ({}) WITH (autovacuum_enabled = off)").format(
+            name, sql.SQL(", ").join(typed)
+        )
+    )
+    for column in columns:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET STATISTICS 0").format(
+                name, sql.Identifier(column)
+            )
+        )
 
 
 def _make_views(connection: Connection, scope: Scope) -> None:

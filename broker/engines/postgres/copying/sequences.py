@@ -54,6 +54,36 @@ def set_sequences(source: Connection, sandbox_owner: Connection) -> list[Sequenc
     return states
 
 
+_OWNED = """
+    SELECT n.nspname, c.relname, tn.nspname, t.relname, a.attname, s.seqmax
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid AND s.seqincrement > 0
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND d.objid = c.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+    JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+    JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+    WHERE a.atttypid IN ('pg_catalog.int2'::pg_catalog.regtype,
+      'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype)"""
+
+
+def set_sequences_by_rows(sandbox_owner: Connection) -> list[SequenceState]:
+    """For a part of a database: put each sequence that belongs to a column beyond that column's
+    rows in the sandbox, and return where that is. The others begin anew.
+    """
+    states: list[SequenceState] = []
+    for schema, name, table_schema, table, column, most in sandbox_owner.execute(_OWNED).fetchall():
+        highest = sql.SQL("SELECT pg_catalog.max({}) FROM {}").format(
+            sql.Identifier(column), sql.Identifier(table_schema, table)
+        )
+        row = sandbox_owner.execute(highest).fetchone()
+        if row is not None and row[0] is not None and 0 < row[0] <= most:
+            states.append(SequenceState(schema, name, row[0], True))  # noqa: FBT003
+    put_sequences(sandbox_owner, states)
+    return states
+
+
 def put_sequences(sandbox_owner: Connection, states: Sequence[SequenceState]) -> None:
     for state in states:
         sandbox_owner.execute(_SET, state)
