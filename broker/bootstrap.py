@@ -16,6 +16,7 @@ from broker import people, signin, tenants, trail
 from broker.db import Database, make_engine
 from broker.engines.postgres.masks import MASKS
 from broker.errors import Conflict, SettingsError
+from broker.grants import token_keys
 from broker.grants.policy import load_policy
 from broker.ids import PersonId
 from broker.jobs import Queue, open_queue
@@ -122,6 +123,7 @@ def publish_keys(ports: Ports) -> None:
         for purpose in (LOG_KEY, STATEMENTS_KEY):
             tenants.publish_key(tx, purpose, ports.keys.public(purpose))
         tenants.publish_key(tx, INTAKE_KEY, ports.keys.intake_public())
+    token_keys.turn(ports.database, ports.keys)
 
 
 def add_first_operator(tx: Tx, email: str, name: str, password: Secret[str]) -> PersonId:

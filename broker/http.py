@@ -30,7 +30,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from broker import api, bootstrap
-from broker.api import hooks
+from broker.api import hooks, oauth
 from broker.api.problems import find_status, from_http, problem
 from broker.bootstrap import Broker
 from broker.errors import BrokerError, SettingsError, Unavailable
@@ -40,7 +40,8 @@ from broker.tx import system
 
 _log = get_log(__name__)
 _MAX_BYTES = 1 << 20
-_PLAIN_PATHS = ("/api/", "/hooks/", "/healthz")  # for machines: never a page
+# For machines: never a page.
+_PLAIN_PATHS = ("/api/", "/hooks/", "/oauth/", "/.well-known/", "/healthz")
 
 # The console puts its page of an error here; it is called with the error and its status.
 ERROR_PAGE = "broker.error_page"
@@ -67,7 +68,8 @@ def create_app(broker: Broker) -> Flask:
     app = _Application("broker", static_folder=None)  # the console serves its own
     _configure(app, web)
     csrf = CSRFProtect(app)
-    for blueprint in (*api.register_api(app, broker), hooks.register_hooks(app, broker)):
+    hooked, oauthed = hooks.register_hooks(app, broker), oauth.register_oauth(app, broker)
+    for blueprint in (*api.register_api(app, broker), hooked, oauthed):
         csrf.exempt(blueprint)
     console.register_console(app, broker)
     app.add_url_rule("/healthz", "healthz", _healthz)

@@ -16,6 +16,7 @@ TokenId = NewType("TokenId", str)  # tok_
 TicketId = NewType("TicketId", str)  # tkt_
 DatabaseId = NewType("DatabaseId", str)  # dbs_  a tenant's registered live database
 ServerId = NewType("ServerId", str)  # srv_  an internal test server
+PlatformId = NewType("PlatformId", str)  # plt_  a SaaS application that trusts our tokens
 GrantId = NewType("GrantId", str)  # grt_
 LeaseId = NewType("LeaseId", str)  # lse_
 SnapshotId = NewType("SnapshotId", str)  # snp_
@@ -24,7 +25,7 @@ CertificateId = NewType("CertificateId", str)  # crt_
 LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
-    *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv"),
+    *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt"),
     *("grt", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")

@@ -45,6 +45,7 @@ _GIVEN = {
     "given": "digest",
     "live_s": "number",
     "copy_s": "number",
+    "platform_s": "number",
     **_COUNTS,
 }
 _POLICY = {
@@ -96,6 +97,20 @@ KINDS: Mapping[str, Kind] = {
         {"logins": "number", "until": "instant"},
     ),
     "server.registered": Kind("A test server was registered.", "server"),
+    "platform.registered": Kind(
+        "A platform was registered: it may be asked for, and tokens for it name it.",
+        "platform",
+        personal=("address",),
+    ),
+    "platform.secret_replaced": Kind(
+        "The secret with which a platform asks about tokens was replaced.", "platform"
+    ),
+    "platform.removed": Kind("A platform was removed; its tokens ended.", "platform"),
+    "token_key.made": Kind("A key was made that will sign platform tokens.", "key"),
+    "token_key.withdrawn": Kind(
+        "A key that signed platform tokens was taken out of use before its time.", "key"
+    ),
+    "token_key.erased": Kind("A key that signed platform tokens was erased.", "key"),
     "preflight.made": Kind(
         "The server was looked at for what it lacks and what it gives too much.",
         "database or server",
@@ -142,6 +157,8 @@ KINDS: Mapping[str, Kind] = {
             "approvals": "number",
             "extends": "id",
             "starts_at": "instant",
+            "platform": "id",
+            "platform_s": "number",
         },
         ("reason",),
     ),
@@ -182,11 +199,15 @@ KINDS: Mapping[str, Kind] = {
     "policy.changed": Kind("Another approval policy is in force.", "tenant", _POLICY),
     # Leases: credentials.
     "lease.asked": Kind(
-        "An engineer asked for a login under a grant.",
+        "An engineer asked for a login, or for a token, under a grant.",
         "lease",
-        {"grant": "id", "role": "id", "scope": "id", "on": "id", **_ENDS},
+        {"grant": "id", "role": "id", "scope": "id", "on": "id", "kind": "word", **_ENDS},
     ),
-    "lease.issued": Kind("The login was made on the server.", "lease"),
+    "lease.issued": Kind(
+        "The login was made on the server, or the token was signed with this key.",
+        "lease",
+        {"key": "id"},
+    ),
     "lease.pause_asked": Kind("The login must let nobody in for a while; its end stays.", "lease"),
     "lease.paused": Kind(
         "A fresh look found no session of the login, and that it lets nobody in.",
@@ -199,7 +220,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "lease.resume_asked": Kind("The pause of the login was lifted.", "lease"),
     "lease.resumed": Kind("The login lets its person in again, until its end.", "lease"),
-    "lease.revoking": Kind("The login must end.", "lease", _WHY),
+    "lease.revoking": Kind("The login or token must end.", "lease", _WHY),
     "lease.revoked": Kind(
         "A fresh look found neither the login nor a session of it.",
         "lease",
@@ -209,6 +230,12 @@ KINDS: Mapping[str, Kind] = {
             "role_gone_at": "instant",
             "found_absent": "yes or no",
         },
+    ),
+    "lease.expired": Kind(
+        "Whoever asked was told since `refused_at` that the token is void, and its own end is past "
+        "by more than clocks may differ; or it never left the broker.",
+        "lease",
+        {"refused_at": "instant", "expired_at": "instant", "left": "yes or no"},
     ),
     "lease.end_signed": Kind(
         "The statement of a login's end was signed.",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from broker import mail, people, quarantine, tenants, trail
+from broker import mail, people, platforms, quarantine, tenants, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import leases, mismatch, requests
 from broker.grants.model import Grant, Lease
@@ -63,6 +63,18 @@ def end_lease_by_click(tx: Tx, lease_id: str, queue: Queue) -> None:
     people.check(tx, "lease:end", TenantId(lease.tenant_id))
     if not leases.end(tx, lease, f"ended by the {tx.actor.side}", queue):
         raise Conflict(f"{lease.id} is {lease.state} already")
+
+
+def remove_platform(tx: Tx, platform_id: str, queue: Queue) -> None:
+    """Take a platform out of use: what was asked or given on it ends, its tokens with it."""
+    platform = platforms.get_platform(tx, platform_id)
+    people.check(tx, "platform:register", TenantId(platform.tenant_id))
+    platforms.mark_removed(tx, platform)
+    rows = tx.session.scalars(
+        sa.select(Grant).where(Grant.platform_id == platform_id, Grant.state.in_(_OPEN))
+    ).all()
+    for grant in rows:
+        end_grant(tx, grant, "its platform was removed", queue)
 
 
 def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:

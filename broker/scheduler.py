@@ -92,6 +92,7 @@ def intervals(times: Times) -> dict[str, int]:
         "poll_tickets": times.poll_tickets_s,
         "follow_hints": min(times.sweep_s, 5),
         "sign_statements": 2,
+        "turn_token_keys": times.janitor_s,
         "integrate_logs": times.integrate_s,
         "send_mails": 2,
     }

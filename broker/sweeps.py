@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from broker import lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
-from broker.grants import glass, preflights, requests
+from broker.grants import glass, leases, preflights, requests, tokens
 from broker.grants.model import Grant, Lease
 from broker.ids import TenantId
 from broker.jobs import Queue
@@ -58,7 +58,7 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
         check_fence(tx, fence)
         due: list[tuple[Grant | Lease | Snapshot | Remnant | LaterLook, str, str]] = [
             *[(g, "plan_grant", "access") for g in requests.list_without_plan(tx, _BATCH)],
-            *[(le, _LEASE_JOBS[le.state], "access") for le in _due(tx, Lease, tuple(_LEASE_JOBS))],
+            *[(le, leases.job_of(le), "access") for le in _due(tx, Lease, leases.DUE_STATES)],
             *[(s, _COPY_JOBS[s.state], "copies") for s in _due(tx, Snapshot, tuple(_COPY_JOBS))],
             *[(r, _COPY_JOBS[r.state], "copies") for r in _due(tx, Remnant, _REMNANT_STATES)],
             *[(look, "look_again", "copies") for look in _list_due_looks(tx)],
@@ -85,8 +85,6 @@ def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
     return due
 
 
-# A login that is issued is due while a pause of it is asked or lifted, and not done.
-_LEASE_JOBS = {"pending": "issue_lease", "issued": "hold_lease", "revoking": "revoke_lease"}
 _COPY_JOBS = {
     "ordered": "copy_snapshot",
     "copying": "copy_snapshot",
@@ -205,7 +203,7 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
     """Condemned copies and remnants, revoking leases, and due looks, not done after `after_s`."""
     copies = tx.session.scalars(sa.select(Snapshot).where(Snapshot.state == "condemned"))
     remnants = tx.session.scalars(sa.select(Remnant).where(Remnant.state == "condemned"))
-    leases = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking"))
+    ends = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking")).all()
     looks = tx.session.scalars(
         sa.select(LaterLook).where(LaterLook.passed_at.is_(None), LaterLook.due_at <= tx.at)
     ).all()
@@ -217,7 +215,8 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
         ).all()
     )
     promised = [
-        *((row, row.id, row.tenant_id, row.state_at) for row in (*copies, *remnants, *leases)),
+        *((row, row.id, row.tenant_id, row.state_at) for row in (*copies, *remnants)),
+        *((row, row.id, row.tenant_id, tokens.promised_at(row)) for row in ends),
         *((row, row.snapshot_id, tenants[row.snapshot_id], row.due_at) for row in looks),
     ]
     late: list[Late] = []

@@ -89,7 +89,8 @@ class PublishedKey(Base):
     at: Mapped[datetime]
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
+    """The name without blanks around it. Raises Invalid."""
     if not _NAME.match(name) or not name.strip():
         raise Invalid("a name has 1 to 200 characters", fields={"name": "1 to 200 characters"})
     return name.strip()
@@ -105,8 +106,8 @@ def enrol(
     tenant_id = TenantId(new_id("tnt"))
     tenant = Tenant(
         id=tenant_id,
-        name=_check_name(name),
-        ticket_customer=_check_name(ticket_customer),
+        name=check_name(name),
+        ticket_customer=check_name(ticket_customer),
         log_origin="",
         created_at=tx.at,
     )
@@ -126,7 +127,7 @@ def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> 
     get_tenant(tx, tenant_id)
     database.id = new_id("dbs")
     database.tenant_id = tenant_id
-    database.name = _check_name(database.name)
+    database.name = check_name(database.name)
     database.registered_at = tx.at
     database.tenancy = tenancy.from_document(
         database.tenancy or {"form": tenancy.DATABASE}
@@ -180,7 +181,7 @@ def register_server(tx: Tx, server: TestServer) -> ServerId:
     """Store an internal test server, where sandboxes will run."""
     people.check(tx, "server:register")
     server.id = new_id("srv")
-    server.name = _check_name(server.name)
+    server.name = check_name(server.name)
     server.registered_at = tx.at
     if tx.session.scalar(sa.select(TestServer.id).where(TestServer.name == server.name)):
         raise Conflict(f"a test server named {server.name} is registered already")

@@ -19,6 +19,8 @@ from broker.grants import (
     planning,
     preflight_steps,
     statements,
+    token_keys,
+    token_steps,
 )
 from broker.jobs import QUEUES
 from broker.logs import get_log
@@ -35,12 +37,15 @@ CONCURRENCY = 8
 def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None:
     """Put every job's function on the queue's application, by name."""
     database, keys, warm = ports.database, ports.keys, WarmSessions()
+    issuer = broker.settings.web.public_url
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
         "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
         "hold_lease": lambda i: pause_steps.hold(database, keys, i, ports.queue, warm),
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i, warm),
         "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
+        "issue_token": lambda i: token_steps.issue(database, keys, i, issuer, ports.queue),
+        "expire_token": lambda i: token_steps.expire(database, i),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
         "copy_snapshot": lambda i: making.copy(ports, i),
@@ -58,6 +63,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "sweep_orphans": lambda fence: janitor.sweep_orphans(ports, fence),
         "sweep_alarms": lambda fence: alarms.sweep_alarms(database, fence),
         "sign_statements": lambda _: statements.sign_due(database, keys),
+        "turn_token_keys": lambda _: token_keys.turn(database, keys),
         "integrate_logs": lambda _: integrate_all(database, keys),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings.mail, certificates.read_attachment

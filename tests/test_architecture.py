@@ -41,9 +41,11 @@ CLOCKS: Mapping[str, str] = {
 }
 # Files in which a secret is taken out of its wrapping, and where it goes from there.
 REVEALING: Mapping[str, str] = {
+    "api/oauth.py": "a new platform token, once, to the engineer who asked for it",
+    "api/platforms.py": "a platform's new secret, once, to the operator who registered it",
     "api/accounts.py": "a new token, once, to the person who made it",
     "cli/account.py": "a password or code that was typed, into the request that it is for",
-    "cli/api.py": "a token into the request's header",
+    "cli/api.py": "a token into the request's header, or the form that exchanges it",
     "cli/connect.py": "a lease's password, into the environment of psql alone",
     "cli/logins.py": "a new login's password, into a private file, or shown when asked for",
     "cli/session.py": "a password or token that was typed, into the request that signs in",
@@ -51,9 +53,10 @@ REVEALING: Mapping[str, str] = {
     "engines/postgres/connect.py": "a login and session options, to libpq or a file in memory",
     "engines/postgres/masks.py": "the masking key, into session options that are a Secret again",
     "engines/postgres/scram.py": "a password, into its verifier",
+    "grants/tokens.py": "a platform token, into its digest",
     "http.py": "the key that signs cookies, to Flask",
     "jobs.py": "the control database's login, to libpq",
-    "keys/intake.py": "a login, into its seal",
+    "keys/intake.py": "a login or token, into its seal",
     "keys/keyring.py": "what is wrapped, into its seal",
     "labels.py": "the key of labels, into a MAC",
     "mail.py": "an invitation's code, into the mail that brings it",

@@ -9,6 +9,8 @@
     POST /databases/{id}/known-logins · POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /quarantine · POST /quarantine/{id}/lift
+    GET POST /platforms · POST /platforms/{id}/secret · DELETE /platforms/{id}
+    POST /token-keys/withdraw
     GET /tickets · POST /tickets/look
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
@@ -43,6 +45,7 @@ from broker.api import (
     estate,
     glass,
     pauses,
+    platforms,
     policies,
     quarantines,
 )
@@ -61,6 +64,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     quarantines.blueprint,
     glass.blueprint,
     pauses.blueprint,
+    platforms.blueprint,
 )
 
 

@@ -75,6 +75,14 @@ class AskBody(Sent):
     reason = text(4000)
     live_s = seconds(load_default=0)
     copy_s = seconds(load_default=0)
+    platform = identity(
+        "plt",
+        required=False,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "the platform for which tokens are asked, for `platform_s`"},
+    )
+    platform_s = seconds(load_default=0)
     starts_at = fields.AwareDateTime(
         load_default=None, allow_none=True, metadata={"description": "not before; within 7 days"}
     )
@@ -109,10 +117,16 @@ class GrantAnswer(Answer):
     lapses_at = fields.AwareDateTime()
     asked_live_s = fields.Integer()
     asked_copy_s = fields.Integer()
+    asked_platform_s = fields.Integer()
     given_live_s = fields.Integer()
     given_copy_s = fields.Integer()
+    given_platform_s = fields.Integer()
     live_until = fields.AwareDateTime(allow_none=True)
     copy_until = fields.AwareDateTime(allow_none=True)
+    platform_until = fields.AwareDateTime(allow_none=True)
+    platform = fields.String(attribute="platform_id", allow_none=True)
+    platform_name = fields.String(attribute="platform", allow_none=True)
+    audience = fields.String(allow_none=True)
     ends_at = fields.AwareDateTime(allow_none=True)
     end_reason = fields.String(allow_none=True)
     asked_digest = fields.String(allow_none=True)
@@ -167,12 +181,24 @@ class LiteralAnswer(Answer):
     text = fields.String()
 
 
+class PlatformPlanAnswer(Answer):
+    platform = fields.String(attribute="id")
+    platform_name = fields.String(attribute="name")
+    audience = fields.String()
+
+
 class PlanAnswer(Answer):
     grant = fields.String(attribute="grant_id")
     category = fields.String(metadata={"description": "of the request: what it is about"})
     digest = fields.String(metadata={"description": "send it as `shown_digest` to approve"})
     remarks = fields.List(fields.String(), attribute="plan.remarks")
     tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")
+    platform = fields.Nested(
+        PlatformPlanAnswer,
+        attribute="plan.platform",
+        allow_none=True,
+        metadata={"description": "the platform that tokens would let in to, to read as support"},
+    )
     literals = fields.List(
         fields.Nested(LiteralAnswer),
         metadata={"description": "definitions that hold values; for the tenant's people alone"},
@@ -185,6 +211,7 @@ class ApproveBody(Sent):
     columns_masked = fields.List(text(200), load_default=[], validate=validate.Length(0, 10_000))
     live_s = seconds(load_default=None, allow_none=True)
     copy_s = seconds(load_default=None, allow_none=True)
+    platform_s = seconds(load_default=None, allow_none=True)
     note = text(2000, least=0, required=False, load_default="")
 
 
@@ -225,10 +252,15 @@ class LeaseAnswer(Answer):
     state = fields.String()
     state_at = fields.AwareDateTime()
     person_name = fields.String(attribute="person")
-    role = fields.String(metadata={"description": "the name to log in with"})
-    host = fields.String()
-    port = fields.Integer()
-    dbname = fields.String()
+    kind = fields.String(metadata={"description": "login, or platform: a token for `audience`"})
+    role = fields.String(
+        allow_none=True, metadata={"description": "the name to log in with; null for a token"}
+    )
+    host = fields.String(allow_none=True)
+    port = fields.Integer(allow_none=True)
+    dbname = fields.String(allow_none=True)
+    platform = fields.String(attribute="platform_id", allow_none=True)
+    audience = fields.String(allow_none=True)
     ends_at = fields.AwareDateTime()
     pause = fields.String(
         metadata={"description": "`open`, `asked`, `paused` (looked at afresh), or `resuming`"}
@@ -293,6 +325,8 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         copy_s=body["copy_s"],
         starts_at=body["starts_at"],
         extends=body["extends"],
+        platform_s=body["platform_s"],
+        platform_id=body["platform"],
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
     return queries.get_grant_view(tx, grant_id)
@@ -328,6 +362,7 @@ def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
         columns_masked=frozenset(body["columns_masked"]),
         live_s=body["live_s"],
         copy_s=body["copy_s"],
+        platform_s=body["platform_s"],
     )
     requests.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])
     return queries.get_grant_view(tx, grant_id)

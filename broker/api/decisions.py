@@ -15,7 +15,7 @@ blueprint = new_blueprint("decisions", "Decisions and signed statements")
 
 
 class DecisionAnswer(Answer):
-    """`live_s`, `copy_s` and `given_digest` are what this person gives."""
+    """`live_s`, `copy_s`, `platform_s` and `given_digest` are what this person gives."""
 
     id = fields.String()
     grant = fields.String(attribute="grant_id")
@@ -30,6 +30,7 @@ class DecisionAnswer(Answer):
     given_digest = fields.String(allow_none=True)
     live_s = fields.Integer()
     copy_s = fields.Integer()
+    platform_s = fields.Integer()
     note = fields.String(allow_none=True)
     signed_at = fields.AwareDateTime(allow_none=True)
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "people": "broker.cli.people:people",
     "databases": "broker.cli.databases:databases",
     "servers": "broker.cli.servers:servers",
+    "platforms": "broker.cli.platforms:platforms",
     "tickets": "broker.cli.tickets:tickets",
     "grants": "broker.cli.grants:grants",
     "leases": "broker.cli.leases:leases",

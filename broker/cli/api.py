@@ -50,6 +50,7 @@ class Api:
 
     def __init__(self, url: str, token: Secret[str] | None, ca_bundle: Path | None) -> None:
         self.url = url
+        self._token = token
         headers = {"Accept": "application/json", "User-Agent": f"broker-cli/{__version__}"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token.reveal()}"
@@ -74,6 +75,20 @@ class Api:
 
     def delete(self, *parts: str, **query: str | int | None) -> None:
         self._send("DELETE", parts, query=query)
+
+    def exchange(self, audience: str, grant: str) -> Item:
+        """Our API token for one of the platform that `audience` names (RFC 8693)."""
+        if self._token is None:
+            raise NotAuthenticated("sign in first: broker login")
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": self._token.reveal(),
+            "subject_token_type": kind,
+            "audience": audience,
+            "scope": grant,
+        }
+        return _object(self._request("POST", f"{self.url}/oauth/token", data=form))
 
     def pages(self, *parts: str, **query: str | int | None) -> Iterator[Item]:
         """Everything of a list, page by page."""
@@ -124,10 +139,11 @@ class Api:
     ) -> httpx.Response:
         path = "/".join(quote(part, safe="") for part in parts)
         params = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._request(method, f"{self.url}{_PREFIX}/{path}", params=params, json=body)
+
+    def _request(self, method: str, url: str, **sent: Any) -> httpx.Response:
         try:
-            answer = self._client.request(
-                method, f"{self.url}{_PREFIX}/{path}", params=params, json=body
-            )
+            answer = self._client.request(method, url, **sent)
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.url} can't be reached: {_reason(error)}") from None
         if not answer.is_success:
@@ -167,6 +183,11 @@ def _problem(url: str, answer: httpx.Response) -> BrokerError:
     status = answer.status_code
     if not isinstance(problem, dict):
         return Unavailable(f"{url} answered {status}, and not as the broker's API does")
-    message = str(problem.get("detail") or problem.get("title") or f"the answer was {status}")
+    message = str(
+        problem.get("detail")
+        or problem.get("error_description")  # RFC 6749: of tokens for platforms
+        or problem.get("title")
+        or f"the answer was {status}"
+    )
     family = _BY_STATUS.get(status, Unavailable if status >= 500 else Invalid)
     return family(message, fields=problem.get("fields"))

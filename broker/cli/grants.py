@@ -27,7 +27,10 @@ _WHO = (
     *("requester_name", "ticket_external_id", "ticket_title", "database_name"),
     *("category", "reason"),
 )
-_DECIDED = ("id", "verdict", "settles", "person_name", "side", "via", "at", "live_s", "copy_s")
+_DECIDED = (
+    *("id", "verdict", "settles", "person_name", "side", "via", "at"),
+    *("live_s", "copy_s", "platform_s"),
+)
 _CATEGORIES = ("customer_report", "vendor_finding", "incident", "backup", "legal")
 
 
@@ -84,6 +87,8 @@ def plan(session: Session, grant: str, which: str) -> None:
 @click.option(
     "--copy", "copy_s", type=Duration(), default=0, help="How long a copy lives, e.g. 2d."
 )
+@click.option("--platform", metavar="PLATFORM", help="Its application, by tokens; with --tokens.")
+@click.option("--tokens", "platform_s", type=Duration(), help="For how long, e.g. 1h.")
 @click.option("--start", "starts_at", metavar="INSTANT", help="Not before, e.g. 2027-01-31T06:00Z.")
 @click.option("--extends", metavar="GRANT", help="Goes on from this grant; decided by itself.")
 @click.option("--wait", "wait_s", type=Duration(), help="Wait until its plan is made.")
@@ -97,11 +102,13 @@ def request(
     reason: str,
     live_s: int,
     copy_s: int,
+    platform: str | None,
+    platform_s: int | None,
     starts_at: str | None,
     extends: str | None,
     wait_s: int | None,
 ) -> None:
-    """Ask a tenant for access: live, by a copy, or both."""
+    """Ask a tenant for access: live, by a copy, on its platform, or several of them."""
     api = session.api()
     body: dict[str, Any] = {
         "ticket": ticket,
@@ -111,7 +118,12 @@ def request(
         "live_s": live_s,
         "copy_s": copy_s,
     }
-    optional = {"starts_at": starts_at, "extends": extends}
+    optional = {
+        "platform": platform,
+        "platform_s": platform_s,
+        "starts_at": starts_at,
+        "extends": extends,
+    }
     body |= {name: value for name, value in optional.items() if value is not None}
     made = api.post("grants", body=body)
     if wait_s is not None:
@@ -130,6 +142,7 @@ def _is_planned(grant: dict[str, Any]) -> bool:
 @click.option("--mask", "columns", multiple=True, metavar="TABLE.COLUMN", help="Mask it too.")
 @click.option("--live", "live_s", type=Duration(), help="Shorter live access, e.g. 2h; 0: none.")
 @click.option("--copy", "copy_s", type=Duration(), help="A shorter life of copies; 0: none.")
+@click.option("--tokens", "platform_s", type=Duration(), help="Shorter on the platform; 0: not.")
 @click.option("--note", help="A word to the engineer.")
 @pass_session
 def approve(
@@ -141,6 +154,7 @@ def approve(
     columns: tuple[str, ...],
     live_s: int | None,
     copy_s: int | None,
+    platform_s: int | None,
     note: str | None,
 ) -> None:
     """Approve GRANT, or less than what it asks; never more.
@@ -149,13 +163,15 @@ def approve(
     """
     api = session.api()
     cut = Cut(frozenset(tables), frozenset(columns))
-    shown = digest or _ask(api, grant, cut, {"live": live_s, "copy": copy_s})
+    shown = digest or _ask(
+        api, grant, cut, {"live": live_s, "copy": copy_s, "platform": platform_s}
+    )
     body: dict[str, Any] = {
         "shown_digest": shown,
         "tables_out": sorted(cut.tables_out),
         "columns_masked": sorted(cut.columns_masked),
     }
-    optional = {"live_s": live_s, "copy_s": copy_s, "note": note}
+    optional = {"live_s": live_s, "copy_s": copy_s, "platform_s": platform_s, "note": note}
     body |= {name: value for name, value in optional.items() if value is not None}
     answer = api.post("grants", grant, "approve", body=body)
     missing = max(1, answer.get("approvals_needed", 1) - answer.get("approvals_given", 1))
@@ -172,7 +188,7 @@ def _ask(api: Api, grant: str, cut: Cut, wished: dict[str, int | None]) -> str:
     print_item(item, "table", _WHO)
     answer = api.get("grants", grant, "plan")
     show_plan(answer, cut)
-    asked = {"live": item["asked_live_s"], "copy": item["asked_copy_s"]}
+    asked = {kind: item[f"asked_{kind}_s"] for kind in wished}
     given = {kind: s if (w := wished[kind]) is None else w for kind, s in asked.items()}
     click.echo(f"Asked: {_windows(asked)}.")
     click.echo(f"You would give: {_windows(given)}.")
@@ -185,7 +201,7 @@ def _ask(api: Api, grant: str, cut: Cut, wished: dict[str, int | None]) -> str:
 
 
 def _windows(seconds: dict[str, int]) -> str:
-    names = {"live": "live access", "copy": "a copy"}
+    names = {"live": "live access", "copy": "a copy", "platform": "its platform"}
     parts = [f"{names[kind]} for {format_duration(s)}" for kind, s in seconds.items() if s]
     return ", ".join(parts) or "nothing"
 

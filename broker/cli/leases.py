@@ -20,12 +20,14 @@ _PAUSES = {
 }
 _COLUMNS = (
     "id",
+    "kind",
     "state",
     "pause",
     "grant",
     "snapshot",
     "person_name",
     "role",
+    "audience",
     "ends_at",
     "stuck_reason",
 )
@@ -74,7 +76,7 @@ def watch(session: Session, *, tenant: str | None, once: bool) -> None:
 @click.argument("lease")
 @pass_session
 def end(session: Session, lease: str) -> None:
-    """End a login now: its sessions are cut, its role dropped."""
+    """End a login or token now: its sessions are cut, its role dropped; a token is void."""
     answer = session.api().post("leases", lease, "end")
     if session.output == "table" or not answer:
         click.echo(f"{lease} is being revoked.")

@@ -25,6 +25,10 @@ class Cut:
 def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
     """Print the plan that the API answered, marked with what `cut` changes in it."""
     print_table(_TITLES, [row for table in answer["tables"] for row in _rows(table, cut)])
+    platform = answer["platform"]
+    if platform is not None:
+        name, audience = plain(platform["platform_name"]), plain(platform["audience"])
+        click.echo(f"Platform: tokens that let in to {name}, {audience}, to read as support")
     for remark in answer["remarks"]:
         click.echo(f"Remark: {plain(remark)}")
     for literal in answer["literals"]:

@@ -58,6 +58,7 @@ def keep(tx: Tx, grant: Grant, said: Said) -> None:
             settles=said.settles,
             live_s=windows.live_s,
             copy_s=windows.copy_s,
+            platform_s=windows.platform_s,
             shown_digest=grant.asked_digest,
             given_digest=said.given.plan.digest() if said.given else None,
             note=said.note.strip() or None,
@@ -103,7 +104,9 @@ def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
         )
     ).all()
     return [
-        Given(from_document(document), Windows(decision.live_s, decision.copy_s))
+        Given(
+            from_document(document), Windows(decision.live_s, decision.copy_s, decision.platform_s)
+        )
         for decision, document in rows
     ]
 

@@ -37,6 +37,7 @@ class DecisionView:
     given_digest: str | None
     live_s: int
     copy_s: int
+    platform_s: int
     note: str | None
     signed_at: datetime | None
 
@@ -68,6 +69,7 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             given_digest=row.given_digest,
             live_s=row.live_s,
             copy_s=row.copy_s,
+            platform_s=row.platform_s,
             note=row.note,
             signed_at=signed_at,
         )

@@ -125,7 +125,8 @@ def _ask(
     people.list_readable(tx, "session:read", tenant_id)  # raises for who may look at none
     own = PersonId(tx.actor.person_id or "") if tx.actor.side == "vendor" else None
     found = list_leases(tx, tenant_id, person_id=own, states=LEASE_OPEN, limit=_MOST_LEASES)
-    leases = [le for le in found if people.may(tx, "session:read", TenantId(le.tenant_id))]
+    logins = [lease for lease in found if lease.kind == "login"]  # a token has no session of ours
+    leases = [le for le in logins if people.may(tx, "session:read", TenantId(le.tenant_id))]
     tenants = {TenantId(lease.tenant_id) for lease in leases}
     telling = {t for t in tenants if own is None and people.may(tx, "statement:read", t)}
     shown = {lease.id for lease in leases if lease.tenant_id in telling}

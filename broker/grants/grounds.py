@@ -38,7 +38,9 @@ Unusable = ApprovalLost | GrantAltered
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A login (`live`, or `copy` for one on a sandbox) or a copy, as its grant bounds it."""
+    """A login (`live`, or `copy` for one on a sandbox), a copy, or a token (`platform`), as its
+    grant bounds it.
+    """
 
     kind: str
     tenant_id: str
@@ -119,7 +121,12 @@ def compare(signed: Mapping[str, Any], fresh: Mapping[str, Any], path: str = "")
 
 def check_bounds(grant: Grant, made: Made) -> None:
     """What is made is of the grant's tenant, and ends with it or before. Raises GrantAltered."""
-    until = grant.live_until if made.kind == "live" else grant.copy_until
+    ends = {
+        "live": grant.live_until,
+        "copy": grant.copy_until,
+        "platform": grant.platform_until,
+    }
+    until = ends[made.kind]
     if made.tenant_id != grant.tenant_id:
         raise GrantAltered(grant.id, ["tenant"])
     if until is None or made.ends_at > until:
@@ -136,6 +143,17 @@ def check_lease(grant: Grant, lease: Lease) -> None:
     scope = leases.scope_name(grant.given_digest or "", grant.database_id)
     if is_live and (lease.database_id, lease.scope_name) != (grant.database_id, scope):
         raise GrantAltered(grant.id, ["scope"])
+
+
+def check_token(grant: Grant, lease: Lease, plan: Plan, audience: str) -> None:
+    """A pending token names what was approved, the plan's own audience. Raises GrantAltered."""
+    check_bounds(grant, Made("platform", lease.tenant_id, lease.ends_at))
+    check_plan(grant.id, plan, grant.given_digest)
+    if lease.person_id != grant.requester_id:
+        raise GrantAltered(grant.id, ["person"])
+    planned = plan.platform
+    if planned is None or (planned.id, planned.audience) != (lease.platform_id, audience):
+        raise GrantAltered(grant.id, ["platform"])
 
 
 def check_plan(grant_id: str, plan: Plan, digest: str | None) -> None:

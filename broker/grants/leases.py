@@ -29,6 +29,10 @@ from broker.tenants import TenantDatabase
 from broker.tx import Tx
 
 _OPEN_LEASES_PER_GRANT = 5
+# A login that is issued is due while a pause of it is asked or lifted, and not done.
+_LOGIN_JOBS = {"pending": "issue_lease", "issued": "hold_lease", "revoking": "revoke_lease"}
+_TOKEN_JOBS = {"pending": "issue_token", "issued": "expire_token", "revoking": "expire_token"}
+DUE_STATES = tuple(_LOGIN_JOBS)
 
 
 class DatabaseReleased(Conflict):
@@ -97,7 +101,11 @@ def ask_lease(tx: Tx, grant: Grant, verifier: str, where: LeasePlan, queue: Queu
     _check_asker(tx, grant)
     check_verifier(verifier)
     count = tx.session.scalar(
-        sa.select(sa.func.count()).where(Lease.grant_id == grant.id, Lease.state.in_(LEASE_OPEN))
+        sa.select(sa.func.count()).where(
+            Lease.grant_id == grant.id,
+            Lease.platform_id.is_(None),
+            Lease.state.in_(LEASE_OPEN),
+        )
     )
     if (count or 0) >= _OPEN_LEASES_PER_GRANT:
         raise Conflict(
@@ -140,8 +148,14 @@ def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
         return False
     lease.attempts = 0
     retries.hint(lease, tx.at)
-    queue.put(tx, "revoke_lease", lease.id, queue="access")
+    queue.put(tx, job_of(lease), lease.id, queue="access")
     return True
+
+
+def job_of(lease: Lease) -> str:
+    """The job that goes on with a lease that is due."""
+    jobs = _LOGIN_JOBS if lease.platform_id is None else _TOKEN_JOBS
+    return jobs[lease.state]
 
 
 def get_lease(tx: Tx, lease_id: str) -> Lease:

@@ -14,8 +14,9 @@ from broker.states import StatefulRow
 class Grant(StatefulRow, Retried):
     """Asked and given windows are seconds; 0 means that this kind was not asked or not given.
 
-    `live_until`, `copy_until` and `ends_at` are set once, at approval, and never moved later;
-    `policy_version` and `approvals_needed` when it is asked (see `approval_policy`).
+    `live_until`, `copy_until`, `platform_until` and `ends_at` are set once, at approval, and never
+    moved later; `platform_id`, `policy_version` and `approvals_needed` when it is asked (see
+    `approval_policy`).
     """
 
     __tablename__ = "access_grant"
@@ -28,10 +29,13 @@ class Grant(StatefulRow, Retried):
     lapses_at: Mapped[datetime]
     asked_live_s: Mapped[int]
     asked_copy_s: Mapped[int]
+    asked_platform_s: Mapped[int] = mapped_column(default=0)
     given_live_s: Mapped[int] = mapped_column(default=0)
     given_copy_s: Mapped[int] = mapped_column(default=0)
+    given_platform_s: Mapped[int] = mapped_column(default=0)
     live_until: Mapped[datetime | None]
     copy_until: Mapped[datetime | None]
+    platform_until: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
     asked_digest: Mapped[str | None]
@@ -41,6 +45,7 @@ class Grant(StatefulRow, Retried):
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
     paused_side: Mapped[str | None]
+    platform_id: Mapped[str | None] = mapped_column(sa.ForeignKey("platform.id"))
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
@@ -78,6 +83,7 @@ class Decision(Base):
     settles: Mapped[bool]
     live_s: Mapped[int]
     copy_s: Mapped[int]
+    platform_s: Mapped[int] = mapped_column(default=0)
     shown_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
     note: Mapped[str | None]
@@ -99,6 +105,20 @@ class Statement(Base):
     signed_at: Mapped[datetime]
 
 
+class TokenKey(Base):
+    """A key that signs platform tokens; its private half is in the key port, under `token/<kid>`.
+
+    `withdrawn_at`: it was taken out of use before its time. See `token_keys`.
+    """
+
+    __tablename__ = "token_key"
+    kid: Mapped[str] = mapped_column(primary_key=True)
+    public: Mapped[bytes]
+    made_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+
+
 class LiveScope(Base):
     """The scope objects that stand on a tenant's server; written before they are made."""
 
@@ -112,10 +132,14 @@ class LiveScope(Base):
 
 
 class Lease(StatefulRow, Retried):
-    """One credential: a role on the live database, or on a sandbox when `snapshot_id` is set.
+    """One credential: a login on the live database, or on a sandbox when `snapshot_id` is set; or a
+    token for a platform, when `platform_id` is.
 
-    The password is the client's alone; `verifier` is a SCRAM verifier, cleared at the end.
-    `paused_at` is a pause of this login that is wanted, `held_at` that it is done (see `pausing`).
+    A login's password is the client's alone; `verifier` is a SCRAM verifier, cleared at the end. A
+    token is kept as `token_digest` (SHA-256); `sealed` is the token, sealed to `sealed_to`, the key
+    of who waits for it (HPKE, see `broker.keys.intake`), and cleared as soon as it was fetched. Its
+    `role_name` is the lease's own id, which is the token's `jti`. `paused_at` is a
+    pause of this login that is wanted, `held_at` that it is done (see `pausing`).
     """
 
     __tablename__ = "lease"
@@ -124,10 +148,14 @@ class Lease(StatefulRow, Retried):
     person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
     database_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant_database.id"))
     server_id: Mapped[str | None] = mapped_column(sa.ForeignKey("test_server.id"))
+    platform_id: Mapped[str | None] = mapped_column(sa.ForeignKey("platform.id"))
     dbname: Mapped[str]
     role_name: Mapped[str] = mapped_column(unique=True)
     scope_name: Mapped[str]
     verifier: Mapped[str | None]
+    sealed_to: Mapped[bytes | None]
+    sealed: Mapped[bytes | None]
+    token_digest: Mapped[bytes | None] = mapped_column(unique=True)
     ends_at: Mapped[datetime]
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))

@@ -17,10 +17,11 @@ LEFT_OUT = "left out by the customer"
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Seconds of live access, and of a copy's life; 0 is "not at all"."""
+    """Seconds of live access, of a copy's life, of tokens for a platform; 0 is "not at all"."""
 
     live_s: int
     copy_s: int
+    platform_s: int = 0
 
 
 NOT_AT_ALL = Windows(0, 0)
@@ -34,20 +35,32 @@ class Narrowing:
     columns_masked: frozenset[str] = frozenset()
     live_s: int | None = None
     copy_s: int | None = None
+    platform_s: int | None = None
 
 
 def narrow_windows(asked: Windows, narrowing: Narrowing) -> Windows:
     """Raises Invalid for a longer window, a negative one, or when nothing is left."""
     live = asked.live_s if narrowing.live_s is None else narrowing.live_s
     copy = asked.copy_s if narrowing.copy_s is None else narrowing.copy_s
-    if not 0 <= live <= asked.live_s or not 0 <= copy <= asked.copy_s:
+    platform = asked.platform_s if narrowing.platform_s is None else narrowing.platform_s
+    given = Windows(live, copy, platform)
+    if not _is_within(given, asked):
         raise Invalid(
             "a decision can only shorten what was asked: "
-            f"{asked.live_s} s of live access, {asked.copy_s} s for a copy"
+            f"{asked.live_s} s of live access, {asked.copy_s} s for a copy, "
+            f"{asked.platform_s} s on the platform"
         )
-    if live == 0 and copy == 0:
+    if given == NOT_AT_ALL:
         raise Invalid("nothing would be left of this request; refuse it instead")
-    return Windows(live, copy)
+    return given
+
+
+def _is_within(given: Windows, asked: Windows) -> bool:
+    return (
+        0 <= given.live_s <= asked.live_s
+        and 0 <= given.copy_s <= asked.copy_s
+        and 0 <= given.platform_s <= asked.platform_s
+    )
 
 
 def narrow_plan(plan: Plan, narrowing: Narrowing) -> Plan:
@@ -87,7 +100,11 @@ def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
 
 def meet_windows(given: Sequence[Windows]) -> Windows:
     """The shortest of each. Raises Invalid when nothing is left."""
-    met = Windows(min(one.live_s for one in given), min(one.copy_s for one in given))
+    met = Windows(
+        min(one.live_s for one in given),
+        min(one.copy_s for one in given),
+        min(one.platform_s for one in given),
+    )
     if met == NOT_AT_ALL:
         raise Invalid(
             "nothing is left that all who approve would give: one gives only live access, another "

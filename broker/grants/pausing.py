@@ -6,6 +6,8 @@ A pause is no state: it stands beside it, of one login or of a whole grant, and 
 login ends a paused one too. What must stay true: it is called paused only after a fresh look found
 no session and no login that is let in (`Lease.held_at`), until then it is asked; no end moves by
 it; a pause by the customer is lifted by the customer alone, the vendor's by either.
+
+A token for a platform is not paused but ended, for it lives minutes; a paused grant gives no other.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 from broker import mail, people, retries, trail
 from broker.bell import ring
 from broker.errors import Conflict, Denied
+from broker.grants import leases as leasing
 from broker.grants import requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease
@@ -65,6 +68,9 @@ def pause_grant(tx: Tx, grant_id: str, queue: Queue) -> None:
     grant = _get_locked_grant(tx, grant_id)
     _note_pause(tx, grant)
     leases = _list_living(tx, grant)
+    for token in leasing.list_open(tx, grant_id=grant.id):
+        if token.platform_id is not None:
+            leasing.end(tx, token, "its grant was paused", queue)
     trail.record(
         tx, TenantId(grant.tenant_id), "grant.pause_asked", grant.id, {"logins": len(leases)}
     )
@@ -90,6 +96,8 @@ def _get_locked(tx: Tx, lease_id: str) -> tuple[Lease, Grant]:
     people.check(tx, "lease:pause", TenantId(lease.tenant_id))
     grant = requests.get_grant(tx, lease.grant_id, lock=True)
     tx.session.refresh(lease, with_for_update=True)
+    if lease.platform_id is not None:
+        raise Conflict(f"{lease.id} is a token: it lives minutes; end it, or pause {grant.id}")
     if lease.state not in LIVING:
         raise Conflict(f"{lease.id} is {lease.state}; it can't be paused or resumed")
     return lease, grant
@@ -124,7 +132,11 @@ def _lift(tx: Tx, row: Grant | Lease) -> None:
 def _list_living(tx: Tx, grant: Grant) -> Sequence[Lease]:
     return tx.session.scalars(
         sa.select(Lease)
-        .where(Lease.grant_id == grant.id, Lease.state.in_(LIVING))
+        .where(
+            Lease.grant_id == grant.id,
+            Lease.platform_id.is_(None),
+            Lease.state.in_(LIVING),
+        )
         .order_by(Lease.id)
         .with_for_update()
     ).all()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -74,21 +74,34 @@ class TablePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformPlan:
+    """The SaaS application for which tokens are asked: under `audience`, to read as support."""
+
+    id: str
+    name: str
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     policy_version: int
     tables: tuple[TablePlan, ...]
     remarks: tuple[str, ...] = ()
     tenancy: str = ""  # digest of what was registered; "" for a database of the tenant's own
+    platform: PlatformPlan | None = None
 
     def document(self) -> dict[str, Any]:
         """JSON for storing and showing; `from_document` is its inverse."""
-        return {
+        document = {
             "v": 1,
             "policy_version": self.policy_version,
             "remarks": list(self.remarks),
             "tables": [_table_document(table) for table in self.tables],
             **({"tenancy": self.tenancy} if self.tenancy else {}),
         }
+        if self.platform is not None:
+            document["platform"] = asdict(self.platform)
+        return document
 
     def digest(self) -> str:
         """SHA-256, in hex, of the document in canonical JSON (RFC 8785)."""
@@ -131,6 +144,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
         policy_version=document["policy_version"],
         remarks=tuple(document["remarks"]),
         tenancy=document.get("tenancy", ""),
+        platform=PlatformPlan(**document["platform"]) if "platform" in document else None,
         tables=tuple(
             TablePlan(
                 schema=table["schema"],

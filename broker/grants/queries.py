@@ -20,7 +20,8 @@ from broker.grants.pausing import say_pause
 from broker.grants.plan import Plan, from_document
 from broker.ids import PersonId, TenantId
 from broker.people import Person
-from broker.tenants import Tenant, TenantDatabase
+from broker.platforms import Platform
+from broker.tenants import Tenant, TenantDatabase, TestServer
 from broker.tickets.mirror import Ticket
 from broker.tx import Tx
 
@@ -56,10 +57,13 @@ class GrantView:
     lapses_at: datetime
     asked_live_s: int
     asked_copy_s: int
+    asked_platform_s: int
     given_live_s: int
     given_copy_s: int
+    given_platform_s: int
     live_until: datetime | None
     copy_until: datetime | None
+    platform_until: datetime | None
     ends_at: datetime | None
     end_reason: str | None
     asked_digest: str | None
@@ -75,6 +79,9 @@ class GrantView:
     policy_version: int
     approvals_needed: int
     approvals_given: int
+    platform_id: str | None
+    platform: str | None
+    audience: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class LeaseView:
     """A login: where to connect, until when, and how far its end or its pause has come.
 
     `pause` is `open`, `asked`, `paused` or `resuming`; `paused_side` is of the login's own pause or
-    of its grant's.
+    of its grant's. Or a token (`kind` `platform`): then `audience` is where it holds, and there is
+    no place to connect to.
     """
 
     id: str
@@ -91,11 +99,14 @@ class LeaseView:
     snapshot_id: str | None
     state: str
     state_at: datetime
+    kind: str
     person: str
-    role: str
-    host: str
-    port: int
-    dbname: str
+    role: str | None
+    host: str | None
+    port: int | None
+    dbname: str | None
+    platform_id: str | None
+    audience: str | None
     ends_at: datetime
     pause: str
     paused_side: str | None
@@ -143,11 +154,14 @@ def _grants() -> sa.Select[*tuple[Any, ...]]:
             Decision.at.label("decided_at"),
             Decision.note.label("note"),
             _approvals.label("approvals"),
+            Platform.name.label("platform"),
+            Platform.audience.label("audience"),
         )
         .join(Tenant, Tenant.id == Grant.tenant_id)
         .join(_Requester, _Requester.id == Grant.requester_id)
         .join(Ticket, Ticket.id == Grant.ticket_id)
         .join(TenantDatabase, TenantDatabase.id == Grant.database_id)
+        .outerjoin(Platform, Platform.id == Grant.platform_id)
         .outerjoin(Decision, (Decision.grant_id == Grant.id) & Decision.settles)
     )
 
@@ -177,10 +191,13 @@ def _view(row: sa.Row[Any]) -> GrantView:
         lapses_at=grant.lapses_at,
         asked_live_s=grant.asked_live_s,
         asked_copy_s=grant.asked_copy_s,
+        asked_platform_s=grant.asked_platform_s,
         given_live_s=grant.given_live_s,
         given_copy_s=grant.given_copy_s,
+        given_platform_s=grant.given_platform_s,
         live_until=grant.live_until,
         copy_until=grant.copy_until,
+        platform_until=grant.platform_until,
         ends_at=grant.ends_at,
         end_reason=grant.end_reason,
         asked_digest=grant.asked_digest,
@@ -196,6 +213,9 @@ def _view(row: sa.Row[Any]) -> GrantView:
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,
+        platform_id=grant.platform_id,
+        platform=row.platform,
+        audience=row.audience,
     )
 
 
@@ -274,12 +294,15 @@ def list_leases(
     return [_lease_view(tx, row) for row in tx.session.scalars(query.limit(min(limit, MAX_PAGE)))]
 
 
+def _server_of(tx: Tx, lease: Lease) -> TenantDatabase | TestServer:
+    if lease.database_id is not None:
+        return tenants.get_database(tx, lease.database_id)
+    return tenants.get_server(tx, lease.server_id or "")
+
+
 def _lease_view(tx: Tx, lease: Lease) -> LeaseView:
-    server = (
-        tenants.get_database(tx, lease.database_id)
-        if lease.database_id is not None
-        else tenants.get_server(tx, lease.server_id or "")
-    )
+    platform = tx.session.get(Platform, lease.platform_id) if lease.platform_id else None
+    server = None if platform else _server_of(tx, lease)
     grant = requests.get_grant(tx, lease.grant_id)
     return LeaseView(
         id=lease.id,
@@ -289,10 +312,13 @@ def _lease_view(tx: Tx, lease: Lease) -> LeaseView:
         state=lease.state,
         state_at=lease.state_at,
         person=people.get_person(tx, lease.person_id).name,
-        role=lease.role_name,
-        host=server.host,
-        port=server.port,
-        dbname=lease.dbname,
+        kind="platform" if platform else "login",
+        role=lease.role_name if server else None,
+        host=server.host if server else None,
+        port=server.port if server else None,
+        dbname=lease.dbname if server else None,
+        platform_id=lease.platform_id,
+        audience=platform.audience if platform else None,
         ends_at=lease.ends_at,
         pause=say_pause(lease, grant),
         paused_side=lease.paused_side or grant.paused_side,

@@ -7,12 +7,12 @@ and only narrows (G2); the windows are computed once, at approval, and nothing m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from broker import mail, people, retries, tenants, trail
+from broker import mail, people, platforms, retries, tenants, trail
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants import approvals
@@ -20,7 +20,7 @@ from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
 from broker.grants.approvals import Given, Said
 from broker.grants.model import Grant, PlanRow
 from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
-from broker.grants.plan import FindObstacle, Plan, from_document, make_plan
+from broker.grants.plan import FindObstacle, Plan, PlatformPlan, from_document, make_plan
 from broker.grants.policy import Policy
 from broker.grants.states import APPROVE, END, REFUSE
 from broker.ids import GrantId, PersonId, TenantId, new_id
@@ -43,7 +43,8 @@ class GrantRefused(Denied):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What an engineer asks for: `live_s` and `copy_s` in seconds, 0 for "not this kind".
+    """What an engineer asks for: windows in seconds, 0 for "not this kind". `platform_id` names the
+    platform for which `platform_s` is asked.
 
     The clock starts at `starts_at`, or at approval if that is later. `extends` names the grant that
     this one goes on from: it is decided by itself, and moves nothing of the old one.
@@ -57,6 +58,8 @@ class Ask:
     copy_s: int
     starts_at: datetime | None = None
     extends: str | None = None
+    platform_s: int = 0
+    platform_id: str | None = None
 
 
 def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
@@ -72,6 +75,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     version, policy = find_in_force(tx, TenantId(ticket.tenant_id))
     _check_windows(ask, times, policy)
     _check_extended(tx, ask)
+    _check_platform(tx, ask, ticket.tenant_id)
     grant = Grant(
         id=new_id("grt"),
         tenant_id=ticket.tenant_id,
@@ -89,6 +93,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         approvals_needed=policy.approvals,
         asked_live_s=ask.live_s,
         asked_copy_s=ask.copy_s,
+        asked_platform_s=ask.platform_s,
+        platform_id=ask.platform_id,
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
     )
     facts = {
@@ -101,6 +107,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         "policy": version,
         "approvals": policy.approvals,
     }
+    if ask.platform_id is not None:
+        facts |= {"platform": ask.platform_id, "platform_s": ask.platform_s}
     if ask.extends is not None:
         facts["extends"] = ask.extends
     if ask.starts_at is not None:
@@ -122,8 +130,12 @@ def _check_ask(ask: Ask, times: Times) -> None:
         fields["live_s"] = f"0 to {times.access_max_s} seconds"
     if not 0 <= ask.copy_s <= times.copy_max_s:
         fields["copy_s"] = f"0 to {times.copy_max_s} seconds"
-    if ask.live_s == 0 and ask.copy_s == 0:
-        fields["live_s"] = "ask for live access, a copy, or both"
+    if not 0 <= ask.platform_s <= times.access_max_s:
+        fields["platform_s"] = f"0 to {times.access_max_s} seconds"
+    if (ask.platform_id is None) != (ask.platform_s == 0):
+        fields["platform"] = "name a platform and for how long, or neither"
+    if ask.live_s == 0 and ask.copy_s == 0 and ask.platform_s == 0:
+        fields["live_s"] = "ask for live access, a copy, a platform, or several of them"
     if fields:
         raise Invalid("the request can't be made like this", fields=fields)
 
@@ -143,6 +155,21 @@ def _check_extended(tx: Tx, ask: Ask) -> None:
         raise Conflict(f"{old.id} is {old.state}; ask afresh, without naming it")
 
 
+def _check_platform(tx: Tx, ask: Ask, tenant_id: str) -> None:
+    if ask.platform_id is None:
+        return
+    platform = platforms.get_platform(tx, ask.platform_id)
+    if platform.tenant_id != tenant_id:
+        raise NotFound("there is no such platform for this ticket's customer")
+
+
+def _plan_platform(tx: Tx, grant: Grant) -> PlatformPlan | None:
+    if grant.platform_id is None:
+        return None
+    platform = platforms.get_platform(tx, grant.platform_id)
+    return PlatformPlan(platform.id, platform.name, platform.audience)
+
+
 def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
     """What the customer gives at most, where that is less than the broker's own limit."""
     live = at_most(times.access_max_s, policy.live_max_s)
@@ -152,6 +179,8 @@ def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
         fields["live_s"] = f"this customer gives {live} seconds at most"
     if ask.copy_s > copy:
         fields["copy_s"] = f"this customer gives {copy} seconds at most"
+    if ask.platform_s > live:  # the live application: the same limit
+        fields["platform_s"] = f"this customer gives {live} seconds at most"
     if fields:
         raise Invalid("the request asks for more than this customer gives", fields=fields)
 
@@ -172,7 +201,8 @@ def keep_plan(
         return grant.asked_digest or ""
     tenancy = tenants.get_database(tx, grant.database_id).whose
     catalogue = owned.catalogue
-    plan = make_plan(policy, catalogue, find_obstacle, whose=owned.whose, tenancy=tenancy.digest())
+    made = make_plan(policy, catalogue, find_obstacle, whose=owned.whose, tenancy=tenancy.digest())
+    plan = replace(made, platform=_plan_platform(tx, grant))
     digest = plan.digest()
     grant.asked_digest = digest
     retries.note_success(grant)
@@ -240,7 +270,7 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
         advance(tx, grant, APPROVE)  # raises, and says who decided and when
     _check_shown(tx, grant, shown_digest)
     approvals.check_approver(tx, grant)
-    windows = narrow_windows(Windows(grant.asked_live_s, grant.asked_copy_s), narrowing)
+    windows = narrow_windows(_asked(grant), narrowing)
     mine = Given(narrow_plan(get_plan(tx, grant.id, grant.asked_digest), narrowing), windows)
     all_given = [*approvals.list_given(tx, grant), mine]
     met = approvals.meet(all_given)
@@ -254,6 +284,10 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
         _settle(tx, grant, met, _facts(shown_digest, met) | {"approvals": len(all_given)})
 
 
+def _asked(grant: Grant) -> Windows:
+    return Windows(grant.asked_live_s, grant.asked_copy_s, grant.asked_platform_s)
+
+
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
     mirror.get_open_ticket(tx, grant.ticket_id)
     if tx.at >= grant.lapses_at:
@@ -263,11 +297,13 @@ def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
 
 
 def _facts(shown_digest: str, given: Given) -> dict[str, str | int]:
+    platform = {"platform_s": given.windows.platform_s} if given.plan.platform else {}
     return {
         "shown": shown_digest,
         "given": given.plan.digest(),
         "live_s": given.windows.live_s,
         "copy_s": given.windows.copy_s,
+        **platform,
         **_counts(given.plan),
     }
 
@@ -282,9 +318,11 @@ def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> 
         values={
             "given_live_s": given.windows.live_s,
             "given_copy_s": given.windows.copy_s,
+            "given_platform_s": given.windows.platform_s,
             "given_digest": given.plan.digest(),
             "live_until": ends[0],
             "copy_until": ends[1],
+            "platform_until": ends[2],
             "ends_at": max(end for end in ends if end is not None),
         },
         facts={**facts, "policy": grant.policy_version},
@@ -304,10 +342,10 @@ def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
             mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
 
 
-def _ends(at: datetime, windows: Windows) -> tuple[datetime | None, datetime | None]:
-    live = at + timedelta(seconds=windows.live_s) if windows.live_s else None
-    copy = at + timedelta(seconds=windows.copy_s) if windows.copy_s else None
-    return live, copy
+def _ends(at: datetime, windows: Windows) -> tuple[datetime | None, ...]:
+    """Of live access, of copies, of the platform's tokens."""
+    lengths = (windows.live_s, windows.copy_s, windows.platform_s)
+    return tuple(at + timedelta(seconds=length) if length else None for length in lengths)
 
 
 def _check_decider(tx: Tx, grant: Grant) -> None:
@@ -356,7 +394,7 @@ def forget_literals(tx: Tx, grant: Grant) -> None:
 
 
 def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
-    """Until when `kind` (`live` or `copy`) is given.
+    """Until when `kind` (`live`, `copy` or `platform`) is given.
 
     Raises GrantRefused saying what to do, ApprovalLost when an approver has lost the role since.
     """
@@ -372,7 +410,12 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
             f"{grant.id} was paused by {by} at {grant.paused_at:%H:%M:%S} UTC; it gives nothing "
             "new until it is resumed"
         )
-    until = grant.live_until if kind == "live" else grant.copy_until
+    ends = {
+        "live": grant.live_until,
+        "copy": grant.copy_until,
+        "platform": grant.platform_until,
+    }
+    until = ends[kind]
     if until is None:
         raise GrantRefused(f"{grant.id} does not give {kind} access; it was not asked or not given")
     if grant.starts_at is not None and tx.at < grant.starts_at:

@@ -126,12 +126,16 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "plan": grant.asked_digest,
             "live_s": grant.asked_live_s,
             "copy_s": grant.asked_copy_s,
+            **_on_platform(grant, grant.asked_platform_s),
             "starts": _instant(grant.starts_at),
             "extends": grant.extends,
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "shown": decision.shown_digest,
-        "gives": _gives(decision.given_digest, decision.live_s, decision.copy_s)
+        "gives": {
+            **_gives(decision.given_digest, decision.live_s, decision.copy_s),
+            **_on_platform(grant, decision.platform_s),
+        }
         if approved
         else None,
         "result": _result(grant) if approved and decision.settles else None,
@@ -147,12 +151,19 @@ def _gives(plan: str | None, live_s: int, copy_s: int) -> dict[str, Any]:
     return {"plan": plan, "live_s": live_s, "copy_s": copy_s}
 
 
+def _on_platform(grant: Grant, platform_s: int) -> dict[str, Any]:
+    """Nothing, where no platform was asked."""
+    return {"platform": grant.platform_id, "platform_s": platform_s} if grant.platform_id else {}
+
+
 def _result(grant: Grant) -> dict[str, Any]:
     """What is given in all. Set once, at approval, so it is the same whenever it is signed."""
     return {
         **_gives(grant.given_digest, grant.given_live_s, grant.given_copy_s),
         "live_until": _instant(grant.live_until),
         "copy_until": _instant(grant.copy_until),
+        **_on_platform(grant, grant.given_platform_s),
+        **({"platform_until": _instant(grant.platform_until)} if grant.platform_id else {}),
         "ends": _instant(grant.ends_at),
     }
 
@@ -164,7 +175,7 @@ def _sign_end(tx: Tx, signer: Signer, lease_id: str) -> None:
         "grant": lease.grant_id,
         "person": lease.person_id,
         "role": lease.role_name,
-        "server": lease.database_id or lease.server_id,
+        "server": lease.database_id or lease.server_id or lease.platform_id,
         "snapshot": lease.snapshot_id,
         "at": {
             "promised": _instant(lease.ends_at),

@@ -18,4 +18,5 @@ END = Move(("requested", "approved"), "ended", "grant.ended")
 LEASE_ISSUED = Move(("pending",), "issued", "lease.issued")
 LEASE_REVOKING = Move(("pending", "issued"), "revoking", "lease.revoking")
 LEASE_REVOKED = Move(("revoking",), "revoked", "lease.revoked")
+LEASE_EXPIRED = Move(("revoking",), "revoked", "lease.expired")  # of a token: see `tokens`
 LEASE_OPEN = ("pending", "issued", "revoking")

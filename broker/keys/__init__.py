@@ -18,6 +18,7 @@ from broker.secret import Secret
 
 LOG_KEY = "log"  # signs checkpoints
 STATEMENTS_KEY = "statements"  # signs certificates, decisions, ends of access
+TOKEN_KEY = "token/"  # noqa: S105  # and a key id: signs platform tokens, comes and goes
 
 
 class KeyState(Enum):
@@ -79,13 +80,22 @@ class Sealer(Protocol):
 
 
 class Signer(Protocol):
-    """Ed25519 signatures; `purpose` is LOG_KEY or STATEMENTS_KEY."""
+    """Ed25519 signatures; `purpose` is LOG_KEY, STATEMENTS_KEY, or TOKEN_KEY with a key id."""
 
     def public(self, purpose: str) -> bytes:
         """The 32 bytes of the public key."""
 
     def sign(self, purpose: str, message: bytes) -> bytes:
         """64 bytes."""
+
+    def create_signing(self, purpose: str) -> bytes:
+        """Make a key for a purpose that starts with TOKEN_KEY, unless it is there; its public half.
+
+        Raises KeyErased if that purpose's key was erased, KeyUnavailable.
+        """
+
+    def erase_signing(self, purpose: str) -> None:
+        """Make such a key unusable for ever; idempotent. Raises KeyUnavailable."""
 
     def find_head(self, origin: str) -> bytes | None:
         """The last checkpoint that was signed for this log, kept outside the control database."""

@@ -25,6 +25,11 @@ def login_context(kind: str, host: str, port: int, login: str) -> bytes:
     return "\n".join(["broker/login/v1", kind, host, str(port), login]).encode()
 
 
+def waiting_context(lease_id: str) -> bytes:
+    """What a credential is bound to that is sealed to the key of who waits for it."""
+    return f"broker/waiting/v1\n{lease_id}".encode()
+
+
 def seal_login(public: bytes, password: Secret[str], context: bytes) -> bytes:
     """Raises Invalid when `public` is not 32 bytes of an X25519 key."""
     try:

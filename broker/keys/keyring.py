@@ -2,7 +2,7 @@
 
     keyring/            0700, owned by the user that runs the broker
       wrapping/         <name, "/" as ".">.key   32 random bytes, AES-256-GCM
-      signing/          <purpose>.key            32 bytes, Ed25519 seed
+      signing/          <purpose, as above>.key  32 bytes, Ed25519 seed
       erased/           <name, "/" as ".">       tombstones: only ever added
       heads/            <sha256 of origin>       last signed checkpoint of a log
       mark                                       how far the control database had come
@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.errors import Conflict, Invalid, NotFound, VerificationFailed
-from broker.keys import LOG_KEY, STATEMENTS_KEY, KeyErased, KeyState, KeyUnavailable
+from broker.keys import LOG_KEY, STATEMENTS_KEY, TOKEN_KEY, KeyErased, KeyState, KeyUnavailable
 from broker.keys.intake import open_login
 from broker.secret import Secret
 
@@ -112,7 +112,9 @@ class Keyring:
         keep the old bytes. So a certificate speaks of the cryptographic erase of a key in this
         keyring's file, and only an encrypted volume of the keyring's own says more.
         """
-        path = self._key_path(name)
+        self._erase(name, self._key_path(name))
+
+    def _erase(self, name: str, path: Path) -> None:
         with self._locked():
             if not self._is_erased(name):
                 _write(self._tombstone(name), b"")
@@ -158,6 +160,19 @@ class Keyring:
     def sign(self, purpose: str, message: bytes) -> bytes:
         return self._signing_key(purpose).sign(message)
 
+    def create_signing(self, purpose: str) -> bytes:
+        self._check_passing(purpose)
+        path = self._signing_path(purpose)
+        with self._locked():
+            self._check_not_erased(purpose)
+            if _find(path) is None:
+                _write(path, secrets.token_bytes(_KEY_BYTES))
+        return self.public(purpose)
+
+    def erase_signing(self, purpose: str) -> None:
+        self._check_passing(purpose)
+        self._erase(purpose, self._signing_path(purpose))
+
     def find_head(self, origin: str) -> bytes | None:
         with self._reading():
             return _find(self._head_path(origin))
@@ -196,10 +211,24 @@ class Keyring:
 
     def _signing_key(self, purpose: str) -> Ed25519PrivateKey:
         if purpose not in _PURPOSES:
-            raise Invalid(f"nothing is signed for the purpose {purpose!r}")
+            self._check_passing(purpose)
         with self._reading():
-            seed = _get_key(self._folder / "signing" / f"{purpose}.key")
-        return Ed25519PrivateKey.from_private_bytes(seed)
+            found = _find(self._signing_path(purpose))
+            self._check_not_erased(purpose)
+            if found is None:
+                raise KeyUnavailable(f"the keyring has no key that signs for {purpose!r}")
+            return Ed25519PrivateKey.from_private_bytes(
+                _check_key(self._signing_path(purpose), found)
+            )
+
+    @staticmethod
+    def _check_passing(purpose: str) -> None:
+        """Of a key that comes and goes. The others stay: logs and certificates hang on them."""
+        if not purpose.startswith(TOKEN_KEY):
+            raise Invalid(f"no key comes or goes for the purpose {purpose!r}")
+
+    def _signing_path(self, purpose: str) -> Path:
+        return self._folder / "signing" / f"{_encode(purpose)}.key"
 
     def _key_path(self, name: str) -> Path:
         return self._folder / "wrapping" / f"{_encode(name)}.key"

@@ -50,6 +50,7 @@ def read_narrowing(form: Form) -> Narrowing:
         columns_masked=frozenset(form.getlist("mask")),
         live_s=read_seconds(form, "live_s"),
         copy_s=read_seconds(form, "copy_s"),
+        platform_s=read_seconds(form, "platform_s"),
     )
 
 
@@ -63,6 +64,8 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
         copy_s=read_seconds(form, "copy_s") or 0,
         starts_at=read_instant(form, "starts_at"),
         extends=form.get("extends") or None,
+        platform_s=read_seconds(form, "platform_s") or 0,
+        platform_id=form.get("platform") or None,
     )
 
 

@@ -52,6 +52,7 @@ class GrantPage:
     taken: Difference | None
     live_choices: Sequence[Choice]
     copy_choices: Sequence[Choice]
+    platform_choices: Sequence[Choice]
     servers: Sequence[str]
 
     @property
@@ -66,8 +67,6 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
     if grant.asked_digest and people.may(tx, "plan:read", tenant_id):
         shown = get_plan_view(tx, grant_id, "asked")
     given = get_plan_view(tx, grant_id, "given") if shown and grant.given_digest else None
-    live = grant.asked_live_s if ticked.live_s is None else ticked.live_s
-    copy = grant.asked_copy_s if ticked.copy_s is None else ticked.copy_s
     decided = list_decisions(tx, grant_id)
     has_approved = any(one.person_id == tx.actor.person_id for one in decided)
     may_decide = grant.state == "requested" and people.may(tx, "grant:approve", tenant_id)
@@ -80,10 +79,23 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
         digest=(given or shown).digest if shown else "",
         literals=shown.literals if shown else (),
         taken=compare(shown.plan, given.plan) if shown and given else None,
-        live_choices=choices(grant.asked_live_s, live, none=grant.asked_copy_s > 0),
-        copy_choices=choices(grant.asked_copy_s, copy, none=grant.asked_live_s > 0),
+        **_offer(grant, ticked),
         servers=[server.name for server in tenants.list_servers(tx)],
     )
+
+
+def _offer(grant: GrantView, ticked: Narrowing) -> dict[str, Sequence[Choice]]:
+    """For each window what may be given; not at all, where another was asked too."""
+    windows = {
+        "live_choices": (grant.asked_live_s, ticked.live_s),
+        "copy_choices": (grant.asked_copy_s, ticked.copy_s),
+        "platform_choices": (grant.asked_platform_s, ticked.platform_s),
+    }
+    several = sum(asked > 0 for asked, _ in windows.values()) > 1
+    return {
+        name: choices(asked, asked if chosen is None else chosen, none=several)
+        for name, (asked, chosen) in windows.items()
+    }
 
 
 def read_use(tx: Tx, grant: GrantView) -> Use:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import people, tenants
+from broker import people, platforms, tenants
 from broker.errors import Invalid
 from broker.grants import requests
 from broker.tickets.queries import get_ticket_view, list_open_tickets
@@ -55,6 +55,7 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
     times, sent = the_broker().settings.times, request.form
     live = times.access_default_s if "live_s" in problems else read_seconds(sent, "live_s")
     copy = 0 if "copy_s" in problems else read_seconds(sent, "copy_s")
+    platform = 0 if "platform_s" in problems else read_seconds(sent, "platform_s")
     return render_template(
         "console/new_request.html",
         ticket=ticket,
@@ -62,6 +63,8 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
         live_choices=choices(
             times.access_max_s, times.access_default_s if live is None else live, none=True
         ),
+        platforms=[(one.id, one.name) for one in platforms.list_platforms(tx, ticket.tenant_id)],
+        platform_choices=choices(times.access_max_s, platform or 0, none=True),
         copy_choices=choices(times.copy_max_s, copy or 0, none=True),
         categories_offered=requests.CATEGORIES,
         extends=request.values.get("extends", ""),

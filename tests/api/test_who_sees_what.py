@@ -23,6 +23,7 @@ from broker.ids import new_id
 from broker.secret import Secret
 from broker.tx import Actor, system
 from tests.api.conftest import Api
+from tests.grants.platforms import register
 from tests.world import World, add_person, enrol
 
 DOCUMENT = json.loads(make_specification())
@@ -59,6 +60,11 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "schemas": ["s"],
     },
     "register_server": lambda _: SERVER,
+    "register_platform": lambda ids: {
+        "tenant": ids["tenant_id"],
+        "name": "P",
+        "audience": "https://crm.example/taken",
+    },
     "register_logins": lambda _: {"known_logins": ["app"]},
     "release_database": lambda _: {"closed_s": 0},
     "look_at_ticket": lambda ids: {"external_id": ids["external_id"]},
@@ -81,6 +87,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_people": lambda ids: f"?tenant={ids['tenant_id']}",
     "remove_person": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_databases": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_platforms": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
     "watch_leases": lambda ids: f"?tenant={ids['tenant_id']}&wait=0",
@@ -102,6 +109,7 @@ OWN = (
     | {
         "get_quarantine",
         "lift_quarantine",  # a quarantine is the broker's own
+        "withdraw_token_keys",  # and so are its keys
     }
 )
 
@@ -136,6 +144,7 @@ def made_up() -> Ids:
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
+    prefixes |= {"platform": "plt"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64}
 
@@ -169,6 +178,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "external_id": ticket["external_id"],
         "database_id": world.database_id,
         "server_id": world.server_id,
+        "platform_id": register(world).id,
         "digest": world.grant(grant_id).asked_digest or "",
         "quarantine_id": new_id("qrt"),
     }
@@ -251,6 +261,7 @@ def _kept_secrets(world: World) -> set[str]:
         "SELECT sealed_password FROM tenant_database",
         "SELECT sealed_password FROM test_server",
         "SELECT token_digest FROM api_token",
+        "SELECT secret_digest FROM platform",
         "SELECT wrapped_key FROM snapshot WHERE wrapped_key IS NOT NULL",
     )
     with world.as_(system("tests")) as tx:
@@ -265,9 +276,14 @@ def _kept_secrets(world: World) -> set[str]:
     return secrets
 
 
+PLATFORMS = (
+    *("register_platform", "replace_platform_secret", "remove_platform"),
+    "withdraw_token_keys",
+)
 # What a role must not do where it may look; what it may do is in the other tests.
 DENIED = {
     "engineer": (
+        *PLATFORMS,
         *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
@@ -283,10 +299,12 @@ DENIED = {
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
     ),
     "admin": (
+        *PLATFORMS,
         *("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
         *("check_server", "get_server_preflight", "get_quarantine", "lift_quarantine"),
     ),
     "auditor": (
+        *PLATFORMS,
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),

@@ -32,12 +32,14 @@ def environment(world: World, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(world: World, process: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`worker` or `scheduler`, until the block ends. What it told is shown if the block fails."""
+def running(
+    world: World, process: str, *options: str, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`worker`, `scheduler` or `web`, until the block ends; if it fails, what it told is shown."""
     with (
         tempfile.TemporaryFile() as told,  # a pipe that nobody reads would stall it
         subprocess.Popen(
-            [sys.executable, "-m", "broker.cli", process],
+            [sys.executable, "-m", "broker.cli", process, *options],
             cwd=ROOT,
             env=environment(world, **more),
             stdout=subprocess.DEVNULL,
