@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from broker.engines import Target
 from broker.errors import BrokerError
+from broker.grants.drills import Drill
 from broker.grants.model import Lease, LiveScope
 from broker.grants.states import LEASE_OPEN
 from broker.grants.targets import LoginOpener, live_target, server_target
@@ -41,9 +42,21 @@ ReadRows = Callable[[Tx, Collection[str]], dict[str, Row]]  # those that there a
 
 
 def read_leases(tx: Tx, roles: Collection[str]) -> dict[str, Row]:
-    """By name of role: pending, issued and revoking have a job and a sweep of their own."""
+    """By name of role: pending, issued and revoking have a job and a sweep of their own.
+
+    So has a drill that is under way.
+    """
     query = sa.select(Lease).where(Lease.role_name.in_(roles))
+    drills = sa.select(Drill).where(Drill.role_name.in_(roles))
     return {
+        drill.role_name: Row(
+            explains=drill.state == "ordered",
+            state=drill.state,
+            tenant_id=TenantId(drill.tenant_id),
+            on=drill.database_id,
+        )
+        for drill in tx.session.scalars(drills)
+    } | {
         lease.role_name: Row(
             explains=lease.state in LEASE_OPEN,
             state=lease.state,

@@ -96,6 +96,28 @@ KINDS: Mapping[str, Kind] = {
         "database",
         {"logins": "number", "until": "instant"},
     ),
+    "drills.allowed": Kind(
+        "An admin allowed drills of revocation, by themselves every so many seconds if said.",
+        "database",
+        {"every_s": "number"},
+    ),
+    "drills.forbidden": Kind("An admin allows drills no more.", "database"),
+    "drill.ordered": Kind(
+        "A login that can read nothing will be made, attacked and ended, to see how long it takes.",
+        "drill",
+        {"database": "id", "role": "id", "scope": "id"},
+    ),
+    "drill.passed": Kind(
+        "Whoever attacked had lost when the end was said to be done.",
+        "drill",
+        {
+            "asked_at": "instant",
+            "login_refused_at": "instant",
+            "last_session_dead_at": "instant",
+            "role_gone_at": "instant",
+        },
+    ),
+    "drill.failed": Kind("Something outlived the end, or the drill broke off.", "drill"),
     "server.registered": Kind("A test server was registered.", "server"),
     "platform.registered": Kind(
         "A platform was registered: it may be asked for, and tokens for it name it.",

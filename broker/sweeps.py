@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from broker import lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
-from broker.grants import glass, leases, preflights, requests, tokens
+from broker.grants import drills, glass, leases, preflights, requests, tokens
+from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease
 from broker.ids import TenantId
 from broker.jobs import Queue
@@ -56,11 +57,12 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
     """Enqueue again what is due: whatever its job did, or if it was lost."""
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
-        due: list[tuple[Grant | Lease | Snapshot | Remnant | LaterLook, str, str]] = [
+        due: list[tuple[Grant | Lease | Drill | Snapshot | Remnant | LaterLook, str, str]] = [
             *[(g, "plan_grant", "access") for g in requests.list_without_plan(tx, _BATCH)],
             *[(le, leases.job_of(le), "access") for le in _due(tx, Lease, leases.DUE_STATES)],
             *[(s, _COPY_JOBS[s.state], "copies") for s in _due(tx, Snapshot, tuple(_COPY_JOBS))],
             *[(r, _COPY_JOBS[r.state], "copies") for r in _due(tx, Remnant, _REMNANT_STATES)],
+            *[(drill, "run_drill", "access") for drill in _due(tx, Drill, ("ordered",))],
             *[(look, "look_again", "copies") for look in _list_due_looks(tx)],
         ]
         for row, job, name in due:
@@ -80,6 +82,7 @@ def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
         due = preflights.put_due(tx, queue, _BATCH)
+        drills.order_due(tx, queue, _BATCH)
         glass.forget_old(tx)
         note_run(tx, "checks", fence, due)
     return due

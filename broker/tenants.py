@@ -58,6 +58,8 @@ class TenantDatabase(Base):
     known_logins: Mapped[list[str]] = mapped_column(server_default="{}")
     released_until: Mapped[datetime | None]
     tenancy: Mapped[Json] = mapped_column(JSONB, server_default='{"form": "database"}')
+    drills_since: Mapped[datetime | None]
+    drill_every_s: Mapped[int | None]
     registered_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 

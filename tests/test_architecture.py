@@ -30,6 +30,7 @@ STATEFUL = {
     "Lease": "lease",
     "Snapshot": "snapshot",
     "Remnant": "remnant",
+    "Drill": "drill",
 }
 _UPDATE = re.compile(rf"\bUPDATE\s+({'|'.join(STATEFUL.values())})\b", re.IGNORECASE)
 Rule = Callable[[ast.AST], Iterator[str]]

@@ -5,7 +5,7 @@
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · POST …/end-everything
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
-    GET POST /databases/{id}/release?wait=
+    GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
     POST /databases/{id}/known-logins · POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /quarantine · POST /quarantine/{id}/lift
@@ -42,6 +42,7 @@ from broker.api import (
     checks,
     copies,
     decisions,
+    drills,
     estate,
     glass,
     pauses,
@@ -65,6 +66,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     glass.blueprint,
     pauses.blueprint,
     platforms.blueprint,
+    drills.blueprint,
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from broker.cli import drills
 from broker.cli.checks import check_wait, run_check
 from broker.cli.command import Noun
 from broker.cli.durations import Duration
@@ -204,3 +205,7 @@ def setup_sql(
         password_file=password_file,
         show_password=show_password,
     )
+
+
+for _command in (drills.drill, drills.drills, drills.allow, drills.forbid):
+    databases.add_command(_command)

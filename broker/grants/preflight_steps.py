@@ -31,6 +31,7 @@ from broker.engines.postgres.preflight import (
 )
 from broker.engines.postgres.preflight.logins import ATTRIBUTES
 from broker.errors import NotFound
+from broker.grants.drills import Drill
 from broker.grants.model import Lease
 from broker.grants.preflights import EVERY, EVERY_IF_FATAL, Preflight, is_shared
 from broker.grants.states import LEASE_OPEN
@@ -154,8 +155,9 @@ def _tell_unexplained(tx: Tx, work: _Work, row: Preflight, logins: Sequence[Logi
     On a server that tenants share, in the vendor's log: whose the login is can't be known (G12).
     """
     roles = tx.session.scalars(sa.select(Lease.role_name).where(Lease.state.in_(LEASE_OPEN)))
+    drills = tx.session.scalars(sa.select(Drill.role_name).where(Drill.state == "ordered"))
     # Attributes are not registered, so names alone are compared.
-    known = [KnownLogin(name, frozenset(ATTRIBUTES)) for name in (*work.known, *roles)]
+    known = [KnownLogin(name, frozenset(ATTRIBUTES)) for name in (*work.known, *roles, *drills)]
     strangers = find_unexplained(logins, known)
     shared = is_shared(tx, tenants.get_database(tx, work.target_id))
     for stranger in strangers:

@@ -1,4 +1,4 @@
-"""A live database: making way for a migration."""
+"""A live database: making way for a migration, and drills of revocation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import people, tenants
-from broker.grants import releasing
+from broker.grants import drills, releasing
 from broker.ids import TenantId
 from broker.web.forms import read_seconds
 from broker.web.session import begin, the_broker
@@ -34,13 +34,34 @@ def show(database_id: str) -> ResponseReturnValue:
         tenant = tenants.get_tenant(tx, tenant_id)
         may_release = people.may(tx, "database:release", tenant_id)
         release = releasing.get_release_view(tx, database_id) if may_release else None
+        may_drill = people.may(tx, "drill:read", tenant_id)
+        drilled = drills.get_views(tx, database_id) if may_drill else None
     return render_template(
         "console/database.html",
         name=database.name,
         tenant=tenant.name,
         identity=database_id,
         release=release,
+        drills=drilled,
     )
+
+
+@pages.post("/databases/<id:database_id>/drills")
+def order_drill(database_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        drills.order(tx, database_id, the_broker().queue)
+    flash("A drill was ordered. Load this page again in a moment to see how it came out.")
+    return redirect(url_for(".show", database_id=database_id), 303)
+
+
+@pages.post("/databases/<id:database_id>/drill-consent")
+def allow_drills(database_id: str) -> ResponseReturnValue:
+    """`every_s` is a number of seconds, 0 for on demand alone; without it they are forbidden."""
+    every_s = read_seconds(request.form, "every_s")
+    with begin() as tx:
+        drills.allow(tx, database_id, allowed=every_s is not None, every_s=every_s or None)
+    flash("Drills are allowed." if every_s is not None else "Drills are allowed no more.")
+    return redirect(url_for(".show", database_id=database_id), 303)
 
 
 @pages.post("/databases/<id:database_id>/release")

@@ -66,6 +66,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "audience": "https://crm.example/taken",
     },
     "register_logins": lambda _: {"known_logins": ["app"]},
+    "allow_drills": lambda _: {"allowed": True},
     "release_database": lambda _: {"closed_s": 0},
     "look_at_ticket": lambda ids: {"external_id": ids["external_id"]},
     "request_grant": lambda ids: {
@@ -288,11 +289,11 @@ DENIED = {
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
-        *("register_logins", "release_database", "get_release"),
+        *("register_logins", "release_database", "get_release", "allow_drills", "order_drill"),
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
     ),
     "operator": (
-        "register_logins",
+        *("register_logins", "allow_drills"),
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
@@ -310,6 +311,7 @@ DENIED = {
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),
         *("set_approval_policy", "confirm_approval_policy", "release_database", "get_release"),
         *("pause_lease", "resume_lease", "pause_grant", "resume_grant"),
+        *("allow_drills", "order_drill"),
     ),
 }
 

@@ -38,3 +38,24 @@ def test_the_page_of_a_database_releases_it_and_says_when_it_is_clear(desk: Desk
     assert "Clear: no login" in page
     assert "no login is made before" in page
     assert "Release now" not in engineer.page(path)
+
+
+def test_a_drill_from_both_sides(desk: Desk) -> None:
+    world = desk.world
+    operator = desk.terminal("operator", world.operator)
+    drill = ("databases", "drill", world.database_id)
+    refused = operator.try_(*drill)
+    assert refused.exit_code == 6
+    assert "allow-drills" in refused.stderr
+    admin = sign_in(desk.app, world, world.admin)
+    path = f"/databases/{world.database_id}"
+    assert "none runs" in admin.page(path)
+    admin.submit(path, f"{path}/drill-consent", every_s="604800")
+    with desk.worker():
+        found = operator.json(*drill)
+    assert found["every_s"] == 604800
+    assert (found["drills"][0]["state"], found["p95_dead_s"] >= 0) == ("passed", True)
+    assert "dead" in operator.run("databases", "drills", world.database_id)
+    page = admin.page(path)
+    assert "Of the last that passed" in page
+    assert "Drill now" in page
