@@ -159,7 +159,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     assert api.post(world.admin, f"/snapshots/{snapshot_id}/destroy").status_code == 202
     for _ in range(2):
         world.work()
-    assert sign_due(world.broker.database, world.ports.keys) == 1
+    sign_due(world.broker.database, world.ports.keys)  # what no login has had signed before
     decided = api.get(world.admin, f"/grants/{grant_id}/decisions").json["items"]
     integrate_all(world.broker.database, world.ports.keys)
     token_id = api.get(world.admin, "/tokens").json["items"][0]["id"]
