@@ -46,6 +46,7 @@ _GIVEN = {
     "live_s": "number",
     "copy_s": "number",
     "platform_s": "number",
+    "starts_at": "instant",
     **_COUNTS,
 }
 _POLICY = {

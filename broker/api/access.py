@@ -139,6 +139,9 @@ class GrantAnswer(Answer):
     starts_at = fields.AwareDateTime(allow_none=True)
     paused_at = fields.AwareDateTime(allow_none=True)
     paused_side = fields.String(allow_none=True)
+    given_starts_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "the agreed start: as asked, or later"}
+    )
     policy_version = fields.Integer(
         metadata={"description": "of the customer's approval policy, as it was when this was asked"}
     )
@@ -212,6 +215,11 @@ class ApproveBody(Sent):
     live_s = seconds(load_default=None, allow_none=True)
     copy_s = seconds(load_default=None, allow_none=True)
     platform_s = seconds(load_default=None, allow_none=True)
+    starts_at = fields.AwareDateTime(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "a later start, within 7 days of the request"},
+    )
     note = text(2000, least=0, required=False, load_default="")
 
 
@@ -363,6 +371,7 @@ def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
         live_s=body["live_s"],
         copy_s=body["copy_s"],
         platform_s=body["platform_s"],
+        starts_at=body["starts_at"],
     )
     requests.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])
     return queries.get_grant_view(tx, grant_id)

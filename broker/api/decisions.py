@@ -15,7 +15,7 @@ blueprint = new_blueprint("decisions", "Decisions and signed statements")
 
 
 class DecisionAnswer(Answer):
-    """`live_s`, `copy_s`, `platform_s` and `given_digest` are what this person gives."""
+    """`live_s`, `copy_s`, `platform_s`, `starts_at`, `given_digest`: what this person gives."""
 
     id = fields.String()
     grant = fields.String(attribute="grant_id")
@@ -31,6 +31,7 @@ class DecisionAnswer(Answer):
     live_s = fields.Integer()
     copy_s = fields.Integer()
     platform_s = fields.Integer()
+    starts_at = fields.AwareDateTime(allow_none=True)
     note = fields.String(allow_none=True)
     signed_at = fields.AwareDateTime(allow_none=True)
 

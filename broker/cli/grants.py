@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,7 @@ def _is_planned(grant: dict[str, Any]) -> bool:
 @click.option("--live", "live_s", type=Duration(), help="Shorter live access, e.g. 2h; 0: none.")
 @click.option("--copy", "copy_s", type=Duration(), help="A shorter life of copies; 0: none.")
 @click.option("--tokens", "platform_s", type=Duration(), help="Shorter on the platform; 0: not.")
+@click.option("--start", "starts_at", metavar="INSTANT", help="A later start than asked, in UTC.")
 @click.option("--note", help="A word to the engineer.")
 @pass_session
 def approve(
@@ -155,6 +157,7 @@ def approve(
     live_s: int | None,
     copy_s: int | None,
     platform_s: int | None,
+    starts_at: str | None,
     note: str | None,
 ) -> None:
     """Approve GRANT, or less than what it asks; never more.
@@ -163,15 +166,20 @@ def approve(
     """
     api = session.api()
     cut = Cut(frozenset(tables), frozenset(columns))
-    shown = digest or _ask(
-        api, grant, cut, {"live": live_s, "copy": copy_s, "platform": platform_s}
-    )
+    windows = {"live": live_s, "copy": copy_s, "platform": platform_s}
+    shown = digest or _ask(api, grant, cut, Wished(windows, starts_at))
     body: dict[str, Any] = {
         "shown_digest": shown,
         "tables_out": sorted(cut.tables_out),
         "columns_masked": sorted(cut.columns_masked),
     }
-    optional = {"live_s": live_s, "copy_s": copy_s, "platform_s": platform_s, "note": note}
+    optional = {
+        "live_s": live_s,
+        "copy_s": copy_s,
+        "platform_s": platform_s,
+        "starts_at": starts_at,
+        "note": note,
+    }
     body |= {name: value for name, value in optional.items() if value is not None}
     answer = api.post("grants", grant, "approve", body=body)
     missing = max(1, answer.get("approvals_needed", 1) - answer.get("approvals_given", 1))
@@ -180,7 +188,15 @@ def approve(
     _tell(session, answer, told)
 
 
-def _ask(api: Api, grant: str, cut: Cut, wished: dict[str, int | None]) -> str:
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """Windows by kind, in seconds, and a start; None leaves each as asked."""
+
+    windows: dict[str, int | None]
+    starts_at: str | None
+
+
+def _ask(api: Api, grant: str, cut: Cut, wished: Wished) -> str:
     """Show who asks for what, the plan, and what would be given; return the digest agreed to."""
     item = api.get("grants", grant)
     if item["state"] != "requested":
@@ -188,16 +204,21 @@ def _ask(api: Api, grant: str, cut: Cut, wished: dict[str, int | None]) -> str:
     print_item(item, "table", _WHO)
     answer = api.get("grants", grant, "plan")
     show_plan(answer, cut)
-    asked = {kind: item[f"asked_{kind}_s"] for kind in wished}
-    given = {kind: s if (w := wished[kind]) is None else w for kind, s in asked.items()}
-    click.echo(f"Asked: {_windows(asked)}.")
-    click.echo(f"You would give: {_windows(given)}.")
+    asked = {kind: item[f"asked_{kind}_s"] for kind in wished.windows}
+    given = {kind: s if (w := wished.windows[kind]) is None else w for kind, s in asked.items()}
+    start = item.get("starts_at")
+    click.echo(f"Asked: {_windows(asked)}{_from(start)}.")
+    click.echo(f"You would give: {_windows(given)}{_from(wished.starts_at or start)}.")
     for name in sorted(cut.tables_out):
         click.echo(f"  without the rows of {plain(name)}")
     for name in sorted(cut.columns_masked):
         click.echo(f"  {plain(name)} masked")
     click.confirm("Approve this?", abort=True)
     return str(answer["digest"])
+
+
+def _from(start: str | None) -> str:
+    return f", not before {plain(start)}" if start else ""
 
 
 def _windows(seconds: dict[str, int]) -> str:

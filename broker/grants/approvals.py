@@ -15,7 +15,17 @@ from broker import people
 from broker.errors import Conflict, Denied
 from broker.grants.approval_policy import get_version
 from broker.grants.model import Decision, Grant, PlanRow
-from broker.grants.narrowing import NOT_AT_ALL, Windows, meet_plans, meet_windows
+from broker.grants.narrowing import (
+    NOT_AT_ALL,
+    Narrowing,
+    Span,
+    Windows,
+    meet_plans,
+    meet_windows,
+    narrow_plan,
+    narrow_start,
+    narrow_windows,
+)
 from broker.grants.plan import Plan, from_document
 from broker.ids import TenantId, new_id
 from broker.tx import Tx
@@ -46,6 +56,13 @@ class Said:
     note: str = ""
 
 
+def narrow(grant: Grant, asked: Plan, narrowing: Narrowing, span: Span) -> Given:
+    """What one person gives of what was asked. Raises Invalid."""
+    start = narrow_start(grant.starts_at, narrowing, span)
+    windows = Windows(grant.asked_live_s, grant.asked_copy_s, grant.asked_platform_s, start)
+    return Given(narrow_plan(asked, narrowing), narrow_windows(windows, narrowing))
+
+
 def keep(tx: Tx, grant: Grant, said: Said) -> None:
     windows = said.given.windows if said.given else NOT_AT_ALL
     tx.session.add(
@@ -59,6 +76,7 @@ def keep(tx: Tx, grant: Grant, said: Said) -> None:
             live_s=windows.live_s,
             copy_s=windows.copy_s,
             platform_s=windows.platform_s,
+            starts_at=windows.starts_at,
             shown_digest=grant.asked_digest,
             given_digest=said.given.plan.digest() if said.given else None,
             note=said.note.strip() or None,
@@ -104,11 +122,17 @@ def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
         )
     ).all()
     return [
-        Given(
-            from_document(document), Windows(decision.live_s, decision.copy_s, decision.platform_s)
-        )
-        for decision, document in rows
+        Given(from_document(document), _windows(decision, grant)) for decision, document in rows
     ]
+
+
+def _windows(decision: Decision, grant: Grant) -> Windows:
+    return Windows(
+        decision.live_s,
+        decision.copy_s,
+        decision.platform_s,
+        decision.starts_at or grant.starts_at,
+    )
 
 
 def stands(tenant_id: Any) -> sa.Exists:

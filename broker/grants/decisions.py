@@ -38,6 +38,7 @@ class DecisionView:
     live_s: int
     copy_s: int
     platform_s: int
+    starts_at: datetime | None
     note: str | None
     signed_at: datetime | None
 
@@ -70,6 +71,7 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             live_s=row.live_s,
             copy_s=row.copy_s,
             platform_s=row.platform_s,
+            starts_at=row.starts_at,
             note=row.note,
             signed_at=signed_at,
         )

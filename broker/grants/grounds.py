@@ -148,18 +148,12 @@ def check_lease(grant: Grant, lease: Lease) -> None:
 def check_token(grant: Grant, lease: Lease, plan: Plan, audience: str) -> None:
     """A pending token names what was approved, the plan's own audience. Raises GrantAltered."""
     check_bounds(grant, Made("platform", lease.tenant_id, lease.ends_at))
-    check_plan(grant.id, plan, grant.given_digest)
+    mismatch.check_plan(grant.id, plan, grant.given_digest)
     if lease.person_id != grant.requester_id:
         raise GrantAltered(grant.id, ["person"])
     planned = plan.platform
     if planned is None or (planned.id, planned.audience) != (lease.platform_id, audience):
         raise GrantAltered(grant.id, ["platform"])
-
-
-def check_plan(grant_id: str, plan: Plan, digest: str | None) -> None:
-    """The plan's own words, before a scope or a copy is made by them. Raises GrantAltered."""
-    if plan.digest() != digest:
-        raise GrantAltered(grant_id, ["plan"])
 
 
 def note(tx: Tx, grant_id: str, found: Unusable) -> None:

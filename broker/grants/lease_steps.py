@@ -28,7 +28,7 @@ from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope
 from broker.errors import BrokerError
 from broker.faults import crash_point
-from broker.grants import grounds, leases, preflights, requests
+from broker.grants import grounds, leases, mismatch, preflights, requests
 from broker.grants.grounds import UNUSABLE, Unusable
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease, LiveScope
@@ -270,7 +270,7 @@ def _note_scope(database: Database, work: Work) -> bool:
 
 def _ensure_scope(database: Database, work: Work, key: Secret[bytes]) -> None:
     assert work.plan is not None  # noqa: S101  # for the type checker: only live leases get here
-    grounds.check_plan(work.grant_id, work.plan, work.digest)
+    mismatch.check_plan(work.grant_id, work.plan, work.digest)
     with connect(work.target) as connection:
         catalogue = catalogues.read_catalogue(connection, work.schemas)
     owned = find_owned(catalogue, work.tenancy, work.schemas)

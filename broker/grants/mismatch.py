@@ -12,6 +12,7 @@ from typing import ClassVar
 from broker import mail, people, trail
 from broker.errors import VerificationFailed
 from broker.grants.model import Grant
+from broker.grants.plan import Plan
 from broker.ids import TenantId
 from broker.logs import get_log
 from broker.tx import Tx
@@ -33,6 +34,14 @@ class GrantAltered(VerificationFailed):
             fields=list(fields),
         )
         self.fields = tuple(fields)
+
+
+def check_plan(grant_id: str, plan: Plan, digest: str | None) -> None:
+    """The plan's own words are those of its digest: before a person decides on it, and before a
+    scope or a copy is made by it. Raises GrantAltered.
+    """
+    if plan.digest() != digest:
+        raise GrantAltered(grant_id, ["plan"])
 
 
 def note(tx: Tx, grant: Grant, found: GrantAltered) -> None:

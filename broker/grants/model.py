@@ -14,6 +14,7 @@ from broker.states import StatefulRow
 class Grant(StatefulRow, Retried):
     """Asked and given windows are seconds; 0 means that this kind was not asked or not given.
 
+    `starts_at` is the start that was asked, `given_starts_at` the agreed one; neither: at approval.
     `live_until`, `copy_until`, `platform_until` and `ends_at` are set once, at approval, and never
     moved later; `platform_id`, `policy_version` and `approvals_needed` when it is asked (see
     `approval_policy`).
@@ -46,6 +47,7 @@ class Grant(StatefulRow, Retried):
     paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
     paused_side: Mapped[str | None]
     platform_id: Mapped[str | None] = mapped_column(sa.ForeignKey("platform.id"))
+    given_starts_at: Mapped[datetime | None]
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
@@ -70,8 +72,8 @@ class PlanRow(Base):
 class Decision(Base):
     """What a person decided, about which digest: `approved`, `refused` or `ended`. Never changed.
 
-    `settles` is true for the one that answered the request. `given_digest`, `live_s` and `copy_s`
-    are what this person gives; what is given in all stands on the grant.
+    `settles` is true for the one that answered the request. `given_digest`, `live_s`, `copy_s` and
+    `starts_at` are what this person gives; what is given in all stands on the grant.
     """
 
     __tablename__ = "decision"
@@ -84,6 +86,7 @@ class Decision(Base):
     live_s: Mapped[int]
     copy_s: Mapped[int]
     platform_s: Mapped[int] = mapped_column(default=0)
+    starts_at: Mapped[datetime | None]
     shown_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
     note: Mapped[str | None]

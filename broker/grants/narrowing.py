@@ -1,13 +1,15 @@
 """A decision narrows what was asked; it can't widen it, for there is no way to say so (G2).
 
-A `Narrowing` names tables to leave out, kept columns to mask, and shorter windows. It has no field
-that adds; what it names must exist, and a window longer than the one asked is refused.
+A `Narrowing` names tables to leave out, kept columns to mask, shorter windows and a later start. It
+has no field that adds; what it names must exist, and a window longer than the one asked is refused.
+`is_within` is the second barrier: whatever led to a plan, it is compared with the one asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from broker.errors import Invalid
 from broker.grants.plan import ColumnPlan, Plan, TablePlan, mask_kept
@@ -17,11 +19,19 @@ LEFT_OUT = "left out by the customer"
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Seconds of live access, of a copy's life, of tokens for a platform; 0 is "not at all"."""
+    """Seconds of live access, of a copy's life, of tokens for a platform; 0 is "not at all".
+
+    They begin at `starts_at`, or with the approval when that is None or earlier.
+    """
 
     live_s: int
     copy_s: int
     platform_s: int = 0
+    starts_at: datetime | None = None
+
+    @property
+    def are_none(self) -> bool:
+        return self.live_s == self.copy_s == self.platform_s == 0
 
 
 NOT_AT_ALL = Windows(0, 0)
@@ -36,6 +46,29 @@ class Narrowing:
     live_s: int | None = None
     copy_s: int | None = None
     platform_s: int | None = None
+    starts_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When a later start may lie: not before now, nor after what a request may ask for."""
+
+    now: datetime
+    latest: datetime
+
+
+def narrow_start(asked: datetime | None, narrowing: Narrowing, span: Span) -> datetime | None:
+    """The later start that this person gives, or the one asked. Raises Invalid naming the field."""
+    start = narrowing.starts_at
+    if start is None or start == asked:
+        return asked
+    if start < (asked or span.now):
+        problem = f"a decision only moves the start later: not before {asked or span.now:%c} UTC"
+    elif start > span.latest:
+        problem = f"a start lies within 7 days of the request: by {span.latest:%c} UTC"
+    else:
+        return start
+    raise Invalid("it can't start then", fields={"starts_at": problem})
 
 
 def narrow_windows(asked: Windows, narrowing: Narrowing) -> Windows:
@@ -43,19 +76,19 @@ def narrow_windows(asked: Windows, narrowing: Narrowing) -> Windows:
     live = asked.live_s if narrowing.live_s is None else narrowing.live_s
     copy = asked.copy_s if narrowing.copy_s is None else narrowing.copy_s
     platform = asked.platform_s if narrowing.platform_s is None else narrowing.platform_s
-    given = Windows(live, copy, platform)
-    if not _is_within(given, asked):
+    given = replace(asked, live_s=live, copy_s=copy, platform_s=platform)
+    if not _are_within(given, asked):
         raise Invalid(
             "a decision can only shorten what was asked: "
             f"{asked.live_s} s of live access, {asked.copy_s} s for a copy, "
             f"{asked.platform_s} s on the platform"
         )
-    if given == NOT_AT_ALL:
+    if given.are_none:
         raise Invalid("nothing would be left of this request; refuse it instead")
     return given
 
 
-def _is_within(given: Windows, asked: Windows) -> bool:
+def _are_within(given: Windows, asked: Windows) -> bool:
     return (
         0 <= given.live_s <= asked.live_s
         and 0 <= given.copy_s <= asked.copy_s
@@ -75,7 +108,31 @@ def narrow_plan(plan: Plan, narrowing: Narrowing) -> Plan:
     unknown = (narrowing.tables_out - known) | (narrowing.columns_masked - columns)
     if unknown:
         raise Invalid(f"the plan has no {', '.join(sorted(unknown))}")
-    return replace(plan, tables=tuple(_narrow_table(table, narrowing) for table in plan.tables))
+    narrowed = tuple(_narrow_table(table, narrowing) for table in plan.tables)
+    if any(table.rows for table in plan.tables) and not any(table.rows for table in narrowed):
+        raise Invalid("no table would be left of this request; refuse it instead")
+    return replace(plan, tables=narrowed)
+
+
+def is_within(given: Plan, asked: Plan) -> bool:
+    """Whether `given` shows no row, and no column in clear, that `asked` does not."""
+    if replace(given, tables=()) != replace(asked, tables=()):
+        return False
+    return len(given.tables) == len(asked.tables) and all(
+        _is_table_within(one, other) for one, other in zip(given.tables, asked.tables, strict=True)
+    )
+
+
+def _is_table_within(given: TablePlan, asked: TablePlan) -> bool:
+    same = replace(given, rows=asked.rows, note=asked.note, columns=asked.columns) == asked
+    if not same or given.rows > asked.rows or len(given.columns) != len(asked.columns):
+        return False
+    pairs = zip(given.columns, asked.columns, strict=True)
+    return all(
+        (one.name, one.type) == (other.name, other.type)
+        and (not given.rows or one.fate == other.fate or one.fate.mask == other.fallback)
+        for one, other in pairs
+    )
 
 
 def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
@@ -99,13 +156,15 @@ def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
 
 
 def meet_windows(given: Sequence[Windows]) -> Windows:
-    """The shortest of each. Raises Invalid when nothing is left."""
+    """The shortest of each, from the latest start. Raises Invalid when nothing is left."""
+    starts = [one.starts_at for one in given if one.starts_at is not None]
     met = Windows(
         min(one.live_s for one in given),
         min(one.copy_s for one in given),
         min(one.platform_s for one in given),
+        max(starts, default=None),
     )
-    if met == NOT_AT_ALL:
+    if met.are_none:
         raise Invalid(
             "nothing is left that all who approve would give: one gives only live access, another "
             "only a copy; give a part of what they gave, or refuse"

@@ -76,6 +76,7 @@ class GrantView:
     starts_at: datetime | None
     paused_at: datetime | None
     paused_side: str | None
+    given_starts_at: datetime | None
     policy_version: int
     approvals_needed: int
     approvals_given: int
@@ -210,6 +211,7 @@ def _view(row: sa.Row[Any]) -> GrantView:
         starts_at=grant.starts_at,
         paused_at=grant.paused_at,
         paused_side=grant.paused_side,
+        given_starts_at=grant.given_starts_at,
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,

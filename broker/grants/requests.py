@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from broker import mail, people, platforms, retries, tenants, trail
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants import approvals
+from broker.grants import approvals, mismatch
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
 from broker.grants.approvals import Given, Said
 from broker.grants.model import Grant, PlanRow
-from broker.grants.narrowing import Narrowing, Windows, narrow_plan, narrow_windows
+from broker.grants.narrowing import Narrowing, Span, Windows, is_within
 from broker.grants.plan import FindObstacle, Plan, PlatformPlan, from_document, make_plan
 from broker.grants.policy import Policy
 from broker.grants.states import APPROVE, END, REFUSE
@@ -270,10 +270,15 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
         advance(tx, grant, APPROVE)  # raises, and says who decided and when
     _check_shown(tx, grant, shown_digest)
     approvals.check_approver(tx, grant)
-    windows = narrow_windows(_asked(grant), narrowing)
-    mine = Given(narrow_plan(get_plan(tx, grant.id, grant.asked_digest), narrowing), windows)
+    asked = get_plan(tx, grant.id, grant.asked_digest)
+    mismatch.check_plan(grant.id, asked, grant.asked_digest)
+    mine = approvals.narrow(
+        grant, asked, narrowing, Span(tx.at, grant.requested_at + _START_WITHIN)
+    )
     all_given = [*approvals.list_given(tx, grant), mine]
     met = approvals.meet(all_given)
+    if not is_within(met.plan, asked):  # no way leads here: the last look before it is given
+        raise Invalid("a decision can only narrow what was asked")
     missing = grant.approvals_needed - len(all_given)
     approvals.keep(tx, grant, Said("approved", settles=missing <= 0, given=mine, note=note))
     if missing > 0:
@@ -282,10 +287,6 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
         _tell_other_admins(tx, grant, missing)
     else:
         _settle(tx, grant, met, _facts(shown_digest, met) | {"approvals": len(all_given)})
-
-
-def _asked(grant: Grant) -> Windows:
-    return Windows(grant.asked_live_s, grant.asked_copy_s, grant.asked_platform_s)
 
 
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
@@ -304,13 +305,14 @@ def _facts(shown_digest: str, given: Given) -> dict[str, str | int]:
         "live_s": given.windows.live_s,
         "copy_s": given.windows.copy_s,
         **platform,
+        **({"starts_at": start.isoformat()} if (start := given.windows.starts_at) else {}),
         **_counts(given.plan),
     }
 
 
 def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> None:
-    """The clock starts now, or at the start that was asked; nothing moves an end later."""
-    ends = _ends(max(tx.at, grant.starts_at or tx.at), given.windows)
+    """The clock starts now, or at the agreed start; nothing moves an end later."""
+    ends = _ends(max(tx.at, given.windows.starts_at or tx.at), given.windows)
     advance(
         tx,
         grant,
@@ -320,6 +322,7 @@ def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> 
             "given_copy_s": given.windows.copy_s,
             "given_platform_s": given.windows.platform_s,
             "given_digest": given.plan.digest(),
+            "given_starts_at": given.windows.starts_at,
             "live_until": ends[0],
             "copy_until": ends[1],
             "platform_until": ends[2],
@@ -418,8 +421,8 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     until = ends[kind]
     if until is None:
         raise GrantRefused(f"{grant.id} does not give {kind} access; it was not asked or not given")
-    if grant.starts_at is not None and tx.at < grant.starts_at:
-        raise GrantRefused(f"{grant.id} starts at {grant.starts_at.isoformat()}; not before")
+    if grant.given_starts_at is not None and tx.at < grant.given_starts_at:
+        raise GrantRefused(f"{grant.id} starts at {grant.given_starts_at.isoformat()}; not before")
     if tx.at >= until:
         raise GrantRefused(f"{grant.id} gave {kind} access until {until.isoformat()}; it is over")
     mirror.get_open_ticket(tx, grant.ticket_id)

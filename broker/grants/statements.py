@@ -135,6 +135,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
         "gives": {
             **_gives(decision.given_digest, decision.live_s, decision.copy_s),
             **_on_platform(grant, decision.platform_s),
+            "starts": _instant(decision.starts_at),
         }
         if approved
         else None,
@@ -160,6 +161,7 @@ def _result(grant: Grant) -> dict[str, Any]:
     """What is given in all. Set once, at approval, so it is the same whenever it is signed."""
     return {
         **_gives(grant.given_digest, grant.given_live_s, grant.given_copy_s),
+        "starts": _instant(grant.given_starts_at),
         "live_until": _instant(grant.live_until),
         "copy_until": _instant(grant.copy_until),
         **_on_platform(grant, grant.given_platform_s),

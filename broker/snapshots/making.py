@@ -18,7 +18,7 @@ from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.copying import SourceBusy
 from broker.faults import crash_point
-from broker.grants import grounds, requests
+from broker.grants import grounds, mismatch, requests
 from broker.grants.grounds import UNUSABLE, Made, Unusable
 from broker.grants.mismatch import GrantAltered
 from broker.grants.plan import Plan
@@ -126,7 +126,7 @@ def prove(tx: Tx, ports: Ports, snapshot: Snapshot) -> Plan:
     if snapshot.database_id != grant.database_id:
         raise GrantAltered(grant.id, ["database"])
     plan = requests.get_plan(tx, grant.id, grant.given_digest)
-    grounds.check_plan(grant.id, plan, snapshot.plan_digest)
+    mismatch.check_plan(grant.id, plan, snapshot.plan_digest)
     return plan
 
 

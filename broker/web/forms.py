@@ -51,6 +51,7 @@ def read_narrowing(form: Form) -> Narrowing:
         live_s=read_seconds(form, "live_s"),
         copy_s=read_seconds(form, "copy_s"),
         platform_s=read_seconds(form, "platform_s"),
+        starts_at=read_instant(form, "starts_at"),
     )
 
 

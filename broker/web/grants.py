@@ -26,7 +26,12 @@ def show(grant_id: str) -> ResponseReturnValue:
     wanted = Filter(values.get("q", ""), "only_kept" in values, "whole" in values)
     with begin() as tx:
         page = grant_page.read(tx, grant_id, wanted, read_narrowing(values))
-    return render_template("console/grant.html", page=page, note=values.get("note", ""))
+    return render_template(
+        "console/grant.html",
+        page=page,
+        note=values.get("note", ""),
+        start=values.get("starts_at", ""),
+    )
 
 
 @pages.get("/fragments/grants/<id:grant_id>")
