@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0017_given_start.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0018_given_start.sql").read_text())
