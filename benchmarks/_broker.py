@@ -166,7 +166,9 @@ class World:
             grant_id = self.grant(tenant, engineer)
             for _ in range(count):
                 with database.begin(engineer) as tx:
-                    lease_id = leases.ask_live(tx, grant_id, verifier, NoQueue())
+                    lease_id = leases.ask_live(
+                        tx, grant_id, verifier, NoQueue(), self.broker.settings.rates
+                    )
                 lease_steps.issue(database, self.ports.keys, lease_id, self.ports.queue, warm)
 
         five(1)  # the scope is made once, by one
@@ -288,6 +290,7 @@ def _write_settings(folder: Path, control: EmbeddedServer, port: int) -> None:
     common: Mapping[str, Mapping[str, str]] = {
         "vendor": {"host": "broker.example"},
         "tools": {"config": str(CONFIG)},
+        "rates": {"person": "0", "tenant": "0", "server": "0"},  # it is the limit that is sought
     }
     web = {"secret_key": secrets.token_hex(32), "public_url": f"http://localhost:{port}"}
     keys = {

@@ -11,7 +11,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
 from broker.errors import SettingsError
 from broker.secret import Secret
@@ -102,6 +110,14 @@ class Times(Section):
     )
 
 
+class Rates(Section):
+    """How many logins may be asked for within 10 minutes; 0: as many as are wanted."""
+
+    person: NonNegativeInt = 60
+    tenant: NonNegativeInt = 300
+    server: NonNegativeInt = 600
+
+
 class Tools(Section):
     config: Path = Path("config")
 
@@ -115,6 +131,7 @@ class Settings(Section):
     mail: Mail = Mail()
     tickets: Tickets = Tickets()
     times: Times = Times()
+    rates: Rates = Rates()
     tools: Tools = Tools()
 
 

@@ -31,7 +31,7 @@ from broker.ids import GrantId, LeaseId, PersonId, SnapshotId, TenantId
 from broker.keys.intake import login_context, seal_login
 from broker.keys.keyring import Keyring
 from broker.secret import Secret
-from broker.settings import Control, Keys, Settings, Store, Times, Vendor, Web
+from broker.settings import Control, Keys, Rates, Settings, Store, Times, Vendor, Web
 from broker.snapshots import ordering
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ports import Ports
@@ -196,7 +196,13 @@ class World:
     def lease(self, grant_id: str) -> tuple[LeaseId, Secret[str]]:
         password = new_password()
         with self.as_(self.engineer) as tx:
-            lease_id = leases.ask_live(tx, grant_id, make_verifier(password), self.broker.queue)
+            lease_id = leases.ask_live(
+                tx,
+                grant_id,
+                make_verifier(password),
+                self.broker.queue,
+                self.broker.settings.rates,
+            )
         return lease_id, password
 
     def find_lease(self, lease_id: str) -> Lease:
@@ -231,7 +237,11 @@ class World:
         password = new_password()
         with self.as_(self.engineer) as tx:
             lease_id = ordering.ask_sandbox_lease(
-                tx, snapshot_id, make_verifier(password), self.broker.queue
+                tx,
+                snapshot_id,
+                make_verifier(password),
+                self.broker.queue,
+                self.broker.settings.rates,
             )
         return lease_id, password
 
@@ -301,6 +311,7 @@ def build_world(
             keys=Keys(keyring=folder / "keyring"),
             store=Store(folder=folder / "store"),
             times=Times(),
+            rates=Rates(person=0, tenant=0, server=0),  # tests ask for more than people do
         )
         broker = bootstrap.build(settings)
         ports = bootstrap.build_ports(broker)

@@ -417,12 +417,13 @@ def list_leases(tx: Tx, query: Json) -> Json:
 def ask_lease(query: Json, body: Json) -> LeaseView:
     """Ask for a login; `wait` waits until it is issued, or stuck with a reason."""
     queue, verifier = the_broker().queue, body["verifier"]
+    rates = the_broker().settings.rates
     with the_broker().database.begin(signed_in().actor) as tx:
         people.check(tx, "lease:issue")  # first: who may not learns nothing of the ids sent (G12)
         if "grant" in body:
-            lease_id = lease_asking.ask_live(tx, body["grant"], verifier, queue)
+            lease_id = lease_asking.ask_live(tx, body["grant"], verifier, queue, rates)
         else:
-            lease_id = ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue)
+            lease_id = ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue, rates)
     return _wait_for_lease(query, lease_id)
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from broker import people, retries, tenants
 from broker.engines.postgres.scram import check_verifier
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
-from broker.grants import requests
+from broker.grants import rates, requests
 from broker.grants.model import Grant, Lease
 from broker.grants.states import (
     LEASE_OPEN,
@@ -24,11 +24,13 @@ from broker.grants.states import (
 )
 from broker.ids import LeaseId, new_id
 from broker.jobs import Queue
+from broker.settings import Rates
 from broker.states import StateConflict, advance, record_birth
 from broker.tenants import TenantDatabase
 from broker.tx import Tx
 
 _OPEN_LEASES_PER_GRANT = 5
+RATES = Rates()  # where none are set
 # A login that is issued is due while a pause of it is asked or lifted, and not done.
 _LOGIN_JOBS = {"pending": "issue_lease", "issued": "hold_lease", "revoking": "revoke_lease"}
 _TOKEN_JOBS = {"pending": "issue_token", "issued": "expire_token", "revoking": "expire_token"}
@@ -59,7 +61,7 @@ def scope_name(plan_digest: str, database_id: str) -> str:
     return f"sab_s_{digest[:12]}"
 
 
-def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
+def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue, limits: Rates = RATES) -> LeaseId:
     """Ask for a login on the live database. The worker makes it; the row says when it is there."""
     people.check(tx, "lease:issue")  # before anything is said of the grant (G12)
     # Locked: an end that is under way is waited for, and one that comes later sees this lease.
@@ -73,7 +75,7 @@ def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue) -> LeaseId:
         ends_at=until,
         database_id=database.id,
     )
-    return ask_lease(tx, grant, verifier, where, queue)
+    return ask_lease(tx, grant, verifier, where, queue, limits)
 
 
 def _get_open_database(tx: Tx, database_id: str) -> TenantDatabase:
@@ -96,10 +98,27 @@ def _check_asker(tx: Tx, grant: Grant) -> None:
         raise Denied(f"{grant.id} was given to another person; ask for access yourself")
 
 
-def ask_lease(tx: Tx, grant: Grant, verifier: str, where: LeasePlan, queue: Queue) -> LeaseId:
-    """Store the intent of a lease and enqueue its making. Raises Invalid, Conflict, Denied."""
+def ask_lease(
+    tx: Tx,
+    grant: Grant,
+    verifier: str,
+    where: LeasePlan,
+    queue: Queue,
+    limits: Rates = RATES,
+) -> LeaseId:
+    """Store the intent of a lease and enqueue its making.
+
+    Raises Invalid, Conflict, Denied, TooManyLogins.
+    """
     _check_asker(tx, grant)
     check_verifier(verifier)
+    asked = rates.Ask(
+        person_id=grant.requester_id,
+        tenant_id=grant.tenant_id,
+        database_id=where.database_id,
+        server_id=where.server_id,
+    )
+    rates.check(tx, asked, limits)
     count = tx.session.scalar(
         sa.select(sa.func.count()).where(
             Lease.grant_id == grant.id,
@@ -126,6 +145,7 @@ def ask_lease(tx: Tx, grant: Grant, verifier: str, where: LeasePlan, queue: Queu
         scope_name=where.scope_name,
         verifier=verifier,
         ends_at=where.ends_at,
+        asked_at=tx.at,
     )
     retries.hint(lease, tx.at)
     facts = {

@@ -160,6 +160,7 @@ class Lease(StatefulRow, Retried):
     sealed: Mapped[bytes | None]
     token_digest: Mapped[bytes | None] = mapped_column(unique=True)
     ends_at: Mapped[datetime]
+    asked_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
     paused_side: Mapped[str | None]

@@ -12,6 +12,7 @@ from broker.grants import leases, preflights, requests
 from broker.grants.leases import LeasePlan
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
 from broker.jobs import Queue
+from broker.settings import Rates
 from broker.snapshots.model import InventoryItem, Snapshot
 from broker.snapshots.states import ALIVE, CONDEMN, NOT_DESTROYED
 from broker.states import StateConflict, advance, record_birth
@@ -76,7 +77,9 @@ def _choose_server(tx: Tx, server_id: str | None) -> str:
     raise refusals[0]
 
 
-def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> LeaseId:
+def ask_sandbox_lease(
+    tx: Tx, snapshot_id: str, verifier: str, queue: Queue, limits: Rates = leases.RATES
+) -> LeaseId:
     """Ask for a login on a ready copy's sandbox."""
     people.check(tx, "lease:issue")  # before anything is said of the copy (G12)
     # Locked in the order in which an end takes them: it waits for us or we for it.
@@ -94,7 +97,7 @@ def ask_sandbox_lease(tx: Tx, snapshot_id: str, verifier: str, queue: Queue) -> 
         server_id=snapshot.server_id,
         snapshot_id=snapshot.id,
     )
-    return leases.ask_lease(tx, grant, verifier, where, queue)
+    return leases.ask_lease(tx, grant, verifier, where, queue, limits)
 
 
 def ask_reset(tx: Tx, snapshot_id: str, queue: Queue) -> None:
