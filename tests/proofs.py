@@ -27,7 +27,8 @@ ALSO_FAULTS = (
 HEAD = f"""# Guarantees and faults, and the tests that show them
 
 Made from the tests by `{COMMAND}`; a test fails when it is not current.
-Each sentence is the name of a test that runs on real servers, with `make test`.
+Each sentence is the name of a test that runs on real servers, with `make test`;
+those marked long in their files run with `make test-system`.
 """
 
 

@@ -224,7 +224,14 @@ def wait_until(condition: Callable[[], bool], deadline_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("end", ["told", "killed", "one part dies"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "told",
+        pytest.param("killed", marks=pytest.mark.long),
+        pytest.param("one part dies", marks=pytest.mark.long),
+    ],
+)
 def test_the_parts_of_serve_end_together(world: World, end: str, tmp_path: Path) -> None:
     port = free_port()
     with (tmp_path / "log").open("wb") as log:

@@ -232,6 +232,7 @@ def test_marks_are_fresh_each_time() -> None:
         assert not set(one.values()) & set(other.values())
 
 
+@pytest.mark.long
 def test_every_mark_of_a_crm_is_seen_in_its_servers_files(live_server: EmbeddedServer) -> None:
     """The positive control of every claim that a destroyed copy left nothing."""
     marks = new_marks()

@@ -89,6 +89,7 @@ def test_a_destroyed_copy_is_looked_at_again_after_an_hour_a_day_a_week_and_a_mo
     assert remnants(world) == []
 
 
+@pytest.mark.long
 def test_a_look_that_cannot_be_made_is_tried_again_and_never_skipped(world: World) -> None:
     snapshot_id = destroyed_copy(world)
     with shut_out(world, "test"):
@@ -176,6 +177,7 @@ def _check_statements(world: World, remnant: Remnant, first: str, second: bytes)
     assert f"A part of the destroyed copy {remnant.snapshot_id} was found" in mails
 
 
+@pytest.mark.long
 def test_what_the_janitor_found_makes_a_remnant_too_and_once(world: World) -> None:
     snapshot_id = destroyed_copy(world)
     put_back(world, snapshot_id, "artifact")
@@ -193,6 +195,7 @@ def test_what_the_janitor_found_makes_a_remnant_too_and_once(world: World) -> No
         connection.execute("UPDATE remnant SET state = 'condemned'")
 
 
+@pytest.mark.long
 def test_no_certificate_is_issued_while_a_part_is_known_to_be_left(world: World) -> None:
     snapshot_id = destroyed_copy(world)
     put_back(world, snapshot_id, "artifact")
@@ -213,6 +216,7 @@ def test_no_certificate_is_issued_while_a_part_is_known_to_be_left(world: World)
     assert world.kinds().count("remnant.stuck") == 1
 
 
+@pytest.mark.long
 def test_lost_jobs_lose_nothing_of_a_remnant(world: World) -> None:
     """G7: the tables are asked, also for a revocation and for a certificate."""
     snapshot_id = destroyed_copy(world)

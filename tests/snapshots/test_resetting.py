@@ -121,6 +121,7 @@ def check_refused(world: World, snapshot_id: str, name: str) -> None:
     assert f"'{name}'" in (snapshot.stuck_reason or "")
 
 
+@pytest.mark.long
 def test_a_damaged_object_is_named_and_the_sandbox_stays_as_it_was(world: World) -> None:
     _, snapshot_id = ready_copy(world)
     counts = look(world, snapshot_id, COUNTS)
@@ -166,6 +167,7 @@ def fail_half_way(world: World, snapshot_id: str) -> None:
     assert snapshot.stuck_reason == "the store is away"
 
 
+@pytest.mark.long
 def test_a_reset_that_fails_half_way_leaves_no_sandbox_and_is_tried_again(world: World) -> None:
     _, snapshot_id = ready_copy(world)
     counts = look(world, snapshot_id, COUNTS)
@@ -179,6 +181,7 @@ def test_a_reset_that_fails_half_way_leaves_no_sandbox_and_is_tried_again(world:
     assert look(world, snapshot_id, COUNTS) == counts
 
 
+@pytest.mark.long
 def test_a_copy_with_neither_sandbox_nor_whole_artifact_is_condemned(world: World) -> None:
     _, snapshot_id = ready_copy(world)
     fail_half_way(world, snapshot_id)
@@ -190,6 +193,7 @@ def test_a_copy_with_neither_sandbox_nor_whole_artifact_is_condemned(world: Worl
     assert f"'{path.name}'" in (snapshot.condemned_why or "")
 
 
+@pytest.mark.long
 def test_a_copy_condemned_while_it_is_reset_is_destroyed(world: World) -> None:
     grant_id, snapshot_id = ready_copy(world)
     fail_half_way(world, snapshot_id)

@@ -77,6 +77,7 @@ def test_every_changed_byte_of_a_bundle_of_30_entries_is_caught_by_both() -> Non
         assert not verdict(changed(data, place, choice), log.trusted), place
 
 
+@pytest.mark.long
 def test_sampled_changes_of_a_bundle_of_1000_entries_are_caught_by_both() -> None:
     log, choice = mixed_log(1000), random.Random(21)  # noqa: S311  # a repeatable test, no secret
     data = log.export()
@@ -255,6 +256,7 @@ def test_both_read_and_write_the_same_json_of_any_value(value: Json) -> None:
         assert standalone.write_json(read) == text
 
 
+@pytest.mark.long
 def test_both_say_the_same_of_every_changed_character_of_a_checkpoint() -> None:
     log = small_log()
     data = log.export()
