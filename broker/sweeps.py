@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from broker import lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
-from broker.grants import drills, glass, leases, preflights, requests, tokens
+from broker.grants import drills, glass, leases, preflights, reminders, requests, tokens
 from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease
 from broker.ids import TenantId
@@ -50,6 +50,8 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
         note_run(tx, "ends", fence, ended)
     with database.begin(system("sweep")) as tx:
         settling.settle(tx)
+    with database.begin(system("sweep")) as tx:
+        reminders.remind_due(tx)
     return ended
 
 
