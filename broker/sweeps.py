@@ -84,6 +84,7 @@ def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
         due = preflights.put_due(tx, queue, _BATCH)
+        preflights.put_due_logins(tx, queue, _BATCH)
         drills.order_due(tx, queue, _BATCH)
         glass.forget_old(tx)
         note_run(tx, "checks", fence, due)

@@ -44,6 +44,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
         "hold_lease": lambda i: pause_steps.hold(database, keys, i, ports.queue, warm),
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i, warm),
+        "watch_logins": lambda i: preflight_steps.watch_logins(database, keys, i),
         "run_drill": lambda i: drill_steps.run(database, keys, i),
         "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
         "issue_token": lambda i: token_steps.issue(database, keys, i, issuer, ports.queue),

@@ -276,3 +276,20 @@ def test_only_operators_and_the_tenants_admins_order_and_read_looks(world: World
     with world.as_(world.operator) as tx:
         listed = [view.target for view in preflights.list_views(tx)]
     assert listed == [world.database_id, world.server_id]
+
+
+def test_a_login_that_comes_between_two_daily_looks_is_told_and_shown(world: World) -> None:
+    look(world)
+    with stranger(world) as name:
+        assert name not in read(world, world.admin).unexplained
+        for _ in range(2):
+            with world.as_(system("tests")) as tx:  # ten minutes later
+                row = tx.session.get_one(preflights.Preflight, world.database_id)
+                row.checked_at -= preflights.LOGINS_EVERY
+                row.logins_asked_at = row.checked_at
+            sweeps.sweep_checks(world.broker.database, world.broker.queue, 1)
+            world.work()
+        assert name in read(world, world.admin).unexplained
+        assert unexplained(world).count(name) == 1
+    preflight_steps.watch_logins(world.broker.database, world.ports.keys, world.database_id)
+    assert name not in read(world, world.admin).unexplained

@@ -35,6 +35,10 @@ class PreflightAnswer(Answer):
     fatal = fields.Integer(metadata={"description": "while not 0, nothing is issued there"})
     warnings = fields.Integer()
     findings = fields.List(fields.Nested(FindingAnswer))
+    unexplained = fields.List(
+        fields.String(),
+        metadata={"description": "logins on the server that nobody registered, seen lately"},
+    )
     attempts = fields.Integer()
     stuck_since = fields.AwareDateTime(allow_none=True)
     stuck_reason = fields.String(allow_none=True)

@@ -62,3 +62,6 @@ def _show(found: Item, form: str) -> None:
             names = ("code", "severity", "what", "why", "sql")
             findings = [Finding(*(item[name] for name in names)) for item in found["findings"]]
             click.echo(format_findings(findings), nl=False)
+            if found["unexplained"]:
+                logins = ", ".join(plain(login) for login in found["unexplained"])
+                click.echo(f"Logins that nobody registered: {logins}")

@@ -38,12 +38,14 @@ from broker.grants.states import LEASE_OPEN
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId, is_id
 from broker.jobs import Queue
+from broker.logs import get_log
 from broker.retries import FAILURES, describe
 from broker.tenants import TenantDatabase, TestServer
 from broker.trail import Personal
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
+_log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,35 @@ def _read_work(database: Database, opener: LoginOpener, target_id: str) -> _Work
             registered = tenants.get_database(tx, target_id)
         except NotFound:  # it was taken off the list meanwhile
             return None
-        return _Work(
-            target_id=target_id,
-            began_at=tx.at,
-            target=live_target(opener, registered),
-            tenant_id=TenantId(registered.tenant_id),
-            schemas=tuple(registered.schemas),
-            known=tuple(sorted(_list_known(tx, registered))),
-        )
+        return _work_of(tx, opener, registered)
+
+
+def _work_of(tx: Tx, opener: LoginOpener, registered: TenantDatabase) -> _Work:
+    return _Work(
+        target_id=registered.id,
+        began_at=tx.at,
+        target=live_target(opener, registered),
+        tenant_id=TenantId(registered.tenant_id),
+        schemas=tuple(registered.schemas),
+        known=tuple(sorted(_list_known(tx, registered))),
+    )
+
+
+def watch_logins(database: Database, opener: LoginOpener, database_id: str) -> None:
+    """Look at who can log in, or is in, on a tenant's server; tell what nobody explains.
+
+    What can't be looked at now is met by the next round, and told by the daily look.
+    """
+    try:
+        with database.exclusive(f"preflight {database_id}"):
+            with database.begin(_WORKER) as tx:
+                work = _work_of(tx, opener, tenants.get_database(tx, database_id))
+            logins = list_logins(work.target)
+            with database.begin(_WORKER) as tx:
+                row = tx.session.get_one(Preflight, database_id, with_for_update=True)
+                _tell_unexplained(tx, work, row, logins)
+    except FAILURES as error:  # Busy, too: the whole look is under way
+        _log.info("logins_not_looked_at", id=database_id, reason=describe(error))
 
 
 def _list_known(tx: Tx, registered: TenantDatabase) -> set[str]:

@@ -27,6 +27,7 @@ from broker.tenants import TenantDatabase, TestServer
 from broker.tx import Tx
 
 EVERY = timedelta(hours=24)
+LOGINS_EVERY = timedelta(minutes=10)
 EVERY_IF_FATAL = timedelta(hours=1)
 _STALE = timedelta(minutes=10)
 # What the tenant's people read of a server that it shares: nothing but these, which name things of
@@ -61,6 +62,7 @@ class Preflight(Base, Retried):
     findings: Mapped[list[Json]] = mapped_column(JSONB)
     fatal: Mapped[int]
     unexplained: Mapped[list[str]]
+    logins_asked_at: Mapped[datetime | None]
 
     @property
     def is_due(self) -> bool:
@@ -80,7 +82,10 @@ class FindingView:
 
 @dataclass(frozen=True, slots=True)
 class PreflightView:
-    """`pending`: a look was asked for and has not been made. `tenant_name` is None of a server."""
+    """`pending`: a look was asked for and has not been made. `tenant_name` is None of a server.
+
+    `unexplained` are logins on the server that nobody registered, looked for every 10 minutes.
+    """
 
     target: str
     name: str
@@ -91,6 +96,7 @@ class PreflightView:
     fatal: int
     warnings: int
     findings: Sequence[FindingView]
+    unexplained: Sequence[str]
     attempts: int
     stuck_since: datetime | None
     stuck_reason: str | None
@@ -134,6 +140,27 @@ def put_due(tx: Tx, queue: Queue, limit: int) -> int:
         else:
             row.next_try_at = tx.at + timedelta(seconds=HINT_S)
             queue.put(tx, "check_target", target, queue="access")
+    return len(rows)
+
+
+def put_due_logins(tx: Tx, queue: Queue, limit: int) -> int:
+    """Enqueue looks at the logins alone: often, for who comes and goes within a day is seen by
+    no daily look.
+    """
+    rows = tx.session.scalars(
+        sa.select(Preflight)
+        .join(TenantDatabase, TenantDatabase.id == Preflight.target)
+        .where(
+            TenantDatabase.removed_at.is_(None),
+            Preflight.checked_at.is_not(None),
+            sa.func.coalesce(Preflight.logins_asked_at, Preflight.checked_at)
+            <= tx.at - LOGINS_EVERY,
+        )
+        .limit(limit)
+    ).all()
+    for row in rows:
+        row.logins_asked_at = tx.at
+        queue.put(tx, "watch_logins", row.target, queue="access")
     return len(rows)
 
 
@@ -212,6 +239,7 @@ def _view(tx: Tx, registered: TenantDatabase | TestServer, row: Preflight | None
         fatal=row.fatal if row else 0,
         warnings=sum(finding.severity == "warning" for finding in findings),
         findings=list(_narrow(findings)) if hides else findings,
+        unexplained=row.unexplained if row and not hides else [],
         attempts=row.attempts if row else 0,
         stuck_since=row.stuck_since if row else None,
         stuck_reason=row.stuck_reason if row else None,
