@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0020_logins.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0021_logins.sql").read_text())
