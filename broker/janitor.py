@@ -46,6 +46,7 @@ from broker.explained import (
     read_snapshots,
 )
 from broker.finds import Found
+from broker.grants import contacts
 from broker.ids import TenantId, is_id
 from broker.labels import read_label
 from broker.logs import get_log
@@ -278,15 +279,33 @@ def _is_foreign(ports: Ports, snapshot_id: str) -> bool:
 
 def _look_at_server(ports: Ports, server: Server) -> int:
     """Databases are listed before roles: whose owner came first is then never without one."""
+    key = ports.keys.label_key()
+    for login in server.logins:
+        _try(login.id, partial(_meet, ports, login))
     listed_at = ports.database.now(_ACTOR)
     databases = _by_any(server.of_copies, list_sandboxes) if server.of_copies else []
     roles = _by_any(server.logins, list_marked_roles)
-    signs = read_signs(databases, roles, ports.keys.label_key())
+    signs = read_signs(databases, roles, key)
     _note_listing(ports, server.place, listed_at, signs.ours, _list_strangers(server, signs))
     # Each kind's rows are read when the one before is done: a scope's last lease goes first.
     ended = _end_all(ports, _list_leases(ports, server, signs))
     ended += _end_all(ports, _list_scopes(ports, server, signs.scopes))
-    return ended + _end_all(ports, _list_copies(ports, server, signs.sandboxes))
+    ended += _end_all(ports, _list_copies(ports, server, signs.sandboxes))
+    for login in _list_unswept(ports, server):
+        _try(login.id, partial(contacts.settle, ports.database, login.target, login.id, key))
+    return ended
+
+
+def _meet(ports: Ports, login: Login) -> int:
+    contacts.meet(ports.database, login.target, login.id, ports.keys.label_key())
+    return 0
+
+
+def _list_unswept(ports: Ports, server: Server) -> list[Login]:
+    """Nothing is made there before this round has ended what came back."""
+    with ports.database.begin(_ACTOR) as tx:
+        rows = [(login, contacts.get_registered(tx, login.id)) for login in server.logins]
+    return [login for login, row in rows if row.cluster is not None and row.timeline is None]
 
 
 def _list_strangers(server: Server, signs: Signs) -> list[Found]:

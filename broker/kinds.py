@@ -134,6 +134,44 @@ KINDS: Mapping[str, Kind] = {
         "A key that signed platform tokens was taken out of use before its time.", "key"
     ),
     "token_key.erased": Kind("A key that signed platform tokens was erased.", "key"),
+    "login.rotated": Kind(
+        "The password of the broker's login was changed, after the new one was seen to work.",
+        "database or server",
+    ),
+    "login.replaced": Kind(
+        "An operator gave a new password of the broker's login; it is tried first.",
+        "database or server",
+    ),
+    "login.refused": Kind(
+        "The broker's login is refused or lost a privilege: nothing can be made or ended there.",
+        "database or server",
+    ),
+    "login.accepted": Kind("The broker's login works again.", "database or server"),
+    "server.met": Kind(
+        "The cluster at a registered address was seen first; so many logins and views were left.",
+        "database or server",
+        {"cluster": "id", "left": "number"},
+    ),
+    "server.restored": Kind(
+        "The server is on another timeline: it is swept before anything is made there.",
+        "database or server",
+        {"timeline": "number"},
+    ),
+    "server.swept": Kind(
+        "Nothing of ours without a live row stands on the server.",
+        "database or server",
+        {"timeline": "number"},
+    ),
+    "server.another": Kind(
+        "Another cluster answers at the address: nothing is made there, nothing counts as gone.",
+        "database or server",
+        {"before": "id", "cluster": "id"},
+    ),
+    "server.confirmed": Kind(
+        "An operator said that the other cluster took the former one's place.",
+        "database or server",
+        {"before": "id", "cluster": "id"},
+    ),
     "preflight.made": Kind(
         "The server was looked at for what it lacks and what it gives too much.",
         "database or server",

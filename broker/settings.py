@@ -105,6 +105,7 @@ class Times(Section):
     invitation_s: PositiveInt = 7 * 86400
     session_idle_s: PositiveInt = 1800
     session_max_s: PositiveInt = 12 * 3600
+    rotate_s: PositiveInt = 30 * 86400  # after which our own password on a server is changed
     clock_jump_s: PositiveInt = (
         600  # what the control database's clock may run ahead of this host's
     )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from broker import lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
-from broker.grants import drills, glass, leases, preflights, reminders, requests, tokens
+from broker.grants import drills, glass, leases, preflights, reminders, requests, rotating, tokens
 from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease
 from broker.ids import TenantId
@@ -79,13 +79,16 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
     return len(due)
 
 
-def sweep_checks(database: Database, queue: Queue, fence: int) -> int:
-    """Enqueue the looks at servers that are due: every day, and those that failed."""
+def sweep_checks(database: Database, queue: Queue, fence: int, rotate_s: int = 30 * 86400) -> int:
+    """Enqueue the looks at servers that are due: every day, and those that failed; and the changes
+    of our own passwords there, every `rotate_s`.
+    """
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
         due = preflights.put_due(tx, queue, _BATCH)
         preflights.put_due_logins(tx, queue, _BATCH)
         drills.order_due(tx, queue, _BATCH)
+        due += rotating.put_due(tx, rotate_s, queue, _BATCH)
         glass.forget_old(tx)
         note_run(tx, "checks", fence, due)
     return due

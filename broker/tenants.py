@@ -39,7 +39,20 @@ class Tenant(Base):
     created_at: Mapped[datetime]
 
 
-class TenantDatabase(Base):
+class Contacted:
+    """Which cluster is there and on which timeline it was swept, and since when our login is
+    refused (see `grants.contacts`); the password that is to follow (see `grants.rotating`).
+    """
+
+    next_sealed_password: Mapped[bytes | None]
+    rotated_at: Mapped[datetime | None]
+    refused_since: Mapped[datetime | None]
+    cluster: Mapped[str | None]
+    timeline: Mapped[int | None]
+    found_cluster: Mapped[str | None]
+
+
+class TenantDatabase(Base, Contacted):
     """`known_logins`: others than ours that may log in to the server, as the tenant named them.
     `tenancy` is which part of the database is this tenant's (`Tenancy.document`).
     """
@@ -69,7 +82,7 @@ class TenantDatabase(Base):
         return tenancy.from_document(self.tenancy)
 
 
-class TestServer(Base):
+class TestServer(Base, Contacted):
     __tablename__ = "test_server"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)

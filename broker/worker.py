@@ -19,6 +19,7 @@ from broker.grants import (
     pause_steps,
     planning,
     preflight_steps,
+    rotating,
     statements,
     token_keys,
     token_steps,
@@ -49,6 +50,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
         "issue_token": lambda i: token_steps.issue(database, keys, i, issuer, ports.queue),
         "expire_token": lambda i: token_steps.expire(database, i),
+        "rotate_login": lambda i: rotating.rotate(database, keys, i),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
         "copy_snapshot": lambda i: making.copy(ports, i),
@@ -62,7 +64,9 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     by_fence: dict[str, Callable[[int], int]] = {
         "sweep_ends": lambda fence: _sweep_ends(broker, ports, fence),
         "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
-        "sweep_checks": lambda fence: sweeps.sweep_checks(database, ports.queue, fence),
+        "sweep_checks": lambda fence: sweeps.sweep_checks(
+            database, ports.queue, fence, times.rotate_s
+        ),
         "sweep_orphans": lambda fence: janitor.sweep_orphans(ports, fence),
         "sweep_alarms": lambda fence: alarms.sweep_alarms(database, fence),
         "sign_statements": lambda _: statements.sign_due(database, keys),

@@ -6,6 +6,8 @@
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
+    GET /databases/{id} · GET /servers/{id} · POST …/rotate · …/password
+    POST /databases/{id}/confirm · POST /servers/{id}/confirm
     POST /databases/{id}/known-logins · POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /quarantine · POST /quarantine/{id}/lift

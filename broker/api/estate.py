@@ -24,7 +24,8 @@ from broker.audit.export import export_bundle
 from broker.db import Json
 from broker.enrolling import NewTenant
 from broker.errors import Unavailable
-from broker.grants import preflights, releasing
+from broker.grants import contacts, preflights, releasing, rotating
+from broker.grants.contacts import Registered
 from broker.grants.releasing import ReleaseView
 from broker.ids import TenantId
 from broker.keys.intake import INTAKE_KEY
@@ -140,6 +141,33 @@ class ServerAnswer(Answer):
     login = fields.String()
     ca_file = fields.String(allow_none=True)
     registered_at = fields.AwareDateTime()
+    rotated_at = fields.AwareDateTime(allow_none=True)
+    refused_since = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "our login is refused: nothing can be made there"}
+    )
+    cluster = fields.String(
+        allow_none=True, metadata={"description": "PostgreSQL's system identifier, since first met"}
+    )
+    found_cluster = fields.String(
+        allow_none=True,
+        metadata={"description": "another that answers there now; nothing is made until confirmed"},
+    )
+
+
+class ClusterBody(Sent):
+    cluster = fields.String(
+        required=True,
+        validate=validate.Regexp(r"\A[0-9]{1,20}\Z"),
+        metadata={"description": "as `found_cluster` says"},
+    )
+
+
+class LoginPasswordBody(Sent):
+    sealed_password = Base64(
+        required=True,
+        validate=validate.Length(1, 4096),
+        metadata={"type": "string", "format": "byte", "description": "sealed as at registration"},
+    )
 
 
 class DatabaseAnswer(ServerAnswer):
@@ -286,6 +314,25 @@ def _wait_for_release(query: Json, database_id: str) -> ReleaseView:
     )
 
 
+@operation(
+    blueprint,
+    "POST /databases/<id:database_id>/confirm",
+    takes=ClusterBody,
+    answer=DatabaseAnswer,
+)
+def confirm_database(tx: Tx, body: Json, database_id: str) -> Registered:
+    """Say that another cluster took the place of the former one, which is shut down."""
+    return contacts.confirm(tx, database_id, body["cluster"])
+
+
+@operation(
+    blueprint, "POST /servers/<id:server_id>/confirm", takes=ClusterBody, answer=ServerAnswer
+)
+def confirm_server(tx: Tx, body: Json, server_id: str) -> Registered:
+    """Say that another cluster took the place of the former test server, which is shut down."""
+    return contacts.confirm(tx, server_id, body["cluster"])
+
+
 @operation(blueprint, "GET /servers", answer=list_of(ServerAnswer))
 def list_servers(tx: Tx) -> Json:
     """The internal test servers, where copies are loaded."""
@@ -299,6 +346,57 @@ def register_server(tx: Tx, body: Json) -> TestServer:
     server_id = tenants.register_server(tx, TestServer(**body))
     preflights.ask(tx, server_id, the_broker().queue)
     return tenants.get_server(tx, server_id)
+
+
+@operation(blueprint, "GET /databases/<id:database_id>", answer=DatabaseAnswer)
+def get_database(tx: Tx, database_id: str) -> TenantDatabase:
+    """One live database."""
+    row = tenants.get_database(tx, database_id)
+    people.check(tx, "database:read", TenantId(row.tenant_id))
+    return row
+
+
+@operation(blueprint, "POST /databases/<id:database_id>/rotate", answer=DatabaseAnswer, status=202)
+def rotate_database_login(tx: Tx, database_id: str) -> Registered:
+    """Have the password of the broker's login there changed now; `rotated_at` says when it was."""
+    return rotating.rotate_by_click(tx, database_id, the_broker().queue)
+
+
+@operation(
+    blueprint,
+    "POST /databases/<id:database_id>/password",
+    takes=LoginPasswordBody,
+    answer=DatabaseAnswer,
+    status=202,
+)
+def replace_database_password(tx: Tx, body: Json, database_id: str) -> Registered:
+    """Give the password that the DBA has set for the broker's login; it is tried, then kept."""
+    return rotating.replace_password(tx, database_id, body["sealed_password"], the_broker().queue)
+
+
+@operation(blueprint, "GET /servers/<id:server_id>", answer=ServerAnswer)
+def get_server(tx: Tx, server_id: str) -> TestServer:
+    """One test server."""
+    people.check(tx, "server:read")
+    return tenants.get_server(tx, server_id)
+
+
+@operation(blueprint, "POST /servers/<id:server_id>/rotate", answer=ServerAnswer, status=202)
+def rotate_server_login(tx: Tx, server_id: str) -> Registered:
+    """Have the password of the broker's login there changed now; `rotated_at` says when it was."""
+    return rotating.rotate_by_click(tx, server_id, the_broker().queue)
+
+
+@operation(
+    blueprint,
+    "POST /servers/<id:server_id>/password",
+    takes=LoginPasswordBody,
+    answer=ServerAnswer,
+    status=202,
+)
+def replace_server_password(tx: Tx, body: Json, server_id: str) -> Registered:
+    """Give the password that the DBA has set for the broker's login; it is tried, then kept."""
+    return rotating.replace_password(tx, server_id, body["sealed_password"], the_broker().queue)
 
 
 @operation(blueprint, "GET /keys/intake", answer=IntakeAnswer)

@@ -168,6 +168,58 @@ def _wait_until_clear(api: Api, database: str, wait_s: int) -> Item:
         ) from None
 
 
+@databases.command()
+@click.argument("database")
+@pass_session
+def rotate(session: Session, database: str) -> None:
+    """Have the password of the broker's login on DATABASE's server changed now."""
+    print_item(session.api().post("databases", database, "rotate"), session.output)
+
+
+@databases.command()
+@click.argument("database")
+@password_options
+@pass_session
+def password(
+    session: Session, database: str, *, password_stdin: bool, password_file: Path | None
+) -> None:
+    """Give the password that the DBA has set for the broker's login. It leaves here sealed."""
+    from broker.keys.intake import login_context
+
+    api = session.api()
+    known = api.get("databases", database)
+    secret = read_login_password(password_file, from_stdin=password_stdin)
+    context = login_context("database", known["host"], known["port"], known["login"])
+    body = {"sealed_password": seal_for_broker(api, secret, context)}
+    print_item(api.post("databases", database, "password", body=body), session.output)
+
+
+@databases.command()
+@click.argument("database")
+@click.option("--cluster", required=True, help="The system identifier that was found there.")
+@pass_session
+def confirm(session: Session, database: str, cluster: str) -> None:
+    """Say that another cluster took the place of DATABASE's former one, which is shut down.
+
+    Logins on the former one can't be looked at any more. What stands on the new one is swept before
+    anything is made there.
+    """
+    body = {"cluster": cluster}
+    print_item(session.api().post("databases", database, "confirm", body=body), session.output)
+
+
+@databases.command("dead-man-sql", cls=click.Command)
+def dead_man_sql() -> None:
+    """Print a small function for the DBA to own and schedule: it locks logins past their end.
+
+    It needs no broker. Without it, and without `broker reap`, an open session may outlive its end
+    while the broker is down.
+    """
+    from broker.engines.postgres import dead_man
+
+    click.echo(dead_man.dead_man_sql(), nl=False)
+
+
 @databases.command("setup-sql", cls=click.Command)
 @click.option("--dbname", required=True)
 @click.option("--schema", "schemas", multiple=True, required=True, help="Of the application.")

@@ -80,6 +80,46 @@ def check(session: Session, server: str, wait_s: int) -> None:
     run_check(session, "servers", server, wait_s)
 
 
+@servers.command()
+@click.argument("server")
+@pass_session
+def rotate(session: Session, server: str) -> None:
+    """Have the password of the broker's login on SERVER's server changed now."""
+    print_item(session.api().post("servers", server, "rotate"), session.output)
+
+
+@servers.command()
+@click.argument("server")
+@password_options
+@pass_session
+def password(
+    session: Session, server: str, *, password_stdin: bool, password_file: Path | None
+) -> None:
+    """Give the password that the DBA has set for the broker's login. It leaves here sealed."""
+    from broker.keys.intake import login_context
+
+    api = session.api()
+    known = api.get("servers", server)
+    secret = read_login_password(password_file, from_stdin=password_stdin)
+    context = login_context("server", known["host"], known["port"], known["login"])
+    body = {"sealed_password": seal_for_broker(api, secret, context)}
+    print_item(api.post("servers", server, "password", body=body), session.output)
+
+
+@servers.command()
+@click.argument("server")
+@click.option("--cluster", required=True, help="The system identifier that was found there.")
+@pass_session
+def confirm(session: Session, server: str, cluster: str) -> None:
+    """Say that another cluster took the place of SERVER's former one, which is shut down.
+
+    Logins on the former one can't be looked at any more. What stands on the new one is swept before
+    anything is made there.
+    """
+    body = {"cluster": cluster}
+    print_item(session.api().post("servers", server, "confirm", body=body), session.output)
+
+
 @servers.command("setup-sql", cls=click.Command)
 @setup_options
 def setup_sql(

@@ -25,7 +25,9 @@ class Target:
 
     `host` is a socket folder, a loopback address, or a name; off loopback TLS `verify-full` with
     `ca_file` is used, or the start of work is refused. `application_name` is what the server's
-    DBA sees of us.
+    DBA sees of us. `cluster` is the system identifier that must be found there, and `timeline` the
+    one on which alone something may be made; None asks for none. `next_password` is tried where
+    `password` is refused: it is being changed.
     """
 
     host: str
@@ -35,6 +37,9 @@ class Target:
     password: Secret[str] = field(repr=False)
     ca_file: str | None = None
     application_name: str = "support-access-broker"
+    cluster: str | None = None
+    timeline: int | None = None
+    next_password: Secret[str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,14 @@ from broker.engines.ownership import find_owned
 from broker.engines.postgres import catalogue as catalogues
 from broker.engines.postgres import leases as roles
 from broker.engines.postgres import revoking, scope_looks, scopes
-from broker.engines.postgres.connect import connect
+from broker.engines.postgres.connect import ServerRestored, connect
 from broker.engines.postgres.leases import LeaseRole, ScopeExceeded, ScopeMissing
 from broker.engines.postgres.looks import OpenSession, session
 from broker.engines.postgres.revoking import Ended
 from broker.engines.postgres.scopes import Scope
 from broker.errors import BrokerError
 from broker.faults import crash_point
-from broker.grants import grounds, leases, mismatch, preflights, requests
+from broker.grants import contacts, grounds, leases, mismatch, preflights, requests
 from broker.grants.grounds import UNUSABLE, Unusable
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease, LiveScope
@@ -47,6 +47,7 @@ from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.states import StateConflict, advance
 from broker.tenancy import Tenancy
+from broker.tenants import TenantDatabase, TestServer
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
@@ -78,6 +79,8 @@ class Work:
     grant_over: bool
     paused: bool
     held: bool
+    registered_id: str
+    is_known: bool  # the cluster, since the first contact
     schemas: tuple[str, ...] = ()
     digest: str | None = None  # of the plan that was given
     problem: BrokerError | None = None  # with what a pending lease rests on
@@ -91,18 +94,25 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
         plan = None
         schemas: tuple[str, ...] = ()
         tenancy = Tenancy()
+        registered: TenantDatabase | TestServer
         grant = requests.get_grant(tx, lease.grant_id)
         refusal = _find_refusal(tx, port, lease, queue) if queue is not None else None
         asks = queue is not None and refusal is None
         if lease.database_id is not None:
-            row = tenants.get_database(tx, lease.database_id)
+            row = registered = tenants.get_database(tx, lease.database_id)
             target = live_target(port, row)
             schemas, tenancy = tuple(row.schemas), row.whose
             if lease.state == "pending":
                 plan = requests.get_plan(tx, grant.id, grant.given_digest)
         else:
             # Not by way of the sandbox: the role must be ended also when its database is gone.
-            target = server_target(port, tenants.get_server(tx, lease.server_id or ""))
+            registered = tenants.get_server(tx, lease.server_id or "")
+            target = server_target(port, registered)
+        if queue is not None and refusal is None:
+            try:
+                target = contacts.to_make(registered, target)
+            except ServerRestored as error:
+                refusal = error
         return Work(
             lease_id=lease.id,
             grant_id=grant.id,
@@ -118,6 +128,8 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
             grant_over=grant.state != "approved",
             paused=is_paused(lease, grant),
             held=lease.held_at is not None,
+            registered_id=registered.id,
+            is_known=registered.cluster is not None,
             schemas=schemas,
             digest=grant.given_digest,
             problem=_find_problem(tx, port, lease, grant) if asks else None,
@@ -169,10 +181,7 @@ def issue(
                 _put_hold(database, lease_id, queue)
                 return
             try:
-                if work.refusal is not None:
-                    raise work.refusal
-                if work.problem is not None:
-                    raise work.problem
+                work = _allow(database, port, work, queue)
                 _make_role(database, port, work, open_session)
             except UNUSABLE as found:
                 refuse(database, work, found, queue)
@@ -185,6 +194,16 @@ def issue(
             crash_point("lease-issued")
     except Busy:
         return
+
+
+def _allow(database: Database, port: KeyPort, work: Work, queue: Queue) -> Work:
+    """Raises what keeps the role from being made. The first contact comes before anything is."""
+    if work.refusal is None and not work.is_known:
+        contacts.meet(database, work.target, work.registered_id, port.label_key())
+        work = read_work(database, port, work.lease_id, queue)
+    if (reason := work.refusal or work.problem) is not None:
+        raise reason
+    return work
 
 
 def refuse(database: Database, work: Work, found: Unusable, queue: Queue) -> None:

@@ -8,6 +8,8 @@ under that lock, and what was done is written down whatever is wanted by then.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from broker import retries, trail
 from broker.bell import ring
 from broker.db import Busy, Database
@@ -70,9 +72,10 @@ def hold(
 
 def _hold(work: Work, open_session: OpenSession) -> Held:
     """A login that nobody was told of yet is taken away whole, and made when it is resumed."""
+    target = replace(work.target, timeline=None)  # an end waits for no sweep
     if work.state == "issued":
-        return holding.hold(work.target, work.role, open_session=open_session)
-    ended = revoking.revoke(work.target, work.role, open_session=open_session)
+        return holding.hold(target, work.role, open_session=open_session)
+    ended = revoking.revoke(target, work.role, open_session=open_session)
     return Held(ended.login_refused_at, ended.last_session_dead_at, ended.found_absent)
 
 

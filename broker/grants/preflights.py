@@ -38,7 +38,7 @@ _OF_DATABASE = frozenset(
         *("schema-create-public", "relation-public", "large-object-public", "policy-by-setting"),
         *("definer-function-public", "extension-reaches-out", "extension-installed"),
         *("untrusted-language", "row-security", "event-trigger", "server-too-old"),
-        *("server-too-new", "standby", "password-encryption"),
+        *("server-too-new", "standby", "password-encryption", "dead-man-missing"),
     }
 )
 _ELSEWHERE = "What was found is about the server as a whole; the vendor's operator reads it."

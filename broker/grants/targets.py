@@ -19,13 +19,26 @@ class LoginOpener(Protocol):
 
 def live_target(opener: LoginOpener, row: TenantDatabase) -> Target:
     """A tenant's database with our login. Raises VerificationFailed if the row was changed."""
-    context = login_context("database", row.host, row.port, row.login)
-    password = opener.open_intake(row.sealed_password, context)
-    return Target(row.host, row.port, row.dbname, row.login, password, row.ca_file)
+    return _target(opener, row, "database", row.dbname)
 
 
 def server_target(opener: LoginOpener, row: TestServer, dbname: str = "postgres") -> Target:
     """A test server with the broker's own login there."""
-    context = login_context("server", row.host, row.port, row.login)
-    password = opener.open_intake(row.sealed_password, context)
-    return Target(row.host, row.port, dbname, row.login, password, row.ca_file)
+    return _target(opener, row, "server", dbname)
+
+
+def _target(
+    opener: LoginOpener, row: TenantDatabase | TestServer, kind: str, dbname: str
+) -> Target:
+    context = login_context(kind, row.host, row.port, row.login)
+    following = row.next_sealed_password
+    return Target(
+        host=row.host,
+        port=row.port,
+        dbname=dbname,
+        user=row.login,
+        password=opener.open_intake(row.sealed_password, context),
+        ca_file=row.ca_file,
+        cluster=row.cluster,
+        next_password=opener.open_intake(following, context) if following else None,
+    )

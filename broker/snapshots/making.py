@@ -16,13 +16,16 @@ from dataclasses import dataclass, replace
 from broker import quarantine, retries, tenants
 from broker.db import Busy, Held
 from broker.engines import Target
+from broker.engines.postgres.connect import AnotherServer, ServerRestored
 from broker.engines.postgres.copying import SourceBusy
 from broker.faults import crash_point
-from broker.grants import grounds, mismatch, requests
+from broker.grants import contacts, grounds, mismatch, requests
 from broker.grants.grounds import UNUSABLE, Made, Unusable
 from broker.grants.mismatch import GrantAltered
 from broker.grants.plan import Plan
 from broker.grants.targets import live_target, server_target
+from broker.logs import redact
+from broker.quarantine import Quarantined
 from broker.retries import FAILURES, describe
 from broker.sealing import new_data_key
 from broker.secret import Secret
@@ -41,6 +44,7 @@ from broker.tx import Tx, system
 
 WORKER = system("worker")
 _TRIES = 5
+_NOT_ITS_FAULT = (CopyStopped, SourceBusy, ServerRestored, AnotherServer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ def copy(ports: Ports, snapshot_id: str) -> None:
     """Make an ordered copy, or what a dead worker left of one, from the start."""
     try:
         with ports.database.exclusive(f"snapshot {snapshot_id}") as held:
+            if not _is_met(ports, snapshot_id):
+                return
             try:
                 work = _begin(ports, snapshot_id)
             except UNUSABLE as found:
@@ -82,16 +88,46 @@ def copy(ports: Ports, snapshot_id: str) -> None:
         return
 
 
+def _is_met(ports: Ports, snapshot_id: str) -> bool:
+    """The first contact with both servers comes before anything is read or made there."""
+    with ports.database.begin(WORKER) as tx:
+        snapshot = get_snapshot(tx, snapshot_id)
+        source = tenants.get_database(tx, snapshot.database_id)
+        server = tenants.get_server(tx, snapshot.server_id)
+        new = [(source.id, live_target(ports.keys, source))] if source.cluster is None else []
+        new += [(server.id, server_target(ports.keys, server))] if server.cluster is None else []
+    try:
+        for registered_id, target in new:
+            contacts.meet(ports.database, target, registered_id, ports.keys.label_key())
+    except FAILURES as error:
+        with ports.database.begin(WORKER) as tx:
+            _wait(tx, get_snapshot(tx, snapshot_id), describe(error))
+        return False
+    return True
+
+
+def _wait(tx: Tx, snapshot: Snapshot, reason: str) -> None:
+    """No failure of the copy's own: it does not count as a try."""
+    if snapshot.state in {"ordered", "copying"}:
+        snapshot.stuck_since, snapshot.stuck_reason = tx.at, redact(reason)[:1000]
+        retries.hint(snapshot, tx.at)
+
+
 def _begin(ports: Ports, snapshot_id: str) -> Work | None:
     """Move to `copying`, and write every place down; None when there is nothing to do."""
     with ports.database.begin(WORKER) as tx:
         snapshot = get_snapshot(tx, snapshot_id)
         if snapshot.state not in {"ordered", "copying"}:
             return None
-        held = quarantine.find_refusal(tx, ports.keys)
-        if held is not None:  # no failure of the copy's own: it does not count as a try
-            snapshot.stuck_since, snapshot.stuck_reason = tx.at, held.message
-            retries.hint(snapshot, tx.at)
+        database = tenants.get_database(tx, snapshot.database_id)
+        host = tenants.get_server(tx, snapshot.server_id)
+        try:
+            if (held := quarantine.find_refusal(tx, ports.keys)) is not None:
+                raise held
+            source = contacts.to_make(database, live_target(ports.keys, database))
+            server = contacts.to_make(host, server_target(ports.keys, host))
+        except (Quarantined, ServerRestored) as error:
+            _wait(tx, snapshot, error.message)
             return None
         plan = prove(tx, ports, snapshot)
         if snapshot.state == "ordered":
@@ -101,9 +137,6 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
         for role in (snapshot.owner_role, snapshot.use_role):
             write_down(tx, snapshot.id, "sandbox role", role)
         write_down(tx, snapshot.id, "artifact", snapshot.prefix)
-        database = tenants.get_database(tx, snapshot.database_id)
-        source = live_target(ports.keys, database)
-        server = server_target(ports.keys, tenants.get_server(tx, snapshot.server_id))
         return Work(
             places=Places(snapshot, server, ports.keys.label_key()),
             plan=plan,
@@ -214,5 +247,5 @@ def _give_back(ports: Ports, work: Work, error: Exception) -> None:
         if snapshot.state != "copying":
             return  # condemned meanwhile: its own job goes on from here
         retries.note_failure(snapshot, tx.at, reason)
-        if snapshot.attempts >= _TRIES and not isinstance(error, (CopyStopped, SourceBusy)):
+        if snapshot.attempts >= _TRIES and not isinstance(error, _NOT_ITS_FAULT):
             condemn(tx, snapshot, "the copy failed again and again", ports.queue)

@@ -378,9 +378,12 @@ def issue_another(live: Registered, scope: Scope) -> Lease:
 
 
 @pytest.fixture
-def two_phase_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
+def two_phase_server(servers_folder: Path, live_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """Of the same version as the server of the other tests."""
     server = EmbeddedServer(
-        servers_folder / "prepared", settings={"max_prepared_transactions": "5"}
+        servers_folder / f"prepared-{live_server.folder.name}",
+        settings={"max_prepared_transactions": "5"},
+        install=live_server.install,
     )
     with running(server):
         yield server

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -24,6 +25,15 @@ from broker.errors import Invalid
 from broker.secret import Secret
 
 SERVICE = "broker"
+_REFUSED = re.compile(
+    r"password authentication failed|is not permitted to log in|role .* does not exist"
+)
+_IDENTITY = """
+    SELECT system_identifier::text,
+           CASE WHEN pg_is_in_recovery() THEN 0 ELSE
+               ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END
+      FROM pg_control_system()
+"""
 # Options of every session of ours on a tenant's server: nothing of the tenant's is found by an
 # unqualified name, and rows that row security would hide are an error instead of a silence.
 BASE_OPTIONS: Mapping[str, str] = {
@@ -39,6 +49,31 @@ BASE_OPTIONS: Mapping[str, str] = {
     "bytea_output": "hex",
 }
 _TOOL_FOLDERS = ("/usr/lib/postgresql",)
+
+
+class LoginRefused(ServerUnavailable):
+    """The server answered, and does not let our login in. Told by its words: libpq gives no code
+    of an error at sign-in, so a server that speaks another language is told as not answering.
+    """
+
+    type = "login-refused"
+
+
+class AnotherServer(ServerUnavailable):
+    """Another cluster answers than before: what it does not know is not therefore gone.
+
+    `facts['found']` is its system identifier.
+    """
+
+    type = "another-server"
+
+
+class ServerRestored(ServerUnavailable):
+    """The server is on another timeline: a restore, or a standby that took over. It is swept of
+    what came back before anything is made there.
+    """
+
+    type = "server-restored"
 
 
 def is_local(host: str) -> bool:
@@ -97,14 +132,61 @@ def connect(
     dbname: str | None = None,
     options: Mapping[str, str | Secret[str]] | None = None,
 ) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a session with autocommit. Raises ServerUnavailable with the server's own words."""
+    """Open a session with autocommit, to the cluster that is meant and to no other.
+
+    Raises ServerUnavailable with the server's own words, AnotherServer, ServerRestored.
+    """
     try:
-        return psycopg.connect(autocommit=True, **_parameters(target, dbname, options))  # type: ignore[arg-type]
+        connection = _open(target, dbname, options)
     except psycopg.OperationalError as error:
-        raise ServerUnavailable(
-            f"the server at {target.host}:{target.port} refused us or did not answer: "
-            f"{str(error).strip().splitlines()[-1]}"
+        words = str(error).strip().splitlines()[-1]
+        kind = LoginRefused if _REFUSED.search(words) else ServerUnavailable
+        raise kind(
+            f"the server at {target.host}:{target.port} refused us or did not answer: {words}"
         ) from None
+    if target.cluster is not None:
+        _check_identity(connection, target)
+    return connection
+
+
+def _open(
+    target: Target, dbname: str | None, options: Mapping[str, str | Secret[str]] | None
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """While a password is being changed, either may be the one that works."""
+    given = [target.password, *([target.next_password] if target.next_password else [])]
+    for password in given:
+        parameters = _parameters(replace(target, password=password), dbname, options)
+        try:
+            return psycopg.connect(autocommit=True, **parameters)  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            failed = error
+    raise failed
+
+
+def read_identity(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[str, int]:
+    """The system identifier and the timeline; 0 of a standby, which writes none."""
+    row = connection.execute(_IDENTITY).fetchone()
+    assert row is not None  # noqa: S101  # a function gives one row
+    return row[0], row[1]
+
+
+def _check_identity(connection: psycopg.Connection[tuple[Any, ...]], target: Target) -> None:
+    cluster, timeline = read_identity(connection)
+    where = f"the server at {target.host}:{target.port}"
+    if cluster != target.cluster:
+        connection.close()
+        raise AnotherServer(
+            f"{where} is another one than before (system identifier {cluster}, it was "
+            f"{target.cluster}): nothing is made there, and nothing counts as gone, until an "
+            "operator has confirmed it",
+            found=cluster,
+        )
+    if target.timeline not in {None, timeline}:
+        connection.close()
+        raise ServerRestored(
+            f"{where} is on timeline {timeline}, and was swept on {target.timeline}: it was "
+            "restored, or a standby took over; what came back is ended first, within minutes"
+        )
 
 
 @dataclass(frozen=True, slots=True)

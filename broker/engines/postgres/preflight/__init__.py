@@ -72,6 +72,7 @@ LIVE: Final[tuple[Check, ...]] = (
     server.check_hba,
     server.check_pooler,
     server.check_replicas,
+    server.check_dead_man,
     server.check_left_roles,
     check_logins,
 )

@@ -7,6 +7,7 @@ from typing import Final, LiteralString
 
 from psycopg import sql
 
+from broker.engines.postgres.dead_man import FUNCTION, SCHEMA
 from broker.engines.postgres.preflight.findings import Finding, Place, listed, quoted, script
 
 NEWEST_MAJOR = 18
@@ -150,6 +151,24 @@ def check_hba(place: Place) -> Iterator[Finding]:
             f"pg_hba.conf lets logins in without a password: {listed(lines)}",
             "VALID UNTIL is checked with the password only, and whoever reaches that line may be "
             "anybody. Change `trust` to `scram-sha-256` and reload.",
+        )
+
+
+def check_dead_man(place: Place) -> Iterator[Finding]:
+    """Whether anybody schedules it can't be seen from here."""
+    there = place.connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = %s AND p.proname = 'lock_overdue')",
+        [SCHEMA],
+    ).fetchall()[0][0]
+    if not there:
+        yield Finding(
+            "dead-man-missing",
+            "note",
+            f"the function {FUNCTION} is not in this database",
+            "While the broker is down a login past its end is refused by its VALID UNTIL, but a "
+            "session that is open goes on, unless a `broker reap` stands beside this server or the "
+            "DBA schedules that function. Its SQL: broker databases dead-man-sql",
         )
 
 
