@@ -23,7 +23,7 @@ from broker.errors import Invalid
 DATABASE, SCHEMA, ROWS = "database", "schema", "rows"
 FORMS = (DATABASE, SCHEMA, ROWS)
 TYPES = ("integer", "uuid", "text")
-_INTEGERS = range(-(2**63), 2**63)
+_MAX_DIGITS = 19  # of what a bigint holds
 _MAX_TEXT = 200
 
 
@@ -163,8 +163,7 @@ def _problems(tenancy: Tenancy) -> Iterator[tuple[str, str]]:
 def _find_problem(kind: str, value: str) -> str | None:
     """A value must be in its type's one form, so that equal keys are equal texts."""
     if kind == "integer":
-        good = _parse_integer(value) in _INTEGERS and str(_parse_integer(value)) == value
-        return None if good else "a whole number in digits, as the column holds it"
+        return None if _is_integer(value) else "a whole number in digits, as the column holds it"
     if kind == "uuid":
         return None if _format_uuid(value) == value else "a UUID in lower case, with its dashes"
     if kind == "text":
@@ -173,8 +172,11 @@ def _find_problem(kind: str, value: str) -> str | None:
     return f"its type is one of {', '.join(TYPES)}"
 
 
-def _parse_integer(value: str) -> int | None:
-    return int(value) if value.isascii() and value.removeprefix("-").isdigit() else None
+def _is_integer(value: str) -> bool:
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS):
+        return False
+    return -(2**63) <= int(value) < 2**63 and str(int(value)) == value
 
 
 def _format_uuid(value: str) -> str | None:

@@ -138,3 +138,28 @@ def register_part(
 
 def rows_of(mark: str) -> dict:
     return KEYED | {"value": mark}
+
+
+_SCHEMAS = """
+CREATE SCHEMA own_part; CREATE SCHEMA zq009_part;
+CREATE TYPE zq009_part.mood AS ENUM ('zq009-fine');
+CREATE TABLE zq009_part.people (id int PRIMARY KEY, reference text);
+INSERT INTO zq009_part.people VALUES (1, 'zq009-person');
+CREATE TABLE own_part.people (
+    id int PRIMARY KEY, reference text, other int REFERENCES zq009_part.people,
+    mood zq009_part.mood);
+INSERT INTO own_part.people VALUES (1, 'own-mark-person', 1, 'zq009-fine');
+CREATE TABLE own_part.split (id int) PARTITION BY LIST (id);
+CREATE TABLE zq009_part.split_1 PARTITION OF own_part.split FOR VALUES IN (1);
+INSERT INTO own_part.split VALUES (1);
+"""
+
+
+def make_database_of_schemas(server: EmbeddedServer) -> str:
+    """Two tenants, each with a schema; the first one's tables lead into the other's."""
+    name = f"schemas_{secrets.token_hex(4)}"
+    with connect(server) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    with connect(server, name) as connection:
+        connection.execute(_SCHEMAS)
+    return name

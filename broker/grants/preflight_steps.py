@@ -30,6 +30,7 @@ from broker.engines.postgres.preflight import (
     list_logins,
 )
 from broker.engines.postgres.preflight.logins import ATTRIBUTES
+from broker.engines.postgres.preflight.shared import check_shared_rows, weigh_shared
 from broker.errors import NotFound
 from broker.grants.drills import Drill
 from broker.grants.model import Lease
@@ -40,6 +41,7 @@ from broker.ids import TenantId, is_id
 from broker.jobs import Queue
 from broker.logs import get_log
 from broker.retries import FAILURES, describe
+from broker.tenancy import DATABASE, ROWS
 from broker.tenants import TenantDatabase, TestServer
 from broker.trail import Personal
 from broker.tx import Tx, system
@@ -58,6 +60,7 @@ class _Work:
     tenant_id: TenantId | None = None
     schemas: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    form: str = DATABASE
 
 
 def check(database: Database, opener: LoginOpener, target_id: str, queue: Queue) -> None:
@@ -100,6 +103,7 @@ def _work_of(tx: Tx, opener: LoginOpener, registered: TenantDatabase) -> _Work:
         tenant_id=TenantId(registered.tenant_id),
         schemas=tuple(registered.schemas),
         known=tuple(sorted(_list_known(tx, registered))),
+        form=registered.whose.form,
     )
 
 
@@ -141,7 +145,12 @@ def _list_known(tx: Tx, registered: TenantDatabase) -> set[str]:
 def _look(work: _Work) -> tuple[list[Finding], list[LoginSeen]]:
     if work.tenant_id is None:
         return check_test_server(work.target), []
-    return check_live(work.target, work.schemas, work.known), list_logins(work.target)
+    findings = check_live(work.target, work.schemas, work.known)
+    if work.form == ROWS:
+        findings += check_shared_rows(work.target, work.schemas)
+    if work.form != DATABASE:
+        findings = weigh_shared(findings)
+    return findings, list_logins(work.target)
 
 
 def _keep(

@@ -8,7 +8,7 @@ The looking is in `preflight_steps`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from broker.errors import Conflict
 from broker.ids import TenantId, is_id
 from broker.jobs import Queue
 from broker.retries import HINT_S
+from broker.tenancy import DATABASE, ROWS, SCHEMA
 from broker.tenants import TenantDatabase, TestServer
 from broker.tx import Tx
 
@@ -41,6 +42,17 @@ _OF_DATABASE = frozenset(
         *("server-too-new", "standby", "password-encryption", "dead-man-missing"),
     }
 )
+_OF_SERVER = frozenset({"server-too-old", "server-too-new", "standby", "password-encryption"})
+# Of a database that is shared, those that name things in the tenant's own schemas; of tables that
+# are shared not even these, for partitions may be named for another tenant.
+_OF_SCHEMAS = _OF_SERVER | {
+    *("schema-missing", "missing-usage", "missing-select", "policy-by-setting", "row-security")
+}
+_OF_FORM = {
+    DATABASE: _OF_DATABASE,
+    SCHEMA: _OF_SCHEMAS,
+    ROWS: _OF_SERVER | {"schema-missing", "missing-usage"},
+}
 _ELSEWHERE = "What was found is about the server as a whole; the vendor's operator reads it."
 
 
@@ -225,10 +237,12 @@ def _get_registered(tx: Tx, target: str) -> TenantDatabase | TestServer:
 def _view(tx: Tx, registered: TenantDatabase | TestServer, row: Preflight | None) -> PreflightView:
     tenant_name = None
     hides = False
+    findings = [FindingView(**item) for item in row.findings] if row else []
     if isinstance(registered, TenantDatabase):
         tenant_name = tenants.get_tenant(tx, registered.tenant_id).name
         hides = tx.actor.side == "tenant" and is_shared(tx, registered)
-    findings = [FindingView(**item) for item in row.findings] if row else []
+        if hides:
+            findings = list(_narrow(findings, _OF_FORM[registered.whose.form]))
     return PreflightView(
         target=registered.id,
         name=registered.name,
@@ -238,7 +252,7 @@ def _view(tx: Tx, registered: TenantDatabase | TestServer, row: Preflight | None
         checked_at=row.checked_at if row else None,
         fatal=row.fatal if row else 0,
         warnings=sum(finding.severity == "warning" for finding in findings),
-        findings=list(_narrow(findings)) if hides else findings,
+        findings=findings,
         unexplained=row.unexplained if row and not hides else [],
         attempts=row.attempts if row else 0,
         stuck_since=row.stuck_since if row else None,
@@ -247,7 +261,11 @@ def _view(tx: Tx, registered: TenantDatabase | TestServer, row: Preflight | None
 
 
 def is_shared(tx: Tx, database: TenantDatabase) -> bool:
-    """Whether another tenant's database is registered on the same server."""
+    """Whether another tenant's database is registered on the same server, or may be: the answer
+    for a part of a database does not tell whether another part is registered.
+    """
+    if database.whose.is_shared:
+        return True
     query = sa.select(TenantDatabase.id).where(
         TenantDatabase.host == database.host,
         TenantDatabase.port == database.port,
@@ -257,9 +275,9 @@ def is_shared(tx: Tx, database: TenantDatabase) -> bool:
     return tx.session.scalar(query.limit(1)) is not None
 
 
-def _narrow(findings: Iterable[FindingView]) -> Iterable[FindingView]:
+def _narrow(findings: Iterable[FindingView], readable: Collection[str]) -> Iterable[FindingView]:
     for finding in findings:
-        if finding.code in _OF_DATABASE:
+        if finding.code in readable:
             yield finding
         else:
             yield FindingView(finding.code, finding.severity, _ELSEWHERE, finding.why, None)

@@ -17,7 +17,7 @@ from broker import quarantine, retries, tenants
 from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.connect import AnotherServer, ServerRestored
-from broker.engines.postgres.copying import SourceBusy
+from broker.engines.postgres.copying import CopyFailed, SourceBusy
 from broker.faults import crash_point
 from broker.grants import contacts, grounds, mismatch, requests
 from broker.grants.grounds import UNUSABLE, Made, Unusable
@@ -235,9 +235,20 @@ def _confirm(ports: Ports, work: Work, filled: Filled) -> None:
         retries.note_success(snapshot)
 
 
+def _tell(work: Work, error: Exception) -> str:
+    """A tool's own words may name another tenant's schema, into which a definition leads (G12)."""
+    if work.tenancy.is_shared and isinstance(error, CopyFailed) and "tool" in error.facts:
+        return (
+            "the definitions of this part of the database did not work by themselves: they lead "
+            "into schemas that are not registered with it; register those too, or ask for live "
+            "access alone"
+        )
+    return describe(error)
+
+
 def _give_back(ports: Ports, work: Work, error: Exception) -> None:
     """Keep nothing of a failed try; say why; give up after some tries, save where we only yield."""
-    reason = describe(error)
+    reason = _tell(work, error)
     try:
         clear(ports, work)
     except FAILURES as left:
