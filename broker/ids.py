@@ -26,7 +26,7 @@ LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt"),
-    *("grt", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl"),
+    *("grt", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

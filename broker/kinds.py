@@ -333,6 +333,26 @@ KINDS: Mapping[str, Kind] = {
     ),
     "snapshot.reset_refused": Kind("The sandbox could not be loaded afresh.", "snapshot", _WHY),
     "snapshot.condemned": Kind("The copy must be destroyed; no way back.", "snapshot", _WHY),
+    "hold.asked": Kind(
+        "A privacy officer asked that a copy's sealed form be kept: a legal hold.",
+        "hold",
+        {"snapshot": "id", "basis": "word", "days": "number"},
+        ("reason", "order"),
+    ),
+    "hold.begun": Kind(
+        "The hold is in force: the customer agreed, or an authority ordered it.",
+        "hold",
+        {"snapshot": "id", "basis": "word", **_ENDS},
+    ),
+    "hold.refused": Kind("The customer refused the hold.", "hold", {"snapshot": "id"}),
+    "hold.closed": Kind(
+        "The held copy has no login and no sandbox, and its key refuses to unwrap.",
+        "hold",
+        {"snapshot": "id"},
+    ),
+    "hold.ended": Kind(
+        "The hold is over; a condemned copy is destroyed.", "hold", {"snapshot": "id", **_WHY}
+    ),
     "key.erased": Kind("The copy's key was erased.", "snapshot", {"key": "id"}),
     "snapshot.stuck": Kind(
         "A destruction does not go on; it is tried for ever.", "snapshot", {"problems": "number"}

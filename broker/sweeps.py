@@ -22,6 +22,8 @@ from broker.grants.model import Grant, Lease
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
+from broker.snapshots import holds
+from broker.snapshots.holds import LegalHold
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
 from broker.snapshots.remnants import list_unrevoked
 from broker.snapshots.states import ALIVE
@@ -42,7 +44,10 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
     """End what should not exist now; returns how many things were ended."""
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
-        ended = _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
+        ended = _each(
+            tx, holds.list_due(tx), lambda hold: holds.end(tx, hold, "its time is over", queue)
+        )
+        ended += _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
         leases, copies = settling.list_under_ended(tx)
         leases, copies = [*_list_due_leases(tx), *leases], [*_list_due_copies(tx), *copies]
         ended += _each(tx, leases, lambda lease: lifecycle.end_overdue_lease(tx, lease, queue))
@@ -210,7 +215,12 @@ _WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "
 
 def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
     """Condemned copies and remnants, revoking leases, and due looks, not done after `after_s`."""
-    copies = tx.session.scalars(sa.select(Snapshot).where(Snapshot.state == "condemned"))
+    held = sa.select(LegalHold.snapshot_id).where(  # counted apart, and never late
+        LegalHold.state == "in_force", LegalHold.closed_at.is_not(None)
+    )
+    copies = tx.session.scalars(
+        sa.select(Snapshot).where(Snapshot.state == "condemned", Snapshot.id.not_in(held))
+    )
     remnants = tx.session.scalars(sa.select(Remnant).where(Remnant.state == "condemned"))
     ends = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking")).all()
     looks = tx.session.scalars(

@@ -338,6 +338,7 @@ def verify_bundle(data: bytes, trusted: Sequence[Key], kept: Sequence[str] = ())
         bundle.check_openings()
         bundle.check_lives("Grant", "grant.approved", "grant.ended")
         bundle.check_lives("Copy", "snapshot.ordered", "snapshot.destroyed")
+        bundle.check_holds()
         bundle.check_certificates()
         if bundle.unvouched:  # the last word, for it depends on all the others
             verdict = "Self-consistent, not authenticated" if report.ok else "Unauthenticated"
@@ -441,6 +442,26 @@ class _Bundle:
                 last[entry.subject] = entry.kind
         for subject in (subject for subject, kind in last.items() if kind == begin):
             self.report.good(f"{noun} {subject} has not ended yet.")
+
+    def check_holds(self) -> None:
+        """No copy is destroyed while the law keeps it; what is neither is named."""
+        condemned: set[str] = set()
+        holds: dict[str, Json] = {}
+        for index, entry in self.entries.items():
+            match entry.kind:
+                case "snapshot.condemned":
+                    condemned.add(entry.subject)
+                case "hold.begun":
+                    holds[entry.subject] = entry.facts.get("snapshot")
+                case "hold.ended":
+                    holds.pop(entry.subject, None)
+                case "snapshot.destroyed":
+                    condemned.discard(entry.subject)
+                    if entry.subject in holds.values():
+                        self.report.bad(f"Entry {index}: a legal hold kept {entry.subject}.")
+        for copy in sorted(condemned):
+            why = "held by law" if copy in holds.values() else "not destroyed yet"
+            self.report.good(f"Copy {copy} is condemned and {why}.")
 
     def check_certificates(self) -> None:
         """Each certificate stands in the log, and each that stands there is in the bundle."""

@@ -20,6 +20,7 @@
     POST /leases/{id}/pause …/resume · POST /grants/{id}/pause …/resume
     GET /glass?tenant=&wait=
     GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
+    GET POST /snapshots/{id}/holds · POST /holds/{id}/agree …/refuse …/lift
     GET /certificates · GET /certificates/{id} · …/envelope
 
 Bearer tokens only; no cookie is read. Lists answer `{items, next}`. Errors are problem+json. Ids
@@ -47,6 +48,7 @@ from broker.api import (
     drills,
     estate,
     glass,
+    holds,
     pauses,
     platforms,
     policies,
@@ -66,6 +68,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     policies.blueprint,
     quarantines.blueprint,
     glass.blueprint,
+    holds.blueprint,
     pauses.blueprint,
     platforms.blueprint,
     drills.blueprint,

@@ -60,6 +60,9 @@ class SnapshotAnswer(Answer):
     condemned_at = fields.AwareDateTime(allow_none=True)
     condemned_why = fields.String(allow_none=True)
     destroyed_at = fields.AwareDateTime(allow_none=True)
+    held_until = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "end of the legal hold in force, if any"}
+    )
     progress = fields.Dict(metadata={"description": "`step`, `tables_done`, `tables`, `bytes`"})
     report = fields.Dict(allow_none=True, metadata={"description": "what differs from the source"})
     attempts = fields.Integer()

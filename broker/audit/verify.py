@@ -343,8 +343,26 @@ class _Check:
     def copies(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
         """No copy comes back after its destruction. Returns those that are still alive."""
         still = self._lifecycle(entries, "snapshot.ordered", "snapshot.destroyed")
-        self.findings += [Finding(ok=True, text=f"Copy {one} is still alive.") for one in still]
+        condemned = {e.subject for e in entries.values() if e.kind == "snapshot.condemned"}
+        held = self._held(entries)
+        for one in still:
+            how = "is still alive"
+            if one in condemned:
+                how = "is condemned and held by law" if one in held else "is not destroyed yet"
+            self.findings.append(Finding(ok=True, text=f"Copy {one} {how}."))
         return still
+
+    def _held(self, entries: Mapping[int, Entry]) -> set[str]:
+        """Copies with a legal hold that began and has not ended. None is destroyed meanwhile."""
+        begun: dict[str, str] = {}
+        for index, entry in entries.items():
+            if entry.kind == "snapshot.destroyed" and entry.subject in begun.values():
+                self.bad(f"Entry {index}: copy {entry.subject} was destroyed under a legal hold.")
+            if entry.kind == "hold.begun":
+                begun[entry.subject] = str(entry.facts.get("snapshot"))
+            elif entry.kind == "hold.ended":
+                begun.pop(entry.subject, None)
+        return set(begun.values())
 
     def _lifecycle(self, entries: Mapping[int, Entry], begin: str, end: str) -> tuple[str, ...]:
         """Subjects that began and have not ended. An end without a beginning is no fault: the

@@ -28,6 +28,7 @@ _COMMANDS = {
     "grants": "broker.cli.grants:grants",
     "leases": "broker.cli.leases:leases",
     "snapshots": "broker.cli.snapshots:snapshots",
+    "holds": "broker.cli.holds:holds",
     "policy": "broker.cli.policy:policy",
     "certificates": "broker.cli.certificates:certificates",
     "log": "broker.cli.log:log",

@@ -33,6 +33,12 @@ class KeyErased(BrokerError):
     type = "key-erased"
 
 
+class KeyHeld(BrokerError):
+    """The key is kept under a legal hold: it opens nothing, and can only be erased."""
+
+    type = "key-held"
+
+
 class KeyUnavailable(Unavailable):
     """The key port did not answer; nothing is known."""
 
@@ -52,7 +58,10 @@ class Sealer(Protocol):
         """Raises KeyErased, KeyUnavailable, or NotFound if the key was never made."""
 
     def unwrap(self, name: str, wrapped: bytes, context: bytes) -> Secret[bytes]:
-        """Raises KeyErased, KeyUnavailable, NotFound, or VerificationFailed."""
+        """Raises KeyErased, KeyHeld, KeyUnavailable, NotFound, or VerificationFailed."""
+
+    def hold(self, name: str) -> None:
+        """Let the key open nothing any more, for ever, without erasing it; idempotent."""
 
     def erase(self, name: str) -> None:
         """Make the key unusable for ever; idempotent, also for a name never made."""

@@ -37,7 +37,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.errors import Conflict, Invalid, NotFound, VerificationFailed
-from broker.keys import LOG_KEY, STATEMENTS_KEY, TOKEN_KEY, KeyErased, KeyState, KeyUnavailable
+from broker.keys import (
+    LOG_KEY,
+    STATEMENTS_KEY,
+    TOKEN_KEY,
+    KeyErased,
+    KeyHeld,
+    KeyState,
+    KeyUnavailable,
+)
 from broker.keys.intake import open_login
 from broker.secret import Secret
 
@@ -92,6 +100,8 @@ class Keyring:
 
     def unwrap(self, name: str, wrapped: bytes, context: bytes) -> Secret[bytes]:
         key = self._live_key(name)
+        if self._is_held(name):
+            raise KeyHeld(f"the key {name!r} is under a legal hold: it opens nothing any more")
         start = len(_VERSION) + _NONCE_BYTES
         if wrapped[: len(_VERSION)] != _VERSION or len(wrapped) < start:
             raise VerificationFailed(f"what was wrapped under {name!r} has an unknown form")
@@ -104,6 +114,13 @@ class Keyring:
                 f"this was not wrapped under {name!r} for this use, or it was changed"
             ) from None
         return Secret(opened)
+
+    def hold(self, name: str) -> None:
+        with self._locked():
+            mark = self._hold_mark(name)
+            mark.parent.mkdir(mode=0o700, exist_ok=True)  # a keyring made before holds has none
+            if _find(mark) is None:
+                _write(mark, b"")
 
     def erase(self, name: str) -> None:
         """The tombstone first: a crash after it leaves a key that is already refused.
@@ -236,8 +253,16 @@ class Keyring:
     def _tombstone(self, name: str) -> Path:
         return self._folder / "erased" / _encode(name)
 
+    def _hold_mark(self, name: str) -> Path:
+        return self._folder / "held" / _encode(name)
+
     def _head_path(self, origin: str) -> Path:
         return self._folder / "heads" / hashlib.sha256(origin.encode()).hexdigest()
+
+    def _is_held(self, name: str) -> bool:
+        mark = self._hold_mark(name)
+        with self._reading():
+            return mark.parent.is_dir() and _find(mark) is not None
 
     def _is_erased(self, name: str) -> bool:
         return _find(self._tombstone(name)) is not None

@@ -38,6 +38,14 @@ def put_label(store: Store, prefix: str, text: str) -> None:
         sink.write(text.encode())
 
 
+def replace_label(store: Store, prefix: str, text: str) -> None:
+    """Idempotent. A crash in between leaves no label, which ends nothing: it is put again."""
+    for stored in list(store.list_all(prefix)):
+        if stored.name == prefix + LABEL:
+            store.delete(stored)
+    put_label(store, prefix, text)
+
+
 def delete_all(store: Store, prefix: str) -> int:
     """Delete everything under a prefix, versions and unfinished uploads too; returns how many."""
     count = 0

@@ -94,6 +94,12 @@ class _Page:
         for name in _TIMES:
             at = statement["at"][name]
             self._row(name, _instant(at) if at else self.words["never"])
+        if statement.get("holds"):
+            self._heading("holds")
+        for hold in statement.get("holds", ()):
+            begun, ended = _instant(hold["begun"]), _instant(hold["ended"] or hold["until"])
+            about = f"{begun} - {ended}: {self.words[hold['basis']]}"
+            self._item("legal hold", hold["hold"], about)
 
     def places(self) -> None:
         statement = self.statement

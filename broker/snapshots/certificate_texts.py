@@ -35,6 +35,9 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "destroyed": "Destroyed",
         "issued": "Certificate issued",
         "never": "never",
+        "holds": "Legal holds: kept sealed and unreadable, destroyed after",
+        "customer": "agreed by the customer",
+        "authority": "ordered by an authority",
         "inventory": "Every place that held a part, and how it was cleared (NIST SP 800-88 r2)",
         "looks": "Looks",
         "found": "FOUND",
@@ -74,6 +77,9 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "destroyed": "Détruite",
         "issued": "Certificat émis",
         "never": "jamais",
+        "holds": "Conservations légales : gardée scellée et illisible, détruite ensuite",
+        "customer": "accordée par le client",
+        "authority": "ordonnée par une autorité",
         "inventory": "Chaque emplacement qui en contenait une partie, et son effacement "
         "(NIST SP 800-88 r2)",
         "looks": "Contrôles",
@@ -95,6 +101,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
 # Sentences of statements; the key is what is signed.
 FRENCH: Final[Mapping[str, str]] = {
     "data key": "clé de données",
+    "legal hold": "conservation légale",
     "artifact": "archive scellée",
     "sandbox database": "base du bac à sable",
     "sandbox role": "rôle du bac à sable",

@@ -26,6 +26,7 @@ from broker.grants.model import Decision, Grant
 from broker.ids import CertificateId, TenantId, new_id
 from broker.keys import STATEMENTS_KEY
 from broker.retries import FAILURES, describe
+from broker.snapshots.holds import list_of_snapshot
 from broker.snapshots.model import Certificate, Look, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import list_inventory
 from broker.snapshots.ports import Ports
@@ -227,12 +228,30 @@ def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str)
         "looks": _looks(looked),
         "method": METHODS,
         "residue": [RESIDUE_SHARED],
+        **_about_holds(tx, snapshot.id),
         "attested": [],
         "not_covered": [
             "what people took out by hand from the sandbox, by copying from their screens or files"
         ],
         "software": _SOFTWARE,
     }
+
+
+def _about_holds(tx: Tx, snapshot_id: str) -> dict[str, Any]:
+    """Legal holds that were in force: what kept the destruction waiting, on whose word."""
+    begun = [hold for hold in list_of_snapshot(tx, snapshot_id) if hold.begun_at is not None]
+    told = [
+        {
+            "hold": hold.id,
+            "basis": hold.basis,
+            "begun": _instant(hold.begun_at),
+            "until": _instant(hold.ends_at),
+            "closed": _instant(hold.closed_at),
+            "ended": _instant(hold.state_at) if hold.state == "over" else None,
+        }
+        for hold in begun
+    ]
+    return {"holds": told} if told else {}
 
 
 def _looks(looked: Sequence[Look]) -> list[dict[str, Any]]:

@@ -4,13 +4,15 @@
 
 The key dies first of all that holds data: from then on what is sealed is unreadable, whatever fails
 later. A later step goes on when an earlier one is stuck, but nothing is called destroyed before
-every look passed (G7, G8). Every step is idempotent; there is no last try.
+every look passed (G7, G8). A legal hold stops it half way: see `holds` and `_close`. Every step is
+idempotent; there is no last try.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -23,9 +25,12 @@ from broker.faults import crash_point
 from broker.grants import lease_steps, leases
 from broker.grants.targets import server_target
 from broker.ids import TenantId
+from broker.keys import KeyHeld
+from broker.labels import Label
 from broker.retries import FAILURES, describe
-from broker.snapshots import looks
-from broker.snapshots.artifacts import delete_all
+from broker.snapshots import holds, looks
+from broker.snapshots.artifacts import delete_all, replace_label
+from broker.snapshots.holds import LegalHold
 from broker.snapshots.later_looks import add_looks, plan_looks
 from broker.snapshots.looks import Found
 from broker.snapshots.model import Look, Remnant, Snapshot
@@ -42,6 +47,7 @@ _WORKER = system("worker")
 class _Work:
     snapshot: Snapshot
     server: Target
+    hold: LegalHold | None
 
 
 def destroy(ports: Ports, identity: str) -> None:
@@ -55,7 +61,12 @@ def destroy(ports: Ports, identity: str) -> None:
                 work = _read(ports, identity)
                 if work is None:
                     return
-                problems = _end(ports, work)
+                if work.hold is not None:
+                    problems = _close(ports, work, work.hold)
+                    if not problems:
+                        return
+                else:
+                    problems = _end(ports, work)
                 if not problems:
                     looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
                     crash_point("decoys-placed")
@@ -86,7 +97,8 @@ def _read(ports: Ports, identity: str) -> _Work | None:
         if (remnant or snapshot).state != "condemned":
             return None
         row = tenants.get_server(tx, snapshot.server_id)
-        return _Work(snapshot, server_target(ports.keys, row))
+        hold = None if remnant else holds.find_or_rule_out(tx, snapshot.id)
+        return _Work(snapshot, server_target(ports.keys, row), hold)
 
 
 def _end(ports: Ports, work: _Work) -> list[str]:
@@ -98,6 +110,10 @@ def _end(ports: Ports, work: _Work) -> list[str]:
         ("sandbox", lambda: _drop_sandbox(work)),
         ("artifact", lambda: _delete_objects(ports, snapshot)),
     )
+    return _do_all(steps)
+
+
+def _do_all(steps: Sequence[tuple[str, Callable[[], object]]]) -> list[str]:
     problems: list[str] = []
     for name, step in steps:
         try:
@@ -106,6 +122,55 @@ def _end(ports: Ports, work: _Work) -> list[str]:
             problems.append(f"{name}: {describe(error)}")
         crash_point(f"after-{name.replace(' ', '-')}")
     return problems
+
+
+def _close(ports: Ports, work: _Work, hold: LegalHold) -> list[str]:
+    """What a held copy loses at once: logins, the use of its key, the sandbox. Its sealed form and
+    its key stay, under a label whose end is the hold's, which the reaper reads.
+    """
+    snapshot = work.snapshot
+    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("leases", lambda: revoke_leases(ports, snapshot, "the copy is condemned")),
+        ("data key", lambda: ports.keys.hold(snapshot.wrapping_key)),
+        ("artifact", lambda: _label_until(ports, snapshot, hold.ends_at or snapshot.ends_at)),
+        ("sandbox", lambda: _drop_sandbox(work)),
+        ("looks", lambda: _look_at_closed(ports, work)),
+    )
+    problems = _do_all(steps)
+    if not problems:
+        _confirm_closed(ports, hold.id)
+    return problems
+
+
+def _label_until(ports: Ports, snapshot: Snapshot, end: datetime) -> None:
+    if any(ports.store.list_all(snapshot.prefix)):  # condemned before anything was sealed: nothing
+        label = Label("artifact", snapshot.id, end, snapshot.prefix)
+        replace_label(ports.store, snapshot.prefix, label.text(ports.keys.label_key()))
+
+
+def _look_at_closed(ports: Ports, work: _Work) -> None:
+    """Raises BrokerError while a fresh look finds a part of the sandbox, or the key opens it."""
+    looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
+    left = looks.list_left(looks.look_at_server(work.server, work.snapshot))
+    snapshot = work.snapshot
+    if snapshot.wrapped_key is not None:
+        try:
+            ports.keys.unwrap(snapshot.wrapping_key, snapshot.wrapped_key, snapshot.id.encode())
+            left.append("the key still opens the sealed form")
+        except KeyHeld:
+            pass
+    if left:
+        raise BrokerError("; ".join(left))
+
+
+def _confirm_closed(ports: Ports, hold_id: str) -> None:
+    """The copy is due again when its hold is over; that one may be over already."""
+    with ports.database.begin(_WORKER) as tx:
+        hold = holds.note_closed(tx, hold_id)
+        snapshot = get_ended(tx, hold.snapshot_id)[0]
+        if hold.state == "in_force" and snapshot.state == "condemned":
+            retries.note_success(snapshot)
+            snapshot.next_try_at = hold.ends_at
 
 
 def revoke_leases(ports: Ports, snapshot: Snapshot, why: str) -> None:

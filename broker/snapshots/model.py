@@ -27,6 +27,7 @@ class Snapshot(StatefulRow, Retried):
     ends_at: Mapped[datetime]
     condemned_at: Mapped[datetime | None]
     condemned_why: Mapped[str | None]
+    erasing_at: Mapped[datetime | None]  # the intent to erase its key
     destroyed_at: Mapped[datetime | None]
     wrapped_key: Mapped[bytes | None]
     manifest_size: Mapped[int | None]

@@ -17,6 +17,7 @@ from broker.people import Person
 from broker.snapshots.certificate_pdf import Names, Shown
 from broker.snapshots.certificates import check_readable as check_certificate_readable
 from broker.snapshots.certificates import read_statement
+from broker.snapshots.holds import LegalHold
 from broker.snapshots.model import Certificate, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import check_readable
 from broker.tenants import Tenant, TenantDatabase
@@ -44,6 +45,7 @@ class SnapshotView:
     condemned_at: datetime | None
     condemned_why: str | None
     destroyed_at: datetime | None
+    held_until: datetime | None
     progress: Mapping[str, Any]
     report: Mapping[str, Any] | None
     attempts: int
@@ -71,10 +73,15 @@ def _snapshots() -> sa.Select[*tuple[Any, ...]]:
             Tenant.name.label("tenant"),
             Person.name.label("requester"),
             Certificate.id.label("certificate"),
+            LegalHold.ends_at.label("held_until"),
         )
         .join(Tenant, Tenant.id == Snapshot.tenant_id)
         .join(Person, Person.id == Snapshot.requester_id)
         .outerjoin(Certificate, sa.and_(Certificate.snapshot_id == Snapshot.id, ~wrong))
+        .outerjoin(
+            LegalHold,
+            sa.and_(LegalHold.snapshot_id == Snapshot.id, LegalHold.state == "in_force"),
+        )
     )
 
 
@@ -98,6 +105,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         condemned_at=snapshot.condemned_at,
         condemned_why=snapshot.condemned_why,
         destroyed_at=snapshot.destroyed_at,
+        held_until=row.held_until,
         progress=snapshot.progress,
         report=snapshot.report,
         attempts=snapshot.attempts,

@@ -16,6 +16,7 @@ from broker.web import (
     databases,
     glass,
     grants,
+    holds,
     home,
     new_request,
     pages,
@@ -53,6 +54,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         policies,
         databases,
         glass,
+        holds,
     ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

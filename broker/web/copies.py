@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import lifecycle, people
-from broker.ids import TenantId
-from broker.snapshots.queries import SnapshotView, get_snapshot_view, list_snapshots
+from broker import lifecycle
+from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
 from broker.tx import Tx
+from broker.web.holds import read_page
 from broker.web.session import begin, the_broker, visitor
 
 pages = Blueprint("copies", __name__)
@@ -53,9 +53,8 @@ def fragment_of_one(snapshot_id: str) -> ResponseReturnValue:
 
 def _show(snapshot_id: str, template: str) -> str:
     with begin() as tx:
-        copy = get_snapshot_view(tx, snapshot_id)
-        may_destroy = people.may(tx, "snapshot:condemn", TenantId(copy.tenant_id))
-    return render_template(template, copy=copy, may_destroy=may_destroy)
+        page = read_page(tx, snapshot_id)
+    return render_template(template, **page)
 
 
 @pages.post("/copies/<id:snapshot_id>/destroy")

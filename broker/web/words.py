@@ -22,6 +22,9 @@ BADGES = {
     "ready": "success",
     "condemned": "warning",
     "destroyed": "secondary",
+    "asked": "warning",
+    "in_force": "warning",
+    "over": "secondary",
 }
 CATEGORIES = {
     "customer_report": "the customer reported it",

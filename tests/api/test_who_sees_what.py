@@ -85,6 +85,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "confirm_server": lambda _: {"cluster": "1"},
     "replace_database_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "replace_server_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
+    "ask_hold": lambda _: {"reason": "looking for what is not mine", "days": 30},
     "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
     "order_snapshot": lambda ids: {"grant": ids["grant_id"]},
 }
@@ -150,6 +151,7 @@ def made_up() -> Ids:
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
     prefixes |= {"platform": "plt"}
+    prefixes |= {"hold": "hld"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64}
 
@@ -159,6 +161,11 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     grant_id = world.approved()
     lease_id, _ = world.lease(grant_id)
     snapshot_id = world.order(grant_id)
+    with world.as_(system("tests")) as tx:
+        officer = add_person(tx, "privacy_officer", None)
+    wanted = {"reason": "a dispute needs this as evidence", "days": 3}
+    hold = api.post(officer, f"/snapshots/{snapshot_id}/holds", wanted)
+    assert api.post(world.admin, f"/holds/{hold.json['id']}/refuse").json["state"] == "refused"
     world.work()
     assert api.post(world.admin, f"/snapshots/{snapshot_id}/destroy").status_code == 202
     for _ in range(2):
@@ -186,6 +193,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "platform_id": register(world).id,
         "digest": world.grant(grant_id).asked_digest or "",
         "quarantine_id": new_id("qrt"),
+        "hold_id": hold.json["id"],
     }
 
 
@@ -298,12 +306,14 @@ DENIED = {
         *("check_database", "check_server", "get_database_preflight", "get_server_preflight"),
         *("register_logins", "release_database", "get_release", "allow_drills", "order_drill"),
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
+        *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
     ),
     "operator": (
         *("register_logins", "allow_drills"),
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
+        *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
     ),
     "admin": (
@@ -312,6 +322,7 @@ DENIED = {
         *("check_server", "get_server_preflight", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
         *("replace_database_password", "replace_server_password"),
+        "ask_hold",
     ),
     "auditor": (
         *PLATFORMS,
@@ -321,6 +332,7 @@ DENIED = {
         *("set_approval_policy", "confirm_approval_policy", "release_database", "get_release"),
         *("pause_lease", "resume_lease", "pause_grant", "resume_grant"),
         *("allow_drills", "order_drill"),
+        *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
     ),
 }
 

@@ -94,6 +94,7 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "database_id": world.database_id,
         "decision_id": story.decision,
         "person_id": world.grant(story.open).requester_id,
+        "hold_id": new_id("hld"),
     }
 
 
@@ -105,6 +106,7 @@ def ids_of_nothing() -> dict[str, str]:
         "decision": "dec",
         "person": "psn",
         "database": "dbs",
+        "hold": "hld",
     }
     ids = {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
     return {**ids, "target": new_id("dbs")}
