@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +62,40 @@ def make_engine(dsn: Secret[str], **options: Any) -> sa.Engine:
     )
 
 
+def _make_tx_engine(dsn: Secret[str]) -> sa.Engine:
+    """Its transactions begin with the clock: both in one message, which each would cost.
+
+    So psycopg begins none by itself, and SQLAlchemy does, by the hook that it has for this.
+    """
+    engine = sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(dsn.reveal(), autocommit=True),
+        pool_size=10,
+        max_overflow=10,
+    )
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: sa.Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101  # for the type checker: it is connected
+    try:
+        cursor = driver.execute("BEGIN; SELECT clock_timestamp()")
+    except psycopg.Error as error:
+        lost: bool = driver.closed
+        if lost:
+            connection.invalidate()
+        raise sa.exc.OperationalError("BEGIN", None, error, connection_invalidated=lost) from None
+    cursor.nextset()
+    connection.info["began_at"] = cursor.fetchone()[0]
+
+
+def _began_at(session: Session) -> datetime:
+    at: datetime = session.connection().info["began_at"]
+    return at
+
+
 class Busy(BrokerError):
     """Another process is at the same thing; nothing was done here."""
 
@@ -72,30 +106,46 @@ class Database:
     """Opens transactions on the control database. `clock` replaces its clock in tests."""
 
     def __init__(self, dsn: Secret[str], *, clock: Callable[[], datetime] | None = None) -> None:
-        self.engine = make_engine(dsn, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        self.engine = _make_tx_engine(dsn)
         # Kept between locks: signing in at the server was most of what a lock cost.
         self._lock_engine = make_engine(
             dsn, pool_size=10, max_overflow=-1, pool_pre_ping=True, isolation_level="AUTOCOMMIT"
         )
-        self.bell = Bell(lambda: psycopg.connect(dsn.reveal(), autocommit=True))
+        self._dsn = dsn
+        self.bell = Bell(self.listen)
         self._clock = clock
+
+    def listen(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A new session with autocommit, of the caller's own."""
+        return psycopg.connect(self._dsn.reveal(), autocommit=True)
 
     @contextlib.contextmanager
     def begin(self, actor: Actor) -> Iterator[Tx]:
         """Commit when the block ends, roll back when it raises."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield Tx(session, self._now(session), actor)
+        session = self._open()
+        with session:  # closing it rolls back what is not committed
+            at = self._clock() if self._clock is not None else _began_at(session)
+            yield Tx(session, at, actor)
+            session.commit()
+
+    def _open(self) -> Session:
+        """A session that has begun. A connection that was lost while nobody used it is no fault:
+        the first message shows it, and nothing was done by then.
+        """
+        session = Session(self.engine, expire_on_commit=False)
+        try:
+            session.connection()
+        except sa.exc.DBAPIError as error:
+            session.close()
+            if not error.connection_invalidated:
+                raise
+            session = Session(self.engine, expire_on_commit=False)
+            session.connection()
+        return session
 
     def now(self, actor: Actor) -> datetime:
         with self.begin(actor) as tx:
             return tx.at
-
-    def _now(self, session: Session) -> datetime:
-        if self._clock is not None:
-            return self._clock()
-        at = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        assert isinstance(at, datetime)  # noqa: S101  # for the type checker: the column is an instant
-        return at
 
     @contextlib.contextmanager
     def exclusive(self, name: str, *, wait_s: int = 0) -> Iterator[Held]:
@@ -108,8 +158,23 @@ class Database:
         with self._lock_engine.connect() as connection:
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))):
                 _wait_for(connection, sa.func.pg_advisory_lock(number), name, wait_s)
-            with _unlocking(connection, sa.func.pg_advisory_unlock(number)):
+            unlock = sa.select(sa.func.pg_advisory_unlock(number))
+            with _unlocking(connection, lambda: [connection.scalar(unlock)]):
                 yield Held(connection)
+
+    @contextlib.contextmanager
+    def hold_all(self, names: Collection[str], shared: Collection[str]) -> Iterator[frozenset[str]]:
+        """Hold alone those of `names`, and with others those of `shared`, that are free now.
+
+        Yields what is held. Nobody is waited for.
+        """
+        sought = {_lock_number(n): (n, n in set(shared)) for n in (*names, *shared)}
+        with self._lock_engine.connect() as connection:
+            asked = {"numbers": list(sought), "shared": [s for _, s in sought.values()]}
+            got = connection.scalars(_HOLD, asked).all()
+            held = {"numbers": got, "shared": [sought[number][1] for number in got]}
+            with _unlocking(connection, lambda: connection.scalars(_LET_GO, held).all()):
+                yield frozenset(sought[number][0] for number in got)
 
     @contextlib.contextmanager
     def shared(self, name: str, *, wait_s: int = 10) -> Iterator[None]:
@@ -118,7 +183,8 @@ class Database:
         with self._lock_engine.connect() as connection:
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock_shared(number))):
                 _wait_for(connection, sa.func.pg_advisory_lock_shared(number), name, wait_s)
-            with _unlocking(connection, sa.func.pg_advisory_unlock_shared(number)):
+            unlock = sa.select(sa.func.pg_advisory_unlock_shared(number))
+            with _unlocking(connection, lambda: [connection.scalar(unlock)]):
                 yield
 
     def close(self) -> None:
@@ -152,14 +218,29 @@ def _reset(connection: sa.Connection) -> None:
         connection.invalidate()
 
 
+# All at once, each of them once: locks are counted.
+_HOLD = sa.text(
+    "SELECT number FROM unnest(CAST(:numbers AS bigint[]), CAST(:shared AS boolean[]))"
+    " AS sought (number, shared) WHERE CASE WHEN shared THEN pg_try_advisory_lock_shared(number)"
+    " ELSE pg_try_advisory_lock(number) END"
+)
+_LET_GO = sa.text(
+    "SELECT CASE WHEN shared THEN pg_advisory_unlock_shared(number)"
+    " ELSE pg_advisory_unlock(number) END"
+    " FROM unnest(CAST(:numbers AS bigint[]), CAST(:shared AS boolean[])) AS held (number, shared)"
+)
+
+
 @contextlib.contextmanager
-def _unlocking(connection: sa.Connection, unlock: sa.Function[Any]) -> Iterator[None]:
+def _unlocking(
+    connection: sa.Connection, let_go: Callable[[], Sequence[bool | None]]
+) -> Iterator[None]:
     """Nobody gets a connection that may still hold a lock: it is closed, which lets it go."""
     try:
         yield
     finally:
         try:
-            released = connection.scalar(sa.select(unlock))
+            released = all(let_go())
         except sa.exc.DBAPIError:
             released = False
         if not released:

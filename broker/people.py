@@ -29,6 +29,7 @@ from broker.tx import Tx
 
 VENDOR_ROLES = ("engineer", "lead", "operator", "privacy_officer")
 TENANT_ROLES = ("admin", "auditor")
+_HELD = "broker.people.held"
 _ADDRESS = re.compile(r"\A[^@\s\x00-\x1f\"<>(),;:\\]{1,64}@[a-z0-9.-]{1,190}\.[a-z]{2,24}\Z")
 
 
@@ -125,6 +126,7 @@ def load_permissions(tx: Tx, file: Path) -> None:
             for permission in permissions:
                 tx.session.add(RolePermission(side=side, role=role, permission=permission))
     tx.session.flush()
+    _forget_held(tx)
 
 
 def check(tx: Tx, permission: str, tenant_id: TenantId | None = None) -> None:
@@ -156,19 +158,37 @@ def _live(tx: Tx) -> sa.Select[Membership]:
 
 
 def _held(tx: Tx, tenant_id: TenantId | None) -> set[str]:
+    """Read once in a transaction: it asks several times, and answers as it did at first."""
     if tx.actor.person_id is None:
         return set()
-    query = (
-        _live(tx)
-        .join(
-            RolePermission,
-            (RolePermission.role == Membership.role) & (RolePermission.side == Membership.side),
-        )
-        .with_only_columns(RolePermission.permission)
-    )
-    if tx.actor.side == "tenant":
-        query = query.where(Membership.tenant_id == tenant_id)
-    return set(tx.session.scalars(query))
+    known: dict[tuple[object, ...], set[str]] = tx.session.info.setdefault(_HELD, {})
+    where = tenant_id if tx.actor.side == "tenant" else None  # the vendor's hold everywhere
+    key = (tx.actor.person_id, tx.actor.side, where)
+    if key not in known:
+        query = _HELD_IN_TENANT if tx.actor.side == "tenant" else _HELD_QUERY
+        asked = {"person": tx.actor.person_id, "tenant": where}
+        known[key] = set(tx.session.scalars(query, asked))
+    return known[key]
+
+
+def _forget_held(tx: Tx) -> None:
+    """After a role or a permission was changed in this transaction."""
+    tx.session.flush()
+    tx.session.info.pop(_HELD, None)
+
+
+# Built once: every request asks it.
+_person, _membership = Person.__table__.c, Membership.__table__.c
+_allowed = RolePermission.__table__.c
+_HELD_QUERY = sa.select(_allowed.permission).where(
+    _membership.person_id == sa.bindparam("person"),
+    _membership.ended_at.is_(None),
+    _person.id == _membership.person_id,
+    _person.disabled_at.is_(None),
+    _allowed.role == _membership.role,
+    _allowed.side == _membership.side,
+)
+_HELD_IN_TENANT = _HELD_QUERY.where(_membership.tenant_id == sa.bindparam("tenant"))
 
 
 def _is_member(tx: Tx, tenant_id: TenantId) -> bool:
@@ -287,6 +307,7 @@ def add_membership(
         )
     )
     tx.session.flush()
+    _forget_held(tx)
     personal = [
         Personal("name", shown.name, person_id),
         Personal("email", shown.email, person_id),
@@ -314,6 +335,7 @@ def end_membership(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> N
         raise Conflict("the last admin can't be removed; make another admin first")
     for row in mine:
         row.ended_at = tx.at
+    _forget_held(tx)
     trail.record(tx, tenant_id, "member.removed", person_id, {"roles": [r.role for r in mine]})
 
 
@@ -322,6 +344,7 @@ def disable_person(tx: Tx, person_id: PersonId) -> None:
     person = get_person(tx, person_id)
     if person.disabled_at is None:
         person.disabled_at = tx.at
+        _forget_held(tx)
         memberships = tx.session.scalars(
             sa.select(Membership.tenant_id).where(Membership.person_id == person_id).distinct()
         )

@@ -181,15 +181,14 @@ def find_open(tx: Tx) -> Quarantine | None:
     return tx.session.scalar(sa.select(Quarantine).where(Quarantine.lifted_at.is_(None)))
 
 
+_TIDE = sa.select(
+    Tide.serial, sa.select(Quarantine.id).where(Quarantine.lifted_at.is_(None)).scalar_subquery()
+)
+
+
 def find_refusal(tx: Tx, keeper: MarkKeeper) -> Quarantined | None:
     """Why nothing may be made now, if so: also between two beats, right after a restore."""
-    row = tx.session.execute(
-        sa.select(
-            Tide.serial,
-            sa.select(Quarantine.id).where(Quarantine.lifted_at.is_(None)).scalar_subquery(),
-        )
-    ).one()
-    serial, held = row
+    serial, held = tx.session.execute(_TIDE).one()
     if held is None and not _is_behind(keeper.find_mark(), serial):
         return None
     return Quarantined(

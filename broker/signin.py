@@ -86,6 +86,7 @@ class SignedIn:
     name: str
     session_id: str | None
     authenticated_at: datetime
+    use_unnoted: bool = False  # of a token: its last use should be written down again
 
 
 def digest(secret: Secret[str]) -> bytes:
@@ -283,24 +284,34 @@ def _end_of_token(tx: Tx, days: int) -> datetime:
     return asked if tx.actor.until is None else min(asked, tx.actor.until)
 
 
+# Built once: every request asks it.
+_token, _person = ApiToken.__table__.c, Person.__table__.c
+_TOKEN_QUERY = sa.select(
+    *(_token.created_at, _token.expires_at, _token.used_at),
+    *(_person.id, _person.side, _person.name),
+).where(
+    _person.id == _token.person_id,
+    _token.token_digest == sa.bindparam("digest"),
+    _token.ended_at.is_(None),
+    _token.expires_at > sa.bindparam("at"),
+    _person.disabled_at.is_(None),
+)
+
+
 def find_token(tx: Tx, token: Secret[str]) -> SignedIn | None:
-    row = tx.session.execute(
-        sa.select(ApiToken, Person)
-        .join(Person, Person.id == ApiToken.person_id)
-        .where(
-            ApiToken.token_digest == digest(token),
-            ApiToken.ended_at.is_(None),
-            ApiToken.expires_at > tx.at,
-            Person.disabled_at.is_(None),
-        )
-    ).first()
+    row = tx.session.execute(_TOKEN_QUERY, {"digest": digest(token), "at": tx.at}).first()
     if row is None:
         return None
-    stored, person = row
-    if stored.used_at is None or tx.at - stored.used_at >= _USE_NOTED:
-        stored.used_at = tx.at
-    actor = Actor(person.side, "token", PersonId(person.id), until=stored.expires_at)
-    return SignedIn(actor, person.name, None, stored.created_at)
+    actor = Actor(row.side, "token", PersonId(row.id), until=row.expires_at)
+    unnoted = row.used_at is None or tx.at - row.used_at >= _USE_NOTED
+    return SignedIn(actor, row.name, None, row.created_at, use_unnoted=unnoted)
+
+
+def note_use(tx: Tx, token: Secret[str]) -> None:
+    """In a transaction of its own: a use is a use, whatever becomes of what it was for."""
+    tx.session.execute(
+        sa.update(ApiToken).where(ApiToken.token_digest == digest(token)).values(used_at=tx.at)
+    )
 
 
 def list_tokens(tx: Tx) -> Sequence[ApiToken]:

@@ -49,6 +49,9 @@ class AuditEntry(Base):
     leaf_hash: Mapped[bytes | None]
 
 
+_INSERT = sa.insert(Base.metadata.tables["audit_entry"])
+
+
 class AuditOpening(Base):
     """What opens a commitment: erased by deleting the row."""
 
@@ -92,8 +95,49 @@ def record(
     `kind`, `facts` and `personal` are those that `broker.kinds` lists, or Unlisted is raised: no
     names, free text or secrets among the facts.
     """
+    log, content, opened = _build(tx, (tenant_id, subject), kind, facts, personal)
+    row = {"log_id": log.id, "subject": subject, "entry": content}
+    if not opened:
+        tx.session.execute(_INSERT, row)
+        return
+    entry_id = tx.session.scalar(_INSERT.returning(sa.column("id")), row)
+    people = {item.field: item.person_id for item in personal}
+    for opening in opened:
+        tx.session.add(
+            AuditOpening(
+                entry_id=entry_id,
+                field=opening.field,
+                person_id=people[opening.field],
+                salt=opening.salt,
+                value=entries.canonical(opening.value).decode(),
+            )
+        )
+
+
+def record_all(
+    tx: Tx,
+    subjects: Sequence[tuple[TenantId | None, str]],
+    kind: str,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """An entry for each (tenant, subject), with the same facts; in one statement."""
+    rows = []
+    for subject in subjects:
+        log, content, _ = _build(tx, subject, kind, facts)
+        rows.append({"log_id": log.id, "subject": subject[1], "entry": content})
+    if rows:
+        tx.session.execute(_INSERT, rows)
+
+
+def _build(
+    tx: Tx,
+    subject: tuple[TenantId | None, str],
+    kind: str,
+    facts: Mapping[str, Any] | None,
+    personal: Sequence[Personal] = (),
+) -> tuple[_Log, bytes, list[entries.Opened]]:
     kinds.check(kind, facts or {}, [item.field for item in personal])
-    log = _find_log(tx, tenant_id)
+    log = _find_log(tx, subject[0])
     actor = {"side": tx.actor.side, "via": tx.actor.via}
     if tx.actor.person_id is not None:
         actor["id"] = tx.actor.person_id
@@ -102,25 +146,11 @@ def record(
         at=tx.at,
         log_origin=log.origin,
         actor=actor,
-        subject=subject,
+        subject=subject[1],
         facts=dict(facts or {}),
         personal={item.field: item.value for item in personal},
     )
-    content, opened = entries.build_entry(draft)
-    row = AuditEntry(log_id=log.id, subject=subject, entry=content)
-    tx.session.add(row)
-    tx.session.flush()
-    people = {item.field: item.person_id for item in personal}
-    for opening in opened:
-        tx.session.add(
-            AuditOpening(
-                entry_id=row.id,
-                field=opening.field,
-                person_id=people[opening.field],
-                salt=opening.salt,
-                value=entries.canonical(opening.value).decode(),
-            )
-        )
+    return log, *entries.build_entry(draft)
 
 
 def names_decision(tx: Tx, decision_id: str) -> bool:

@@ -6,7 +6,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from webargs.fields import DelimitedList
 
 from broker import bootstrap, lifecycle, people, ticketing
-from broker.api.operations import new_blueprint, operation, signed_in, the_broker
+from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import (
     Answer,
     PageQuery,
@@ -19,7 +19,7 @@ from broker.api.shapes import (
     seconds,
     text,
 )
-from broker.api.waiting import wait_for
+from broker.api.waiting import act_and_wait, wait_for
 from broker.db import Json
 from broker.errors import Conflict
 from broker.grants import leases as lease_asking
@@ -418,13 +418,14 @@ def ask_lease(query: Json, body: Json) -> LeaseView:
     """Ask for a login; `wait` waits until it is issued, or stuck with a reason."""
     queue, verifier = the_broker().queue, body["verifier"]
     rates = the_broker().settings.rates
-    with the_broker().database.begin(signed_in().actor) as tx:
+
+    def ask(tx: Tx) -> str:
         people.check(tx, "lease:issue")  # first: who may not learns nothing of the ids sent (G12)
         if "grant" in body:
-            lease_id = lease_asking.ask_live(tx, body["grant"], verifier, queue, rates)
-        else:
-            lease_id = ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue, rates)
-    return _wait_for_lease(query, lease_id)
+            return lease_asking.ask_live(tx, body["grant"], verifier, queue, rates)
+        return ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue, rates)
+
+    return act_and_wait(query["wait"], ask, queries.get_lease_view, _is_settled)
 
 
 @operation(
@@ -436,7 +437,12 @@ def ask_lease(query: Json, body: Json) -> LeaseView:
 )
 def get_lease(query: Json, lease_id: str) -> LeaseView:
     """One login; `wait` waits until it is issued, revoked, or stuck with a reason."""
-    return _wait_for_lease(query, lease_id)
+    return wait_for(
+        query["wait"],
+        lambda tx: queries.get_lease_view(tx, lease_id),
+        _is_settled,
+        identity=lease_id,
+    )
 
 
 @operation(
@@ -448,18 +454,12 @@ def get_lease(query: Json, lease_id: str) -> LeaseView:
 )
 def end_lease(query: Json, lease_id: str) -> LeaseView:
     """End a login now, its sessions too; `wait` waits until it is revoked, or stuck."""
-    with the_broker().database.begin(signed_in().actor) as tx:
+
+    def end(tx: Tx) -> str:
         lifecycle.end_lease_by_click(tx, lease_id, the_broker().queue)
-    return _wait_for_lease(query, lease_id)
+        return lease_id
 
-
-def _wait_for_lease(query: Json, lease_id: str) -> LeaseView:
-    return wait_for(
-        query["wait"],
-        lambda tx: queries.get_lease_view(tx, lease_id),
-        _is_settled,
-        identity=lease_id,
-    )
+    return act_and_wait(query["wait"], end, queries.get_lease_view, _is_settled)
 
 
 def _is_settled(lease: LeaseView) -> bool:

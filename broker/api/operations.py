@@ -7,8 +7,10 @@ it; what it answers are the fields that its schema names and no others.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import marshmallow as ma
@@ -22,7 +24,7 @@ from broker.db import Json
 from broker.errors import NotAuthenticated
 from broker.secret import Secret
 from broker.signin import SignedIn
-from broker.tx import system
+from broker.tx import Tx, system
 
 View = Callable[..., Any]
 PREFIX = "/api/v1"
@@ -62,7 +64,7 @@ def operation(
     """Declare a view at `route`, e.g. `GET /grants/<id:grant_id>`.
 
     The view is called as `view(tx, body_or_query, **ids)`, without `tx` when `transaction` is
-    False: then it opens its own. Its docstring is the operation's text in the specification.
+    False: then it opens its own, by `acting`. Its docstring is the text in the specification.
     `answer` is a schema, or describes a `Response` that the view makes itself.
     """
     method, path = route.split(" ")
@@ -79,12 +81,15 @@ def operation(
 
         @functools.wraps(inner)
         def run(**ids: str) -> Response:
-            person = None if public else _authenticate()
-            g.signed_in = person
-            if not transaction or person is None:
+            g.signed_in = g.opened = None
+            if public:
                 return _response(inner(**ids))
-            with the_broker().database.begin(person.actor) as tx:
-                return _response(inner(tx, **ids))
+            with contextlib.ExitStack() as opened:
+                tx = opened.enter_context(_authenticated())
+                if transaction:
+                    return _response(inner(tx, **ids))
+                g.opened = (opened, tx)
+                return _response(inner(**ids))
 
         blueprint.add_url_rule(path, view.__name__, run, methods=[method])
         return view
@@ -97,16 +102,39 @@ def _response(made: Any) -> Response:
     return Response(status=204) if made.status_code == 204 else made
 
 
-def _authenticate() -> SignedIn:
-    """Who sent the token. A cookie is never looked at, so no other site can act through one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+@contextlib.contextmanager
+def _authenticated() -> Iterator[Tx]:
+    """A transaction as the person who sent the token, which was checked in it.
+
+    A cookie is never looked at, so no other site can act through one.
+    """
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not sent:
         raise NotAuthenticated("send an API token: Authorization: Bearer brk_…")
-    with the_broker().database.begin(system("api")) as tx:
-        found = signin.find_token(tx, Secret(token.strip()))
-    if found is None:
-        raise NotAuthenticated("this token is unknown, has lapsed or was ended; sign in again")
-    return found
+    database, token = the_broker().database, Secret(sent.strip())
+    with database.begin(system("api")) as tx:
+        found = signin.find_token(tx, token)
+        if found is None:
+            raise NotAuthenticated("this token is unknown, has lapsed or was ended; sign in again")
+        if found.use_unnoted:
+            with database.begin(system("api")) as noting:
+                signin.note_use(noting, token)
+        g.signed_in = found
+        yield replace(tx, actor=found.actor)
+
+
+@contextlib.contextmanager
+def acting() -> Iterator[Tx]:
+    """For an operation that opens its own transactions. The first is the one in which its token
+    was checked; it is over with the block, as every other is.
+    """
+    if g.opened is None:
+        with the_broker().database.begin(signed_in().actor) as tx:
+            yield tx
+    else:
+        (opened, tx), g.opened = g.opened, None
+        with opened.pop_all():
+            yield tx
 
 
 def signed_in() -> SignedIn:

@@ -5,6 +5,7 @@ Few may wait at once in a process; beyond that the answer comes at once, with `R
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TypeVar
 from flask import after_this_request
 from flask.wrappers import Response
 
-from broker.api.operations import signed_in, the_broker
+from broker.api.operations import acting, the_broker
 from broker.tx import Tx
 
 _EVERY_S = 0.2
@@ -39,18 +40,49 @@ def wait_for(
             after_this_request(_come_back)
             return found
         try:
-            until = time.monotonic() + seconds
-            while not is_over(found) and time.monotonic() < until:
-                rung.wait(_EVERY_S)
-                rung.clear()
-                found = _read(read)
+            return _read_until(seconds, read, is_over, rung)
         finally:
             _places.release()
-    return found
+
+
+def act_and_wait(
+    seconds: int,
+    act: Callable[[Tx], str],
+    read: Callable[[Tx, str], V],
+    is_over: Callable[[V], bool],
+) -> V:
+    """Do what `act` does in one transaction, then wait as `wait_for` does for the id it returns.
+
+    What it asked for is not there at its commit, so the first look is when somebody rings.
+    """
+    with contextlib.ExitStack() as waiting:
+        with acting() as tx:
+            identity = act(tx)
+            if seconds == 0:
+                return read(tx, identity)
+            if not _places.acquire(blocking=False):
+                after_this_request(_come_back)
+                return read(tx, identity)
+            waiting.callback(_places.release)
+            # Before the commit: nobody can ring sooner.
+            rung = waiting.enter_context(the_broker().database.bell.heard(identity))
+        return _read_until(seconds, lambda tx: read(tx, identity), is_over, rung)
+
+
+def _read_until(
+    seconds: int, read: Callable[[Tx], V], is_over: Callable[[V], bool], rung: threading.Event
+) -> V:
+    until = time.monotonic() + seconds
+    while True:
+        rung.wait(_EVERY_S)
+        rung.clear()
+        found = _read(read)
+        if is_over(found) or time.monotonic() >= until:
+            return found
 
 
 def _read(read: Callable[[Tx], V]) -> V:
-    with the_broker().database.begin(signed_in().actor) as tx:
+    with acting() as tx:
         return read(tx)
 
 

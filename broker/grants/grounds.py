@@ -11,6 +11,7 @@ decision: then the signature is of the changed row (`docs/threat-model.md`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,22 +76,32 @@ def prove(tx: Tx, signer: Signer, grant: Grant) -> None:
         raise GrantAltered(grant.id, sorted(fields))
 
 
-def _read(tx: Tx, grant: Grant) -> list[_Approval]:
-    stands = approvals.stands(grant.tenant_id)
-    rows = tx.session.execute(
-        sa.select(Decision, Statement.envelope, Tenant.log_origin, stands.label("stands"))
-        .select_from(Decision)
-        .join(Tenant, Tenant.id == grant.tenant_id)
-        .outerjoin(Statement, Statement.subject == Decision.id)
-        .where(Decision.grant_id == grant.id, Decision.verdict == "approved")
+# Built once: every login asks it before it is made.
+_APPROVALS = (
+    sa.select(
+        Decision,
+        Statement.envelope,
+        Tenant.log_origin,
+        approvals.stands(sa.bindparam("tenant")).label("stands"),
     )
+    .select_from(Decision)
+    .join(Tenant, Tenant.id == sa.bindparam("tenant"))
+    .outerjoin(Statement, Statement.subject == Decision.id)
+    .where(Decision.grant_id == sa.bindparam("grant"), Decision.verdict == "approved")
+)
+# The same bytes under the same key always say the same; what does not verify is not kept.
+_open_decision = functools.lru_cache(maxsize=256)(open_statement)
+
+
+def _read(tx: Tx, grant: Grant) -> list[_Approval]:
+    rows = tx.session.execute(_APPROVALS, {"tenant": grant.tenant_id, "grant": grant.id})
     return [_Approval(*row) for row in rows]
 
 
 def _differing(grant: Grant, approval: _Approval, public: bytes) -> Iterator[str]:
     key = VerifierKey(statements_key_name(approval.origin), public)
     try:
-        signed = open_statement(approval.envelope or b"", DECISION, key)
+        signed = _open_decision(approval.envelope or b"", DECISION, key)
     except VerificationFailed:
         yield "signature"
         return

@@ -36,11 +36,11 @@ def is_paused(lease: Lease, grant: Grant) -> bool:
     return lease.paused_at is not None or grant.paused_at is not None
 
 
-def say_pause(lease: Lease, grant: Grant) -> str:
+def say_pause(*, wanted: bool, held: bool) -> str:
     """`open`, `asked`, `paused` or `resuming`: what is wanted, and whether it is done."""
-    if is_paused(lease, grant):
-        return "asked" if lease.held_at is None else "paused"
-    return "open" if lease.held_at is None else "resuming"
+    if wanted:
+        return "paused" if held else "asked"
+    return "resuming" if held else "open"
 
 
 def pause_lease(tx: Tx, lease_id: str, queue: Queue) -> None:

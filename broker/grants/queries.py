@@ -10,11 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from broker import people, tenants, trail
+from broker import people, trail
 from broker.engines import Literal
-from broker.errors import Conflict
+from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import requests
-from broker.grants.leases import get_lease
 from broker.grants.model import Decision, Grant, Lease, PlanRow
 from broker.grants.pausing import say_pause
 from broker.grants.plan import Plan, from_document
@@ -267,10 +266,40 @@ def get_plan_view(tx: Tx, grant_id: str, which: str = "asked") -> PlanView:
     return PlanView(grant_id, grant.category, row.digest, from_document(row.document), literals)
 
 
+# Built once: whoever waits for a login asks it.
+_lease, _grant = Lease.__table__.c, Grant.__table__.c
+_database, _server = TenantDatabase.__table__.c, TestServer.__table__.c
+_LEASES: sa.Select[*tuple[Any, ...]] = (
+    sa.select(
+        *(_lease.id, _lease.grant_id, _lease.tenant_id, _lease.snapshot_id),
+        *(_lease.state, _lease.state_at, _lease.dbname, _lease.ends_at, _lease.platform_id),
+        Person.__table__.c.name.label("person"),
+        _lease.role_name.label("role"),
+        Platform.__table__.c.audience,
+        sa.func.coalesce(_database.host, _server.host).label("host"),
+        sa.func.coalesce(_database.port, _server.port).label("port"),
+        sa.func.coalesce(_lease.paused_at, _grant.paused_at).label("paused_at"),
+        sa.func.coalesce(_lease.paused_side, _grant.paused_side).label("paused_side"),
+        *(_lease.held_at, _lease.login_refused_at, _lease.last_session_dead_at),
+        *(_lease.role_gone_at, _lease.attempts, _lease.stuck_since, _lease.stuck_reason),
+    )
+    .select_from(Lease.__table__)
+    .join(Grant.__table__, _grant.id == _lease.grant_id)
+    .join(Person.__table__, Person.__table__.c.id == _lease.person_id)
+    .outerjoin(TenantDatabase.__table__, _database.id == _lease.database_id)
+    .outerjoin(TestServer.__table__, _server.id == _lease.server_id)
+    .outerjoin(Platform.__table__, Platform.__table__.c.id == _lease.platform_id)
+)
+_ONE_LEASE = _LEASES.where(_lease.id == sa.bindparam("id"))
+
+
 def get_lease_view(tx: Tx, lease_id: str) -> LeaseView:
-    lease = get_lease(tx, lease_id)
-    people.check(tx, "lease:read", TenantId(lease.tenant_id))
-    return _lease_view(tx, lease)
+    tx.session.flush()
+    row = tx.session.execute(_ONE_LEASE, {"id": lease_id}).first()
+    if row is None:
+        raise NotFound(NOT_THERE)
+    people.check(tx, "lease:read", TenantId(row.tenant_id))
+    return _lease_view(row)
 
 
 def list_leases(
@@ -283,7 +312,7 @@ def list_leases(
     before: Place | None = None,
     limit: int = 50,
 ) -> list[LeaseView]:
-    query = sa.select(Lease).order_by(Lease.state_at.desc(), Lease.id.desc())
+    query = _LEASES.order_by(Lease.state_at.desc(), Lease.id.desc())
     query = query.where(Lease.tenant_id.in_(people.list_readable(tx, "lease:read", tenant_id)))
     if grant_id is not None:
         query = query.where(Lease.grant_id == grant_id)
@@ -293,42 +322,13 @@ def list_leases(
         query = query.where(Lease.state.in_(states))
     if before is not None:
         query = query.where(sa.tuple_(Lease.state_at, Lease.id) < sa.tuple_(*before))
-    return [_lease_view(tx, row) for row in tx.session.scalars(query.limit(min(limit, MAX_PAGE)))]
+    return [_lease_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
 
 
-def _server_of(tx: Tx, lease: Lease) -> TenantDatabase | TestServer:
-    if lease.database_id is not None:
-        return tenants.get_database(tx, lease.database_id)
-    return tenants.get_server(tx, lease.server_id or "")
-
-
-def _lease_view(tx: Tx, lease: Lease) -> LeaseView:
-    platform = tx.session.get(Platform, lease.platform_id) if lease.platform_id else None
-    server = None if platform else _server_of(tx, lease)
-    grant = requests.get_grant(tx, lease.grant_id)
-    return LeaseView(
-        id=lease.id,
-        grant_id=lease.grant_id,
-        tenant_id=lease.tenant_id,
-        snapshot_id=lease.snapshot_id,
-        state=lease.state,
-        state_at=lease.state_at,
-        person=people.get_person(tx, lease.person_id).name,
-        kind="platform" if platform else "login",
-        role=lease.role_name if server else None,
-        host=server.host if server else None,
-        port=server.port if server else None,
-        dbname=lease.dbname if server else None,
-        platform_id=lease.platform_id,
-        audience=platform.audience if platform else None,
-        ends_at=lease.ends_at,
-        pause=say_pause(lease, grant),
-        paused_side=lease.paused_side or grant.paused_side,
-        held_at=lease.held_at,
-        login_refused_at=lease.login_refused_at,
-        last_session_dead_at=lease.last_session_dead_at,
-        role_gone_at=lease.role_gone_at,
-        attempts=lease.attempts,
-        stuck_since=lease.stuck_since,
-        stuck_reason=lease.stuck_reason,
-    )
+def _lease_view(row: sa.Row[Any]) -> LeaseView:
+    found = row._asdict()
+    wanted, held = found.pop("paused_at") is not None, row.held_at is not None
+    found |= {"kind": "login", "pause": say_pause(wanted=wanted, held=held)}
+    if row.platform_id is not None:  # a token: there is no place to connect to
+        found |= {"kind": "platform", "role": None, "dbname": None}
+    return LeaseView(**found)
