@@ -34,6 +34,7 @@ from broker.engines.postgres.masks import find_obstacle
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.engines.postgres.warm import WarmSessions
 from broker.grants import lease_steps, leases, requests
+from broker.grants.lease_batches import Batches, Call
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import Ask
 from broker.ids import GrantId, PersonId, TenantId
@@ -51,6 +52,7 @@ from broker.tx import Actor, Tx, system
 HOST = "127.0.0.1"
 CONFIG = Path(__file__).parents[1] / "config"
 DURABLE = {"fsync": "on", "synchronous_commit": "on"}
+AT_ONCE = 50  # leases of a batch
 PER_GRANT = 5  # open leases that one grant may have
 CALLERS = 8
 _PATIENCE_S = 60
@@ -61,6 +63,9 @@ class NoQueue(Queue):
     """What is made before the measurement is made here, by no job."""
 
     def put(self, tx: Tx, name: str, identity: str, *, queue: str) -> None:
+        pass
+
+    def call(self, tx: Tx, identity: str, place: str, scope: str) -> None:
         pass
 
 
@@ -158,23 +163,32 @@ class World:
             connection.execute("DELETE FROM public.mail")
 
     def fill(self, tenant: Tenant, count: int) -> None:
-        """Make `count` live leases, by the steps of a worker, in this process."""
+        """Make `count` live leases with their grants, by the steps of a worker, in this process."""
         verifier, engineer = make_verifier(new_password()), self.engineers[0]
-        database, warm = self.broker.database, WarmSessions()
+        database, place = self.broker.database, tenant.database_id
+        warm, rates = WarmSessions(), self.broker.settings.rates
+        batches = Batches(database, self.ports.keys, warm)
 
-        def five(count: int) -> None:
+        def ask(count: int) -> list[Call]:
             grant_id = self.grant(tenant, engineer)
-            for _ in range(count):
-                with database.begin(engineer) as tx:
-                    lease_id = leases.ask_live(
-                        tx, grant_id, verifier, NoQueue(), self.broker.settings.rates
-                    )
-                lease_steps.issue(database, self.ports.keys, lease_id, self.ports.queue, warm)
+            with database.begin(engineer) as tx:
+                ids = [
+                    leases.ask_live(tx, grant_id, verifier, NoQueue(), rates) for _ in range(count)
+                ]
+                scope = leases.get_lease(tx, ids[0]).scope_name
+            return [Call(lease_id, place, scope) for lease_id in ids]
 
-        five(1)  # the scope is made once, by one
-        parts = [min(PER_GRANT, count - 1 - n) for n in range(0, count - 1, PER_GRANT)]
+        def make(count: int) -> None:
+            parts = [min(PER_GRANT, count - n) for n in range(0, count, PER_GRANT)]
+            left = batches.take(place, [call for part in parts for call in ask(part)])
+            assert not left.again, left
+            for call in left.singly:  # a server with other work has sessions that just begin
+                lease_steps.issue(database, self.ports.keys, call.lease_id, self.ports.queue, warm)
+
+        make(1)  # with its scope
+        parts = [min(AT_ONCE, count - 1 - n) for n in range(0, count - 1, AT_ONCE)]
         with ThreadPoolExecutor(CALLERS // 2) as pool:
-            list(pool.map(five, parts))
+            list(pool.map(make, parts))
         warm.close()
         self.forget_mails()
 

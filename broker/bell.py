@@ -10,21 +10,42 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 
 from broker.tx import Tx
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 _CHANNEL = "broker_changed"
-_TURN_S = 1.0  # how often the listener sees that it was closed, or tries to connect again
+_RING = sa.text("SELECT pg_notify(:channel, id) FROM unnest(CAST(:ids AS text[])) AS ids (id)")
+TURN_S = 1.0  # how often the listener sees that it was closed, or tries to connect again
 
 
-def ring(tx: Tx, identity: str) -> None:
-    """When `tx` commits, wake whoever waits for `identity`."""
-    tx.session.execute(sa.select(sa.func.pg_notify(_CHANNEL, identity)))
+def ring(tx: Tx, *identities: str) -> None:
+    """When `tx` commits, wake whoever waits for one of `identities`."""
+    tx.session.execute(_RING, {"channel": _CHANNEL, "ids": list(identities)})
+
+
+def hear(
+    connect: Callable[[], Connection],
+    channel: LiteralString,
+    closed: threading.Event,
+    take: Callable[[str], None],
+    opened: Callable[[], None] = lambda: None,
+) -> None:
+    """Give `take` whatever is told on `channel`, until `closed`; `opened` is called once we listen.
+
+    Raises psycopg.Error when the connection is lost.
+    """
+    with connect() as connection:
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        opened()
+        while not closed.is_set():
+            for notice in connection.notifies(timeout=TURN_S):
+                take(notice.payload)
 
 
 class Bell:
@@ -61,16 +82,8 @@ class Bell:
     def _listen(self) -> None:
         while not self._closed.is_set():
             with contextlib.suppress(psycopg.Error):
-                self._listen_once()
-            self._closed.wait(_TURN_S)
-
-    def _listen_once(self) -> None:
-        """Until closed; raises psycopg.Error when the connection is lost."""
-        with self._connect() as connection:
-            connection.execute(f"LISTEN {_CHANNEL}")
-            while not self._closed.is_set():
-                for notice in connection.notifies(timeout=_TURN_S):
-                    self._wake(notice.payload)
+                hear(self._connect, _CHANNEL, self._closed, self._wake)
+            self._closed.wait(TURN_S)
 
     def _wake(self, identity: str) -> None:
         with self._lock:

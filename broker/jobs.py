@@ -8,6 +8,7 @@ if the job is lost. Arguments are ids only (G11): the library writes them into i
 from __future__ import annotations
 
 import procrastinate
+import sqlalchemy as sa
 from procrastinate import PsycopgConnector, SyncPsycopgConnector
 
 from broker.errors import Invalid
@@ -15,7 +16,10 @@ from broker.ids import PREFIXES
 from broker.secret import Secret
 from broker.tx import Tx
 
+CALLS = "broker_calls"  # the channel on which desks are called
 QUEUES = ("access", "copies", "sweeps", "mail", "log")
+
+_CALL = sa.text("SELECT pg_notify(:channel, :text)")
 
 
 def open_queue(dsn: Secret[str]) -> procrastinate.App:
@@ -42,6 +46,15 @@ class Queue:
         if identity.partition("_")[0] not in PREFIXES:
             raise Invalid("a job takes an id and nothing else")
         self._defer(tx, name, queue, {"identity": identity})
+
+    def call(self, tx: Tx, identity: str, place: str, scope: str) -> None:
+        """At the commit of `tx`, call the desks of all workers to a lease that is due.
+
+        A hint like a job, and a cheaper one; lost with whoever does not listen. `place` is the id
+        of the database or server where its role stands, `scope` its scope's name.
+        """
+        text = f"{identity} {place} {scope}"
+        tx.session.execute(_CALL, {"channel": CALLS, "text": text})
 
     def put_sweep(self, tx: Tx, name: str, fence: int) -> None:
         """Enqueue a sweep with the fencing number of the scheduler that leads."""

@@ -6,11 +6,13 @@ job that raises is a defect, is logged, and is met again by the sweep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from broker import alarms, bootstrap, janitor, mail, settling, sweeps, ticketing, watching
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
+from broker.desk import Desk
 from broker.engines.postgres.warm import WarmSessions
 from broker.grants import (
     drill_steps,
@@ -24,6 +26,7 @@ from broker.grants import (
     token_keys,
     token_steps,
 )
+from broker.grants.lease_batches import Batches
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
@@ -134,12 +137,32 @@ def run(broker: Broker, queues: Sequence[str] = QUEUES, *, wait: bool = True) ->
     bootstrap.publish_keys(ports)
     watching.is_sound(ports, broker.settings)  # before the first job
     _log.info("worker_started", queues=list(queues))
-    broker.queue_app.run_worker(
-        queues=list(queues),
-        wait=wait,
-        concurrency=CONCURRENCY,
-        install_signal_handlers=wait,
-        fetch_job_polling_interval=2,
-        delete_jobs="successful",
-        shutdown_graceful_timeout=10,
-    )
+    with _desk(broker, ports, wait=wait) if "access" in queues else contextlib.nullcontext():
+        broker.queue_app.run_worker(
+            queues=list(queues),
+            wait=wait,
+            concurrency=CONCURRENCY,
+            install_signal_handlers=wait,
+            fetch_job_polling_interval=2,
+            delete_jobs="successful",
+            shutdown_graceful_timeout=10,
+        )
+
+
+@contextlib.contextmanager
+def _desk(broker: Broker, ports: Ports, *, wait: bool) -> Iterator[None]:
+    desk = open_desk(ports)
+    if not wait:
+        desk.work_due()
+        yield
+        return
+    desk.open(broker.database.listen)
+    try:
+        yield
+    finally:
+        desk.close()
+
+
+def open_desk(ports: Ports) -> Desk:
+    batches = Batches(ports.database, ports.keys, WarmSessions())
+    return Desk(ports.database, ports.queue, batches)

@@ -119,6 +119,7 @@ class World:
         """
         waiting = sa.text("SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' LIMIT 1")
         while True:
+            worker.open_desk(self.ports).work_due()
             self.broker.queue_app.run_worker(
                 wait=False, concurrency=4, install_signal_handlers=False, listen_notify=False
             )

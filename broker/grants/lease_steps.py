@@ -250,7 +250,24 @@ def _make_login(work: Work, key: Secret[bytes], open_session: OpenSession) -> No
         ) from None
 
 
-def login_role(work: Work, key: Secret[bytes]) -> LeaseRole:
+class Wanted(Protocol):
+    """What a role is made of, as the lease's row has it."""
+
+    @property
+    def lease_id(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def verifier(self) -> str | None: ...
+    @property
+    def ends_at(self) -> datetime: ...
+    @property
+    def database_id(self) -> str | None: ...
+
+
+def login_role(work: Wanted, key: Secret[bytes]) -> LeaseRole:
     """The role as it is made, and as it must be found when it is let in again."""
     label = Label("lease", work.lease_id, work.ends_at, work.role)
     return LeaseRole(
@@ -364,21 +381,28 @@ def revoke(
 def _confirm_revoked(database: Database, lease_id: str, ended: Ended) -> None:
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, lease_id)
-        instants = {
-            "login_refused_at": ended.login_refused_at,
-            "last_session_dead_at": ended.last_session_dead_at,
-            "role_gone_at": ended.role_gone_at,
-        }
-        facts = {name: at.isoformat() for name, at in instants.items()}
         advance(
             tx,
             lease,
             LEASE_REVOKED,
-            values={**instants, "verifier": None},
-            facts={**facts, "found_absent": ended.found_absent},
+            values={**end_instants(ended), "verifier": None},
+            facts=end_facts(ended),
         )
         retries.note_success(lease)
         ring(tx, lease_id)
+
+
+def end_instants(ended: Ended) -> dict[str, datetime]:
+    return {
+        "login_refused_at": ended.login_refused_at,
+        "last_session_dead_at": ended.last_session_dead_at,
+        "role_gone_at": ended.role_gone_at,
+    }
+
+
+def end_facts(ended: Ended) -> dict[str, str | bool]:
+    instants = {name: at.isoformat() for name, at in end_instants(ended).items()}
+    return {**instants, "found_absent": ended.found_absent}
 
 
 def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:

@@ -37,6 +37,13 @@ _TOKEN_JOBS = {"pending": "issue_token", "issued": "expire_token", "revoking": "
 DUE_STATES = tuple(_LOGIN_JOBS)
 
 
+_COUNT_OPEN = sa.select(sa.func.count()).where(
+    Lease.__table__.c.grant_id == sa.bindparam("grant"),
+    Lease.__table__.c.platform_id.is_(None),
+    Lease.__table__.c.state.in_(LEASE_OPEN),
+)
+
+
 class DatabaseReleased(Conflict):
     """No login is made there for a while: `facts['until']`."""
 
@@ -119,13 +126,7 @@ def ask_lease(
         server_id=where.server_id,
     )
     rates.check(tx, asked, limits)
-    count = tx.session.scalar(
-        sa.select(sa.func.count()).where(
-            Lease.grant_id == grant.id,
-            Lease.platform_id.is_(None),
-            Lease.state.in_(LEASE_OPEN),
-        )
-    )
+    count = tx.session.scalar(_COUNT_OPEN, {"grant": grant.id})
     if (count or 0) >= _OPEN_LEASES_PER_GRANT:
         raise Conflict(
             f"{grant.id} has {count} open logins; end one first with: broker leases end LEASE"
@@ -156,19 +157,18 @@ def ask_lease(
         "on": where.snapshot_id or where.database_id or "",
     }
     record_birth(tx, lease, "lease.asked", facts=facts)
-    queue.put(tx, "issue_lease", lease.id, queue="access")
+    call(tx, lease, queue)
     return LeaseId(lease.id)
 
 
 def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
     """Condemn a lease to be revoked; False when it is already being or has been."""
     try:
-        advance(tx, lease, LEASE_REVOKING, facts={"why": why})
+        due = {"attempts": 0, "next_try_at": retries.hint_at(tx.at)}
+        advance(tx, lease, LEASE_REVOKING, values=due, facts={"why": why})
     except StateConflict:
         return False
-    lease.attempts = 0
-    retries.hint(lease, tx.at)
-    queue.put(tx, job_of(lease), lease.id, queue="access")
+    call(tx, lease, queue)
     return True
 
 
@@ -176,6 +176,14 @@ def job_of(lease: Lease) -> str:
     """The job that goes on with a lease that is due."""
     jobs = _LOGIN_JOBS if lease.platform_id is None else _TOKEN_JOBS
     return jobs[lease.state]
+
+
+def call(tx: Tx, lease: Lease, queue: Queue) -> None:
+    """Have a login made or ended now. If the call is lost, a sweep puts a job at `next_try_at`."""
+    if lease.platform_id is not None:
+        queue.put(tx, job_of(lease), lease.id, queue="access")
+        return
+    queue.call(tx, lease.id, lease.database_id or lease.server_id or "", lease.scope_name)
 
 
 def get_lease(tx: Tx, lease_id: str) -> Lease:

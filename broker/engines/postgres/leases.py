@@ -145,7 +145,16 @@ def _find_or_create(connection: Connection, lease: LeaseRole, *, bounded: bool) 
 
 def _create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
     """All in one message to the server: each would cost a way there and back."""
-    role, version = sql.Identifier(lease.role), connection.info.server_version
+    statements = creation(lease, connection.info.server_version, bounded=bounded)
+    connection.execute(sql.SQL("; ").join(statements))
+
+
+def creation(lease: LeaseRole, version: int, *, bounded: bool) -> list[sql.Composable]:
+    """The statements that make the role with all that it has, but for LOGIN.
+
+    `version` is the server's, as libpq gives it.
+    """
+    role = sql.Identifier(lease.role)
     statements: list[sql.Composable] = [
         sql.SQL(
             "CREATE ROLE {} NOLOGIN INHERIT CONNECTION LIMIT {} VALID UNTIL {} PASSWORD {}"
@@ -167,11 +176,10 @@ def _create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
     }
     if path:
         settings["search_path"] = sql.SQL(", ").join(map(sql.Identifier, path))
-    statements += [
+    return statements + [
         sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), value)
         for name, value in settings.items()
     ]
-    connection.execute(sql.SQL("; ").join(statements))
 
 
 def _grant(role: str, to: sql.Identifier) -> sql.Composed:
@@ -231,7 +239,7 @@ def _altered(role: str, lease: LeaseRole) -> ScopeExceeded:
 
 # What the role may do, by the server's own rules, so that grants to PUBLIC count. Within the
 # scope's schema only SELECT on views is meant: the key's table is there too.
-_EXCESS = """
+EXCESS = """
     WITH role AS (SELECT oid, rolname FROM pg_roles WHERE rolname = %(role)s),
     relation AS (
         SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl,
@@ -266,7 +274,7 @@ _EXCESS = """
 
 
 def _check_relations(connection: Connection, lease: LeaseRole) -> None:
-    rows = connection.execute(_EXCESS, {"role": lease.role, "scope": lease.scope}).fetchall()
+    rows = connection.execute(EXCESS, {"role": lease.role, "scope": lease.scope}).fetchall()
     if not rows:
         return
     mends = [

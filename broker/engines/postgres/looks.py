@@ -136,7 +136,7 @@ def again_if_met(step: Callable[[], None]) -> None:
 
 
 # The broker's own login holds the mark too, to give it, but WITH ADMIN: it is not listed.
-_IS_MARKED = """
+IS_MARKED = """
     EXISTS (SELECT FROM pg_auth_members m
              WHERE m.member = r.oid AND m.roleid = to_regrole(%(mark)s) AND NOT m.admin_option)
 """
@@ -153,7 +153,7 @@ def list_marked_roles(target: Target) -> list[MarkedRole]:
     """
     with session(target) as connection:
         rows = connection.execute(
-            f"SELECT {_ROLE} FROM pg_roles r WHERE {_IS_MARKED} ORDER BY r.rolname", {"mark": MARK}
+            f"SELECT {_ROLE} FROM pg_roles r WHERE {IS_MARKED} ORDER BY r.rolname", {"mark": MARK}
         ).fetchall()
     return [MarkedRole(*row) for row in rows]
 
@@ -162,7 +162,7 @@ def find_ours(connection: Connection, name: str) -> MarkedRole | None:
     """Return the role, or None if there is none. Raises NotOurs if it is somebody else's."""
     # One statement: between two, the role could be made by another worker, and look like nobody's.
     row = connection.execute(
-        f"SELECT {_IS_MARKED}, {_ROLE} FROM pg_roles r WHERE r.rolname = %(name)s",
+        f"SELECT {IS_MARKED}, {_ROLE} FROM pg_roles r WHERE r.rolname = %(name)s",
         {"mark": MARK, "name": name},
     ).fetchone()
     if row is None:
@@ -239,22 +239,22 @@ def end_seen_sessions(connection: Connection, role: MarkedRole) -> int:
     return len(rows)
 
 
+# PostgreSQL 18 shows starting sessions, but not yet whose they are.
+HIDDEN = """
+    SELECT DISTINCT l.pid FROM pg_locks l
+     WHERE l.pid IS NOT NULL AND l.pid <> pg_backend_pid()
+       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.pid
+                          AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend'))
+"""
+
+
 def list_hidden_sessions(connection: Connection) -> list[int]:
     """Process ids of sessions, of whatever role, that pg_stat_activity does not show whole.
 
     Anybody may connect with `post_auth_delay`: for up to 36 minutes such a session is past the
     check of LOGIN and only its process id is seen, in pg_locks, without its role.
     """
-    # PostgreSQL 18 shows starting sessions, but not yet whose they are.
-    rows = connection.execute(
-        """
-        SELECT DISTINCT l.pid FROM pg_locks l
-         WHERE l.pid IS NOT NULL AND l.pid <> pg_backend_pid()
-           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.pid
-                              AND (a.usesysid IS NOT NULL OR a.backend_type <> 'client backend'))
-        """
-    ).fetchall()
-    return [pid for (pid,) in rows]
+    return [pid for (pid,) in connection.execute(HIDDEN).fetchall()]
 
 
 def end_hidden_sessions(connection: Connection, role: MarkedRole, pids: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -37,6 +38,7 @@ from broker.engines.postgres.looks import (
 
 _PAUSE_S = 0.05  # for sessions that were told to end
 LOCK_TIMEOUT = "200ms"
+REFUSAL: LiteralString = "NOLOGIN PASSWORD NULL CONNECTION LIMIT 0 VALID UNTIL '-infinity'"
 # In the way of a step, mostly by a session of the lease's: it is ended and the step tried again.
 _IN_THE_WAY = (
     *MET,
@@ -143,11 +145,7 @@ class Ending:
                 continue
 
     def refuse_login(self) -> None:
-        run(
-            self.connection,
-            "ALTER ROLE {role} NOLOGIN PASSWORD NULL CONNECTION LIMIT 0 VALID UNTIL '-infinity'",
-            role=self.role.name,
-        )
+        run(self.connection, "ALTER ROLE {role} " + REFUSAL, role=self.role.name)
 
     def end_sessions(self) -> None:
         """Two looks in a row find none: one may meet a session between its check and its row.
