@@ -19,6 +19,7 @@ ServerId = NewType("ServerId", str)  # srv_  an internal test server
 PlatformId = NewType("PlatformId", str)  # plt_  a SaaS application that trusts our tokens
 GrantId = NewType("GrantId", str)  # grt_
 LeaseId = NewType("LeaseId", str)  # lse_
+StandingId = NewType("StandingId", str)  # sta_  a standing approval
 SnapshotId = NewType("SnapshotId", str)  # snp_
 RemnantId = NewType("RemnantId", str)  # rmn_  what was found of a destroyed snapshot
 CertificateId = NewType("CertificateId", str)  # crt_
@@ -26,7 +27,7 @@ LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt"),
-    *("grt", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld"),
+    *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

@@ -59,6 +59,15 @@ _POLICY = {
     "unanswered_s": "number",
     "second_person": "yes or no",
 }
+_TERMS = {
+    "database": "id",
+    "digest": "digest",
+    "plan": "digest",
+    "live_max_s": "number",
+    "copy_max_s": "number",
+    "per_ticket": "number",
+    **_ENDS,
+}
 _ROLE = {"role": "word"}
 _NAME = ("name", "email")
 _FOUND = {"kind": "word", "on": "id", "row": "word", "role": "id", "scope": "id"}
@@ -233,9 +242,11 @@ KINDS: Mapping[str, Kind] = {
         {**_GIVEN, "missing": "number"},
     ),
     "grant.approved": Kind(
-        "The last admin needed approved; this is what all of them give.",
+        "The last admin needed approved; this is what all of them give. With `standing` they "
+        "did so in advance, by the terms with that digest.",
         "grant",
-        {**_GIVEN, "approvals": "number", "policy": "number"},
+        {**_GIVEN, "approvals": "number", "policy": "number", "standing": "id", "terms": "digest"},
+        ("severity", "category"),
     ),
     "grant.refused": Kind("An admin refused a request.", "grant", personal=("note",)),
     "grant.ended": Kind("A grant or request is over.", "grant", _WHY),
@@ -252,6 +263,28 @@ KINDS: Mapping[str, Kind] = {
         "The statement of a person's decision was signed.",
         "decision",
         {"grant": "id", "digest": "digest"},
+    ),
+    # Standing approvals: given in advance.
+    "standing.proposed": Kind(
+        "An admin proposed to approve in advance what fits; as many must agree as the policy asks.",
+        "standing approval",
+        {**_TERMS, "grant": "id", "approvals": "number", "policy": "number"},
+        ("severities", "categories", "note"),
+    ),
+    "standing.agreed": Kind(
+        "An admin agreed to a standing approval; others must too.",
+        "standing approval",
+        {"digest": "digest", "missing": "number"},
+    ),
+    "standing.given": Kind(
+        "The last admin needed agreed: from now on, requests that fit are approved under it.",
+        "standing approval",
+        {**_TERMS, "approvals": "number"},
+    ),
+    "standing.ended": Kind(
+        "A standing approval is over; what it gave ends too, unless `kept`.",
+        "standing approval",
+        {**_WHY, "kept": "yes or no"},
     ),
     # How a tenant approves.
     "policy.proposed": Kind(

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from broker import mail, people, platforms, quarantine, tenants, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
-from broker.grants import leases, mismatch, requests
-from broker.grants.model import Grant, Lease
+from broker.grants import leases, mismatch, requests, standing
+from broker.grants.model import Grant, Lease, Standing
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
 from broker.quarantine import Quarantine
@@ -29,6 +29,7 @@ from broker.tickets.mirror import Seen
 from broker.tx import Tx
 
 _OPEN = ("requested", "approved")
+_WITHDRAWN = "the standing approval was withdrawn"
 
 
 def end_grant(tx: Tx, grant: Grant, why: str, queue: Queue) -> bool:
@@ -87,11 +88,46 @@ def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:
 def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     """Everything of a tenant ends now; returns how many grants did."""
     people.check(tx, "tenant:end", tenant_id)
+    who = "customer" if tx.actor.side == "tenant" else "vendor"
+    why = f"the {who} ended everything"
+    in_advance = tx.session.scalars(
+        sa.select(Standing).where(Standing.tenant_id == tenant_id, Standing.state != "ended")
+    ).all()
+    for row in in_advance:  # first: what is asked a moment later must find none
+        end_standing(tx, row, why, queue)
     rows = tx.session.scalars(
         sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
     ).all()
-    who = "customer" if tx.actor.side == "tenant" else "vendor"
-    return sum(end_grant(tx, grant, f"the {who} ended everything", queue) for grant in rows)
+    return sum(end_grant(tx, grant, why, queue) for grant in rows)
+
+
+def end_standing(tx: Tx, row: Standing, why: str, queue: Queue, *, keep: bool = False) -> bool:
+    """End a standing approval, and what was approved under it unless `keep`; False if it was over.
+
+    Its row is locked by then, so that no use is missed that was under way.
+    """
+    if not standing.mark_ended(tx, row, why, keep=keep):
+        return False
+    rows = tx.session.scalars(
+        sa.select(Grant).where(Grant.standing_id == row.id, Grant.state == "approved")
+    ).all()
+    for grant in () if keep else rows:
+        end_grant(tx, grant, _WITHDRAWN, queue)
+    return True
+
+
+def end_standing_by_click(tx: Tx, standing_id: str, queue: Queue, *, keep: bool) -> None:
+    """Any admin of the tenant ends it at once. Raises Conflict when it was over already."""
+    row = standing.get_standing(tx, standing_id)
+    people.check(tx, "standing:end", TenantId(row.tenant_id))
+    if not end_standing(tx, row, "ended by the customer", queue, keep=keep):
+        raise Conflict(f"{row.id} is over already, since {row.state_at.isoformat()}")
+
+
+def end_overdue_standing(tx: Tx, row: Standing, queue: Queue) -> bool:
+    """Nothing given under it lasts longer than it does, so nothing is left to end with it."""
+    why = "nobody else agreed" if row.state == "proposed" else "its time is over"
+    return end_standing(tx, row, why, queue, keep=True)
 
 
 def end_all_of_person(tx: Tx, person_id: str, queue: Queue) -> int:
@@ -182,6 +218,8 @@ def find_reason_to_end(tx: Tx, grant: Grant) -> str | None:
         return "its time is over"
     if grant.altered_at is not None:
         return mismatch.WHY
+    if grant.state == "approved" and _is_withdrawn(tx, grant):
+        return _WITHDRAWN
     ticket = tx.session.get(mirror.Ticket, grant.ticket_id)
     if ticket is None or ticket.ended_at is not None:
         return "the ticket has ended"
@@ -194,6 +232,11 @@ def _find_reason_in_requester(tx: Tx, grant: Grant) -> str | None:
     if not people.is_member(tx, grant.requester_id, None):
         return "the person who asked has no role any more"
     return None
+
+
+def _is_withdrawn(tx: Tx, grant: Grant) -> bool:
+    row = tx.session.get(Standing, grant.standing_id) if grant.standing_id else None
+    return row is not None and row.state == "ended" and not row.keeps_grants
 
 
 def end_overdue_lease(tx: Tx, lease: Lease, queue: Queue) -> bool:

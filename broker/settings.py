@@ -96,6 +96,7 @@ class Times(Section):
     access_default_s: PositiveInt = 4 * 3600
     access_max_s: PositiveInt = 24 * 3600
     copy_max_s: PositiveInt = 7 * 86400
+    standing_max_s: PositiveInt = 184 * 86400  # until when a standing approval holds at most
     sweep_s: PositiveInt = 15
     janitor_s: PositiveInt = 60
     poll_tickets_s: PositiveInt = 300

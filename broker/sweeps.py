@@ -18,7 +18,7 @@ from broker.db import Database
 from broker.errors import BrokerError
 from broker.grants import drills, glass, leases, preflights, reminders, requests, rotating, tokens
 from broker.grants.drills import Drill
-from broker.grants.model import Grant, Lease
+from broker.grants.model import Grant, Lease, Standing
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
@@ -46,6 +46,9 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
         check_fence(tx, fence)
         ended = _each(
             tx, holds.list_due(tx), lambda hold: holds.end(tx, hold, "its time is over", queue)
+        )
+        ended += _each(
+            tx, _list_due_standing(tx), lambda row: lifecycle.end_overdue_standing(tx, row, queue)
         )
         ended += _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
         leases, copies = settling.list_under_ended(tx)
@@ -151,12 +154,23 @@ def _list_due_grants(tx: Tx) -> Sequence[Grant]:
     lapsed = (Grant.state == "requested", Grant.lapses_at <= tx.at)
     over = (Grant.state.in_(settling.GRANT_OPEN), Grant.ends_at <= tx.at)
     altered = (Grant.state.in_(settling.GRANT_OPEN), Grant.altered_at.is_not(None))
+    withdrawn = sa.select(Standing.id).where(
+        Standing.id == Grant.standing_id, Standing.state == "ended", ~Standing.keeps_grants
+    )
     return [
         *_list_due(tx, Grant, Grant.lapses_at, *lapsed),
         *_list_due(tx, Grant, Grant.ends_at, *over),
         *_list_due(tx, Grant, Grant.id, *altered),
+        *_list_due(tx, Grant, Grant.id, Grant.state == "approved", withdrawn.exists()),
         *settling.list_baseless_grants(tx),
     ]
+
+
+def _list_due_standing(tx: Tx) -> Sequence[Standing]:
+    is_open = Standing.state.in_(("proposed", "given"))
+    unanswered = sa.and_(Standing.state == "proposed", Standing.lapses_at <= tx.at)
+    over = sa.or_(Standing.ends_at <= tx.at, unanswered)
+    return tx.session.scalars(sa.select(Standing).where(is_open, over).limit(_BATCH)).all()
 
 
 def _list_due_leases(tx: Tx) -> Sequence[Lease]:

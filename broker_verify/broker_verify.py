@@ -33,10 +33,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-
 CERTIFICATE_TYPE = "application/vnd.support-access-broker.destruction+json"
 OVERLAP = timedelta(seconds=120)  # transactions overlap, so instants may step back by this much
-
 _MAX_ENTRY_BYTES = 65_535
 _MAX_STATEMENT_BYTES = 1024 * 1024
 _ED25519 = b"\x01"
@@ -76,7 +74,6 @@ def read_json(data: bytes, limit: int | None = None) -> dict[str, Json]:
 
 
 def write_json(value: Json) -> bytes:
-    """Canonical, because what was read had its keys in order, and a dictionary keeps it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -102,7 +99,6 @@ def _check_value(value: Json, depth: int = 32) -> None:
             _check_value(item, depth - 1)
 
 
-# Parts of a document, each with the one form that is taken. All raise Refused.
 def take(kind: type[T], value: Json) -> T:
     if not isinstance(value, kind):
         raise Refused(f"a {kind.__name__} is missing")
@@ -140,14 +136,13 @@ def bytes_of(value: Json, size: int | None = None) -> bytes:
 
 # Keys, signed notes and checkpoints (C2SP: signed-note, tlog-checkpoint).
 class Key(NamedTuple):
-    """A public key with its name: it speaks for that name alone."""
+    """A public key with its name, for which alone it speaks; its `hint` proves nothing."""
 
     name: str
     public: bytes
 
     @property
     def hint(self) -> str:
-        """Name and id: enough to look the key up, never to trust it."""
         encoded = self.name.encode() + b"\n" + _ED25519 + self.public
         return f"{self.name}+{sha256(encoded).hex()[:8]}"
 
@@ -176,10 +171,7 @@ def read_keys(text: str) -> list[Key]:
 
 
 def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, bytes]:
-    """Size and root of the log, once one of `keys` is seen to have signed them. Raises Refused.
-
-    A bad signature by a known key refuses the note; signatures by strangers are passed over.
-    """
+    """Size and root of the log, as one of `keys` signed them; strangers' signatures are skipped."""
     if any(c != "\n" and unicodedata.category(c) in {"Cc", "Cs"} for c in note):
         raise Refused("it holds a control character")
     text, blank, tail = note.rpartition("\n\n")
@@ -209,9 +201,8 @@ def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, b
     return int(lines[1]), bytes_of(lines[2], 32)
 
 
-# The Merkle tree (RFC 6962, 2.1).
 def tree_roots(entries: Iterable[bytes], sizes: Collection[int]) -> dict[int, bytes]:
-    """The root over the first n entries, for each n of `sizes` that they reach."""
+    """The root over the first n entries (RFC 6962, 2.1), for each n of `sizes` that they reach."""
     found = {0: sha256(b"")}
     peaks: list[tuple[int, bytes]] = []  # (height, root) of each perfect subtree, highest first
     for count, entry in enumerate(entries, start=1):
@@ -227,7 +218,6 @@ def tree_roots(entries: Iterable[bytes], sizes: Collection[int]) -> dict[int, by
     return found
 
 
-# Certificates: statements in DSSE envelopes.
 def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json], Key]:
     """What a certificate says, and the key that signed it. Raises Refused."""
     envelope = fields_of(read_json(data, 2 * _MAX_STATEMENT_BYTES), _ENVELOPE)
@@ -257,6 +247,7 @@ def statements_name(origin: str) -> str:
 class Entry(NamedTuple):
     kind: str
     at: datetime
+    side: Json
     subject: str
     facts: dict[str, Json]
     personal: dict[str, bytes]
@@ -279,7 +270,8 @@ def read_entry(data: bytes, origin: str) -> Entry:
         raise Refused(f"it is of another log, {entry['log']}")
     personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
     subject, facts = a_name(entry["subject"]), take(dict, entry["facts"])
-    return Entry(kind, instant, subject, facts, personal, bytes_of(entry["nonce"], 16))
+    nonce, side = bytes_of(entry["nonce"], 16), actor["side"]
+    return Entry(kind, instant, side, subject, facts, personal, nonce)
 
 
 def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes) -> bytes:
@@ -289,7 +281,6 @@ def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes)
     return sha256(b"broker/commit/v1\x00" + log + entry + name + salt + content)
 
 
-# The checks, one after the other.
 class Report:
     """Sentences, each good or bad; `checkpoint` is the last note that holds."""
 
@@ -317,14 +308,13 @@ class Report:
 
 
 def verify_certificate(data: bytes, trusted: Sequence[Key]) -> Report:
-    """Check one certificate by itself."""
     report = Report()
     with report.naming("The certificate"):
         said, key = open_certificate(data, trusted)
         if key.name != statements_name(a_name(said["log"])):
             raise Refused("its signer does not speak for that log")
-        copy = said["snapshot"]
-        report.good(f"Certificate {said['certificate']} for copy {copy} is signed by {key.hint}.")
+        name, copy = said["certificate"], said["snapshot"]
+        report.good(f"Certificate {name} for copy {copy} is signed by {key.hint}.")
     return report
 
 
@@ -358,6 +348,7 @@ class _Bundle:
         self.notes = [take(str, item) for item in take(list, document["checkpoints"])]
         self.envelopes = [bytes_of(item) for item in take(list, document["certificates"])]
         self.entries: dict[int, Entry] = {}  # by position; filled by check_entries
+        self.standing: dict[str, Entry] = {}  # the last that was said of each standing approval
         self.unvouched: list[str] = []
         self.hinted: list[Key] = []
         for text in [take(str, item) for item in take(list, document["keys"])]:
@@ -407,7 +398,20 @@ class _Bundle:
                 behind, latest = latest - entry.at, max(latest, entry.at)
                 if behind > OVERLAP:
                     raise Refused(f"it is dated {behind} before an earlier one")
+                self._check_ground(entry)
         self.report.good(f"{len(self.entries)} entries of {self.origin} were read.")
+
+    def _check_ground(self, e: Entry) -> None:
+        """What nobody of the customer approved was approved in advance, by terms in force."""
+        if e.kind.startswith("standing."):
+            self.standing[e.subject] = e
+        elif e.kind == "grant.approved" and (e.side != "tenant" or "standing" in e.facts):
+            given = self.standing.get(a_name(e.facts.get("standing")))
+            if given is None or given.kind != "standing.given":
+                raise Refused("no standing approval in force explains it")
+            ends, digest = (a_name(given.facts.get(name)) for name in ("ends_at", "digest"))
+            if digest != e.facts.get("terms") or ends[:19] <= e.at.isoformat()[:19]:
+                raise Refused("its standing approval was over, or had other terms")
 
     def check_openings(self) -> None:
         """Each personal value is the one that was committed to. A missing one was erased."""
@@ -418,12 +422,8 @@ class _Bundle:
                 field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
                 index, value = take(int, opening["index"]), write_json(opening["value"])
                 entry = self.entries.get(index)
-                if (
-                    entry is None
-                    or index is True
-                    or (index, field) in seen
-                    or len(value) > _MAX_ENTRY_BYTES
-                ):
+                unfit = (index, field) in seen or len(value) > _MAX_ENTRY_BYTES
+                if entry is None or index is True or unfit:
                     raise Refused("it has no place in an entry")
                 due = entry.personal.get(field)
                 if commitment(self.origin, entry.nonce, field, salt, value) != due:

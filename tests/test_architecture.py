@@ -27,6 +27,7 @@ OUTER = ("api/", "bootstrap.py", "cli/", "demo/", "reap.py", "scheduler.py", "we
 OUTER += ("watching.py", "worker.py")
 STATEFUL = {
     "Grant": "access_grant",
+    "Standing": "standing_approval",
     "Lease": "lease",
     "Snapshot": "snapshot",
     "Remnant": "remnant",

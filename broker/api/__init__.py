@@ -16,6 +16,7 @@
     GET /tickets · POST /tickets/look
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
+    GET POST /standing-approvals · GET /standing-approvals/{id} · …/plan · POST …/agree …/end
     GET POST /leases · GET /leases/{id}?wait= · POST …/end · GET …/statement
     POST /leases/{id}/pause …/resume · POST /grants/{id}/pause …/resume
     GET /glass?tenant=&wait=
@@ -53,6 +54,7 @@ from broker.api import (
     platforms,
     policies,
     quarantines,
+    standing,
 )
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
@@ -72,6 +74,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     pauses.blueprint,
     platforms.blueprint,
     drills.blueprint,
+    standing.blueprint,
 )
 
 

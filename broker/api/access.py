@@ -142,6 +142,11 @@ class GrantAnswer(Answer):
     given_starts_at = fields.AwareDateTime(
         allow_none=True, metadata={"description": "the agreed start: as asked, or later"}
     )
+    standing = fields.String(
+        attribute="standing_id",
+        allow_none=True,
+        metadata={"description": "the standing approval under which it was given, if one"},
+    )
     policy_version = fields.Integer(
         metadata={"description": "of the customer's approval policy, as it was when this was asked"}
     )
@@ -190,12 +195,15 @@ class PlatformPlanAnswer(Answer):
     audience = fields.String()
 
 
-class PlanAnswer(Answer):
+class PlanTables(Answer):
+    remarks = fields.List(fields.String(), attribute="plan.remarks")
+    tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")
+
+
+class PlanAnswer(PlanTables):
     grant = fields.String(attribute="grant_id")
     category = fields.String(metadata={"description": "of the request: what it is about"})
     digest = fields.String(metadata={"description": "send it as `shown_digest` to approve"})
-    remarks = fields.List(fields.String(), attribute="plan.remarks")
-    tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")
     platform = fields.Nested(
         PlatformPlanAnswer,
         attribute="plan.platform",

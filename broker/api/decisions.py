@@ -33,6 +33,11 @@ class DecisionAnswer(Answer):
     platform_s = fields.Integer()
     starts_at = fields.AwareDateTime(allow_none=True)
     note = fields.String(allow_none=True)
+    standing = fields.String(
+        attribute="standing_id",
+        allow_none=True,
+        metadata={"description": "the standing approval by which it was given in advance"},
+    )
     signed_at = fields.AwareDateTime(allow_none=True)
 
 

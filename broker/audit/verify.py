@@ -111,6 +111,7 @@ def verify_bundle(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[st
     entries = check.entries()
     check.instants(entries)
     check.openings(entries)
+    check.grounds(entries)
     open_grants = check.grants(entries)
     living = check.copies(entries)
     certificates = check.certificates(entries)
@@ -170,6 +171,19 @@ def _opens(opening: Opening, entry: Entry) -> bool:
     except Invalid:  # larger than any value that can be committed to
         return False
     return opened == entry.personal[opening.field]
+
+
+def _check_ground(entry: Entry, said: Mapping[str, Entry]) -> None:
+    """`said` is the last entry of each standing approval so far. Raises VerificationFailed."""
+    if entry.actor["side"] == "tenant" and "standing" not in entry.facts:
+        return
+    terms = said.get(get_name(entry.facts, "standing"))
+    if terms is None or terms.kind != "standing.given":
+        raise VerificationFailed("no standing approval in force is named")
+    if get_name(terms.facts, "digest") != entry.facts.get("terms"):
+        raise VerificationFailed("the standing approval has other terms")
+    if get_name(terms.facts, "ends_at")[:19] <= entry.at.isoformat()[:19]:  # both in UTC
+        raise VerificationFailed("the standing approval was over")
 
 
 class _Check:
@@ -333,6 +347,22 @@ class _Check:
                 held += 1
         committed = sum(len(entry.personal) for entry in entries.values())
         self.good(f"{held} of {committed} personal fields are opened here, and hold.")
+
+    def grounds(self, entries: Mapping[int, Entry]) -> None:
+        """A grant that nobody of the customer approved is explained by a standing approval: one in
+        force then, with the very terms that the entry names.
+        """
+        said: dict[str, Entry] = {}
+        for index, entry in entries.items():
+            if entry.kind.startswith("standing."):
+                said[entry.subject] = entry
+            elif entry.kind == "grant.approved":
+                try:
+                    _check_ground(entry, said)
+                except VerificationFailed as error:
+                    self.bad(
+                        f"Entry {index}: what approved {entry.subject} is unexplained: {error}."
+                    )
 
     def grants(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
         """No grant comes back after its end. Returns those that are still open."""

@@ -30,6 +30,7 @@ _COMMANDS = {
     "snapshots": "broker.cli.snapshots:snapshots",
     "holds": "broker.cli.holds:holds",
     "policy": "broker.cli.policy:policy",
+    "standing": "broker.cli.standing:standing",
     "certificates": "broker.cli.certificates:certificates",
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",

@@ -31,9 +31,10 @@ def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
         click.echo(f"Platform: tokens that let in to {name}, {audience}, to read as support")
     for remark in answer["remarks"]:
         click.echo(f"Remark: {plain(remark)}")
-    for literal in answer["literals"]:
+    for literal in answer.get("literals", ()):
         click.echo(f"Literal in {plain(literal.get('where'))}: {plain(literal.get('text'))}")
-    click.echo(f"Asked because of: {plain(answer['category'])}")
+    if "category" in answer:
+        click.echo(f"Asked because of: {plain(answer['category'])}")
     click.echo(f"Plan: {plain(answer['digest'])}")
 
 

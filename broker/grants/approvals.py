@@ -54,6 +54,7 @@ class Said:
     settles: bool
     given: Given | None = None
     note: str = ""
+    in_advance: tuple[str, str] | None = None  # the standing approval, and the digest of its terms
 
 
 def narrow(grant: Grant, asked: Plan, narrowing: Narrowing, span: Span) -> Given:
@@ -82,6 +83,8 @@ def keep(tx: Tx, grant: Grant, said: Said) -> None:
             note=said.note.strip() or None,
             via=tx.actor.via,
             at=tx.at,
+            standing_id=said.in_advance[0] if said.in_advance else None,
+            terms_digest=said.in_advance[1] if said.in_advance else None,
         )
     )
     if said.given:

@@ -40,6 +40,7 @@ class DecisionView:
     platform_s: int
     starts_at: datetime | None
     note: str | None
+    standing_id: str | None
     signed_at: datetime | None
 
 
@@ -73,6 +74,7 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             platform_s=row.platform_s,
             starts_at=row.starts_at,
             note=row.note,
+            standing_id=row.standing_id,
             signed_at=signed_at,
         )
         for row, name, signed_at in rows

@@ -52,6 +52,7 @@ class Grant(StatefulRow, Retried):
     approvals_needed: Mapped[int] = mapped_column(default=1)
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
     settled_at: Mapped[datetime | None]
+    standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
 
 
 class PlanRow(Base):
@@ -73,7 +74,8 @@ class Decision(Base):
     """What a person decided, about which digest: `approved`, `refused` or `ended`. Never changed.
 
     `settles` is true for the one that answered the request. `given_digest`, `live_s`, `copy_s` and
-    `starts_at` are what this person gives; what is given in all stands on the grant.
+    `starts_at` are what this person gives; what is given in all stands on the grant. With
+    `standing_id` it was given in advance, by that standing approval with `terms_digest`.
     """
 
     __tablename__ = "decision"
@@ -90,6 +92,42 @@ class Decision(Base):
     shown_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
     note: Mapped[str | None]
+    via: Mapped[str]
+    at: Mapped[datetime]
+    standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
+    terms_digest: Mapped[str | None]
+
+
+class Standing(StatefulRow):
+    """A standing approval: given in advance by a tenant's admins, for requests that fit.
+
+    `conditions` is what they agreed to, `digest` names it; `plan` is what they were shown, and no
+    more than it is ever given. `keeps_grants`: what was approved under it outlived its end.
+    """
+
+    __tablename__ = "standing_approval"
+    database_id: Mapped[str] = mapped_column(sa.ForeignKey("tenant_database.id"))
+    like_grant: Mapped[str]  # whose plan was shown; no foreign key, for a grant names it too
+    conditions: Mapped[Json]
+    plan: Mapped[Json]
+    digest: Mapped[str]
+    note: Mapped[str | None]
+    policy_version: Mapped[int]
+    approvals_needed: Mapped[int]
+    proposed_at: Mapped[datetime]
+    lapses_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    keeps_grants: Mapped[bool] = mapped_column(default=False)
+
+
+class Voice(Base):
+    """One person's yes to a standing approval. Never changed."""
+
+    __tablename__ = "standing_voice"
+    standing_id: Mapped[str] = mapped_column(
+        sa.ForeignKey("standing_approval.id"), primary_key=True
+    )
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"), primary_key=True)
     via: Mapped[str]
     at: Mapped[datetime]
 

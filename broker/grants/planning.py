@@ -13,7 +13,7 @@ from broker.engines.ownership import find_owned
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.masks import find_obstacle
-from broker.grants import requests
+from broker.grants import in_advance, requests
 from broker.grants.policy import Policy
 from broker.grants.targets import LoginOpener, live_target
 from broker.tx import system
@@ -22,7 +22,10 @@ _WORKER = system("worker")
 
 
 def plan(database: Database, opener: LoginOpener, policy: Policy, grant_id: str) -> None:
-    """Read the catalogue and store the plan; a failure is noted and tried again by the sweep."""
+    """Read the catalogue, store the plan, and answer what was approved in advance.
+
+    A failure is noted and tried again by the sweep.
+    """
     try:
         with database.exclusive(f"plan {grant_id}"):
             with database.begin(_WORKER) as tx:
@@ -37,6 +40,7 @@ def plan(database: Database, opener: LoginOpener, policy: Policy, grant_id: str)
                 with database.begin(_WORKER) as tx:
                     owned = find_owned(catalogue, tenancy, schemas)
                     requests.keep_plan(tx, grant_id, owned, policy, find_obstacle)
+                    in_advance.answer(tx, grant_id)
             except retries.FAILURES as error:
                 with database.begin(_WORKER) as tx:
                     requests.note_plan_failure(tx, grant_id, error)

@@ -76,6 +76,7 @@ class GrantView:
     paused_at: datetime | None
     paused_side: str | None
     given_starts_at: datetime | None
+    standing_id: str | None
     policy_version: int
     approvals_needed: int
     approvals_given: int
@@ -211,6 +212,7 @@ def _view(row: sa.Row[Any]) -> GrantView:
         paused_at=grant.paused_at,
         paused_side=grant.paused_side,
         given_starts_at=grant.given_starts_at,
+        standing_id=grant.standing_id,
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,

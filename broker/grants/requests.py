@@ -192,7 +192,7 @@ def keep_plan(
     policy: Policy,
     find_obstacle: FindObstacle,
 ) -> str:
-    """Store the plan that will be shown, tell the tenant's admins, and return its digest.
+    """Store the plan that will be shown, and return its digest.
 
     Made once: a request whose plan is there keeps it, so that what is approved is what was shown.
     """
@@ -217,6 +217,12 @@ def keep_plan(
     )
     tenant_id = TenantId(grant.tenant_id)
     trail.record(tx, tenant_id, "plan.made", grant.id, {"digest": digest, **_counts(plan)})
+    return digest
+
+
+def tell_that_it_waits(tx: Tx, grant: Grant) -> None:
+    """To the tenant's admins, once its plan can be read."""
+    tenant_id = TenantId(grant.tenant_id)
     text = (
         "A support engineer asks for access to your database and waits for your answer.\n"
         f"Request: {grant.id}\nRead exactly what would be seen, and decide, on your console.\n\n"
@@ -224,7 +230,6 @@ def keep_plan(
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
         mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
-    return digest
 
 
 def _counts(plan: Plan) -> dict[str, int]:
@@ -282,11 +287,12 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
     missing = grant.approvals_needed - len(all_given)
     approvals.keep(tx, grant, Said("approved", settles=missing <= 0, given=mine, note=note))
     if missing > 0:
-        facts = _facts(shown_digest, mine) | {"missing": missing}
+        facts = facts_given(shown_digest, mine) | {"missing": missing}
         trail.record(tx, TenantId(grant.tenant_id), "approval.given", grant.id, facts)
         _tell_other_admins(tx, grant, missing)
     else:
-        _settle(tx, grant, met, _facts(shown_digest, met) | {"approvals": len(all_given)})
+        facts = facts_given(shown_digest, met) | {"approvals": len(all_given)}
+        settle(tx, grant, met, facts)
 
 
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
@@ -297,7 +303,8 @@ def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
         raise Conflict("the plan that you were shown is not the one that stands; read it again")
 
 
-def _facts(shown_digest: str, given: Given) -> dict[str, str | int]:
+def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
+    """What the entry of an approval says of the plan shown and of what is given."""
     platform = {"platform_s": given.windows.platform_s} if given.plan.platform else {}
     return {
         "shown": shown_digest,
@@ -310,8 +317,16 @@ def _facts(shown_digest: str, given: Given) -> dict[str, str | int]:
     }
 
 
-def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> None:
-    """The clock starts now, or at the agreed start; nothing moves an end later."""
+def settle(
+    tx: Tx,
+    grant: Grant,
+    given: Given,
+    facts: dict[str, str | int],
+    personal: Sequence[Personal] = (),
+) -> None:
+    """Those who must have approved. The clock starts now, or at the agreed start; nothing moves an
+    end later.
+    """
     ends = _ends(max(tx.at, given.windows.starts_at or tx.at), given.windows)
     advance(
         tx,
@@ -327,8 +342,10 @@ def _settle(tx: Tx, grant: Grant, given: Given, facts: dict[str, str | int]) -> 
             "copy_until": ends[1],
             "platform_until": ends[2],
             "ends_at": max(end for end in ends if end is not None),
+            "standing_id": facts.get("standing"),
         },
         facts={**facts, "policy": grant.policy_version},
+        personal=personal,
     )
     approvals.store_plan(tx, grant, given.plan)
     _tell_requester(tx, grant, "approved")

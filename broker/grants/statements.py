@@ -131,6 +131,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "extends": grant.extends,
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
+        "standing": _standing(decision),
         "shown": decision.shown_digest,
         "gives": {
             **_gives(decision.given_digest, decision.live_s, decision.copy_s),
@@ -146,6 +147,13 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "signed": _instant(signed_at),
         },
     }
+
+
+def _standing(decision: Decision) -> dict[str, Any] | None:
+    """What the person had agreed to before, when they decided in advance."""
+    if decision.standing_id is None:
+        return None
+    return {"id": decision.standing_id, "terms": decision.terms_digest}
 
 
 def _gives(plan: str | None, live_s: int, copy_s: int) -> dict[str, Any]:

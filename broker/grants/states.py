@@ -1,6 +1,7 @@
-"""The state machines of grants and leases.
+"""The state machines of grants, standing approvals and leases.
 
     grant     requested ─▶ approved ─▶ ended            requested ─▶ refused | ended
+    standing  proposed ─▶ given ─▶ ended                proposed ─▶ ended
     lease     pending ─▶ issued ─▶ revoking ─▶ revoked  pending ─▶ revoking
 
 A refused or ended grant never comes back. A lease once revoking ends revoked, however long that
@@ -14,6 +15,9 @@ from broker.states import Move
 APPROVE = Move(("requested",), "approved", "grant.approved")
 REFUSE = Move(("requested",), "refused", "grant.refused")
 END = Move(("requested", "approved"), "ended", "grant.ended")
+
+STANDING_GIVEN = Move(("proposed",), "given", "standing.given")
+STANDING_ENDED = Move(("proposed", "given"), "ended", "standing.ended")
 
 LEASE_ISSUED = Move(("pending",), "issued", "lease.issued")
 LEASE_REVOKING = Move(("pending", "issued"), "revoking", "lease.revoking")

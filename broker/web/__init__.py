@@ -24,6 +24,7 @@ from broker.web import (
     preflights,
     records,
     session,
+    standing,
 )
 
 
@@ -55,6 +56,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         databases,
         glass,
         holds,
+        standing,
     ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

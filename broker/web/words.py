@@ -10,6 +10,8 @@ _UNITS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s",
 # beside the colour.
 BADGES = {
     "requested": "warning",
+    "proposed": "warning",
+    "given": "success",
     "approved": "success",
     "refused": "secondary",
     "ended": "secondary",

@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -80,6 +81,15 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "set_approval_policy": lambda _: {"approvals": 1},
     "confirm_approval_policy": lambda _: {"version": 1},
     "refuse_grant": lambda _: {"note": "not mine"},
+    "give_standing": lambda ids: {
+        "grant": ids["grant_id"],
+        "shown_digest": ids["digest"],
+        "severities": ["1"],
+        "live_max_s": 60,
+        "ends_at": ids["soon"],
+    },
+    "agree_to_standing": lambda ids: {"shown_digest": ids["digest"]},
+    "end_standing": lambda _: {},
     "lift_quarantine": lambda _: {"grants": "end"},
     "confirm_database": lambda _: {"cluster": "1"},
     "confirm_server": lambda _: {"cluster": "1"},
@@ -96,6 +106,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_platforms": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_standing": lambda ids: f"?tenant={ids['tenant_id']}",
     "watch_leases": lambda ids: f"?tenant={ids['tenant_id']}&wait=0",
     "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
@@ -152,8 +163,13 @@ def made_up() -> Ids:
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
     prefixes |= {"platform": "plt"}
     prefixes |= {"hold": "hld"}
+    prefixes |= {"standing": "sta"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
-    return {**ids, "external_id": "T-none", "digest": "0" * 64}
+    return {**ids, "external_id": "T-none", "digest": "0" * 64, "soon": soon()}
+
+
+def soon() -> str:
+    return (datetime.now(UTC) + timedelta(days=7)).isoformat()
 
 
 def make_one_of_each(world: World, api: Api) -> Ids:
@@ -177,7 +193,12 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     certificate = api.get(world.admin, f"/snapshots/{snapshot_id}?wait=10").json["certificate"]
     assert certificate
     ticket = api.get(world.admin, "/tickets").json["items"][0]
+    ids = {"grant_id": grant_id, "digest": world.grant(grant_id).asked_digest or "", "soon": soon()}
+    given = api.post(world.admin, "/standing-approvals", BODIES["give_standing"](ids))
+    assert given.status_code == 201, given.text
     return {
+        "standing_id": given.json["id"],
+        "soon": ids["soon"],
         "tenant_id": world.tenant,
         "grant_id": grant_id,
         "lease_id": lease_id,
@@ -307,9 +328,12 @@ DENIED = {
         *("register_logins", "release_database", "get_release", "allow_drills", "order_drill"),
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
+        *("list_standing", "get_standing", "get_standing_plan"),
+        *("give_standing", "agree_to_standing", "end_standing"),
     ),
     "operator": (
         *("register_logins", "allow_drills"),
+        *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
@@ -333,6 +357,7 @@ DENIED = {
         *("pause_lease", "resume_lease", "pause_grant", "resume_grant"),
         *("allow_drills", "order_drill"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
+        *("give_standing", "agree_to_standing", "end_standing"),
     ),
 }
 

@@ -43,13 +43,15 @@ class Log:
         subject: str,
         minutes: float | None = None,
         facts: Mapping[str, Json] | None = None,
+        side: str = "",
     ) -> None:
+        side = side or ("tenant" if kind == "grant.approved" else "vendor")
         after = timedelta(minutes=len(self.entries) if minutes is None else minutes)
         draft = EntryDraft(
             kind=kind,
             at=AT + after,
             log_origin=self.origin,
-            actor={"side": "vendor", "via": "password", "id": "psn_a"},
+            actor={"side": side, "via": "password", "id": "psn_a"},
             subject=subject,
             facts=facts or {},
             personal={"name": "Zoë"} if kind == "grant.approved" else {},

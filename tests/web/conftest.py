@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 
 from broker import lifecycle
 from broker.grants.decisions import list_decisions
+from broker.grants.narrowing import Narrowing
+from broker.grants.standing import Draft, propose
 from broker.grants.statements import sign_due
 from broker.http import create_app
 from broker.snapshots import certificates
@@ -60,6 +63,7 @@ class Story:
     gone: str
     certificate: str
     decision: str  # on the approved grant; signed
+    standing: str  # in force
 
 
 def make_story(world: World) -> Story:
@@ -77,4 +81,18 @@ def make_story(world: World) -> Story:
         decided, *_ = list_decisions(tx, open_)
     assert issued is not None
     sign_due(world.broker.database, world.ports.keys)
-    return Story(waiting, open_, lease, copy, ended, gone, issued.id, decided.id)
+    standing = give_in_advance(world, open_)
+    return Story(waiting, open_, lease, copy, ended, gone, issued.id, decided.id, standing)
+
+
+def give_in_advance(world: World, grant_id: str) -> str:
+    """A standing approval for tickets of severity 1, on the plan of this grant."""
+    with world.as_(world.admin) as tx:
+        draft = Draft(
+            grant_id=grant_id,
+            shown_digest=world.grant(grant_id).asked_digest or "",
+            narrowing=Narrowing(live_s=3600, copy_s=0),
+            ends_at=tx.at + timedelta(days=30),
+            severities=("1",),
+        )
+        return propose(tx, draft, world.broker.settings.times)

@@ -93,6 +93,7 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "target": world.database_id,
         "database_id": world.database_id,
         "decision_id": story.decision,
+        "standing_id": story.standing,
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
     }
@@ -104,6 +105,7 @@ def ids_of_nothing() -> dict[str, str]:
         "tenant": "tnt",
         "ticket": "tkt",
         "decision": "dec",
+        "standing": "sta",
         "person": "psn",
         "database": "dbs",
         "hold": "hld",
@@ -194,9 +196,11 @@ def test_every_role_has_its_pages(
         "engineer": {
             path for path in every if path.startswith(("/late", "/log", "/preflight", *ending))
         }
-        | {path for path in every if path.startswith("/fragments/databases")},
+        | {path for path in every if path.startswith("/fragments/databases")}
+        | {path for path in every if "/standing" in path},
         "operator": {path for path in every if path.startswith(("/grants/new", "/log", *ending))}
-        | {path for path in every if "/certificates" in path or path.endswith("/live")},
+        | {path for path in every if "/certificates" in path or path.endswith("/live")}
+        | {path for path in every if "/standing" in path},
     }
     browsers = {"admin": admin, "engineer": engineer, "operator": operator}
     for role, browser in browsers.items():
