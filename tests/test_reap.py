@@ -36,6 +36,7 @@ from broker.secret import Secret
 from broker.stores import StoredObject, StoreUnavailable
 from broker.stores.folder import FolderStore
 from broker.tx import system
+from tests.stories import control_superuser
 from tests.world import World, connect
 
 LATER = timedelta(days=400)
@@ -284,6 +285,8 @@ def test_the_command_ends_what_is_past_its_end_by_the_servers_clock_with_a_login
     world: World, tmp_path: Path
 ) -> None:
     """The reaper's login is a member of the broker's, so either can be shut out alone."""
+    with control_superuser(world) as connection:  # the story is told two hours ago
+        connection.execute("UPDATE membership SET created_at = created_at - interval '3 hours'")
     world.broker.database._clock = lambda: datetime.now(UTC) - timedelta(hours=2)
     grant_id = world.approved(live_s=3600, copy_s=0)
     lease_id, _ = world.lease(grant_id)
