@@ -26,7 +26,8 @@ from broker.demo.canaries import new_marks
 from broker.demo.crm import build_crm
 from broker.demo.processes import Child, broker_command, free_port, start, wait_until
 from broker.embedded import EmbeddedServer
-from broker.engines import Catalogue, Target
+from broker.engines import Target
+from broker.engines.ownership import Owned, find_owned
 from broker.engines.postgres.account import setup_sql
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
@@ -45,6 +46,7 @@ from broker.secret import Secret
 from broker.settings import load_settings
 from broker.snapshots.ports import Ports
 from broker.stores.folder import FolderStore
+from broker.tenancy import Tenancy
 from broker.tenants import TenantDatabase
 from broker.tickets import FetchedTicket, mirror
 from broker.tx import Actor, Tx, system
@@ -74,7 +76,7 @@ class Tenant:
     id: TenantId
     admin: Actor
     database_id: str
-    catalogue: Catalogue
+    owned: Owned
     ticket: str
 
 
@@ -121,10 +123,10 @@ class World:
             fetched = FetchedTicket(dbname, "Totals are wrong", customer, closed=False)
             seen = mirror.record_look(tx, "bench", dbname, fetched, missing_s=300)
         with connect(self.superuser(self.live, dbname)) as connection:
-            catalogue = read_catalogue(connection, ["crm"])
+            owned = find_owned(read_catalogue(connection, ["crm"]), Tenancy(), ["crm"])
         assert seen.ticket_id is not None
         admin = Actor("tenant", "password", PersonId(person_id))
-        return Tenant(tenant_id, admin, database_id, catalogue, seen.ticket_id)
+        return Tenant(tenant_id, admin, database_id, owned, seen.ticket_id)
 
     def _register(self, tx: Tx, tenant_id: TenantId, dbname: str) -> str:
         password, login = new_password(), f"sab_broker_{dbname}"
@@ -153,7 +155,7 @@ class World:
             grant_id = requests.request(tx, ask, self.broker.settings.times, queue)
         with database.begin(system("worker")) as tx:
             policy = self.ports.policy
-            shown = requests.keep_plan(tx, grant_id, tenant.catalogue, policy, find_obstacle)
+            shown = requests.keep_plan(tx, grant_id, tenant.owned, policy, find_obstacle)
         with database.begin(tenant.admin) as tx:
             requests.approve(tx, grant_id, shown, Narrowing())
         return grant_id
