@@ -40,12 +40,14 @@ _WHY = {"why": "word"}
 _LOGINS = {"logins": "number"}
 _ENDS = {"ends_at": "instant"}
 _COUNTS = {"tables": "number", "columns_kept": "number", "columns_masked": "number"}
+_COUNTS |= {"columns_raw": "number"}
 _GIVEN = {
     "shown": "digest",
     "given": "digest",
     "live_s": "number",
     "copy_s": "number",
     "platform_s": "number",
+    "kind": "word",
     "starts_at": "instant",
     **_COUNTS,
 }
@@ -58,6 +60,7 @@ _POLICY = {
     "copy_max_s": "number",
     "unanswered_s": "number",
     "second_person": "yes or no",
+    "masked_only": "yes or no",
 }
 _TERMS = {
     "database": "id",
@@ -229,6 +232,7 @@ KINDS: Mapping[str, Kind] = {
             "starts_at": "instant",
             "platform": "id",
             "platform_s": "number",
+            "kind": "word",
         },
         ("reason",),
     ),

@@ -27,6 +27,7 @@ from broker.grants import queries, requests
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, PlanView
 from broker.grants.requests import Ask
+from broker.grants.scope_kinds import KINDS, MASKED, MOST_RAW, Wanted
 from broker.snapshots import ordering
 from broker.tickets import queries as ticket_queries
 from broker.tx import Tx
@@ -83,6 +84,18 @@ class AskBody(Sent):
         metadata={"description": "the platform for which tokens are asked, for `platform_s`"},
     )
     platform_s = seconds(load_default=0)
+    kind = text(
+        20,
+        required=False,
+        load_default=MASKED,
+        metadata={"description": f"what is to be seen: {', '.join(KINDS)}; write is refused"},
+    )
+    raw_columns = fields.List(
+        text(200),
+        load_default=[],
+        validate=validate.Length(0, MOST_RAW),
+        metadata={"description": "schema.table.column, to be seen in clear; for the kind raw"},
+    )
     starts_at = fields.AwareDateTime(
         load_default=None, allow_none=True, metadata={"description": "not before; within 7 days"}
     )
@@ -152,6 +165,11 @@ class GrantAnswer(Answer):
     )
     approvals_needed = fields.Integer()
     approvals_given = fields.Integer()
+    asked_kind = fields.String(metadata={"description": f"one of {', '.join(KINDS)}"})
+    raw_columns = fields.List(fields.String(), metadata={"description": "asked in clear"})
+    given_kind = fields.String(
+        allow_none=True, metadata={"description": "as asked, or masked where raw was asked"}
+    )
 
 
 class PlanQuery(Sent):
@@ -162,6 +180,9 @@ class ColumnAnswer(Answer):
     name = fields.String()
     type = fields.String()
     kept = fields.Boolean()
+    raw = fields.Boolean(
+        metadata={"description": "in clear because it was asked by name; the policy masks it"}
+    )
     mask = fields.String(attribute="fate.mask")
     label = fields.String(attribute="fate.label")
     why = fields.String(attribute="fate.why")
@@ -196,6 +217,7 @@ class PlatformPlanAnswer(Answer):
 
 
 class PlanTables(Answer):
+    kind = fields.String(metadata={"description": "what it shows"})
     remarks = fields.List(fields.String(), attribute="plan.remarks")
     tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")
 
@@ -343,6 +365,7 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         extends=body["extends"],
         platform_s=body["platform_s"],
         platform_id=body["platform"],
+        wanted=Wanted(body["kind"], tuple(sorted(set(body["raw_columns"])))),
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
     return queries.get_grant_view(tx, grant_id)

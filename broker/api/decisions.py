@@ -31,6 +31,7 @@ class DecisionAnswer(Answer):
     live_s = fields.Integer()
     copy_s = fields.Integer()
     platform_s = fields.Integer()
+    kind = fields.String(allow_none=True, metadata={"description": "what this person shows"})
     starts_at = fields.AwareDateTime(allow_none=True)
     note = fields.String(allow_none=True)
     standing = fields.String(

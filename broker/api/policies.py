@@ -16,6 +16,8 @@ blueprint = new_blueprint("policies", "Approval policies")
 _APPROVALS = {"description": "how many admins must approve, 1 to 3"}
 _APPROVERS = {"description": "ids of the admins who may; none: every admin"}
 
+_MASKED_ONLY = {"description": "nobody may ask for columns in clear"}
+
 
 class PolicyBody(Sent):
     """What is left out or null leaves the broker's own limit."""
@@ -32,6 +34,7 @@ class PolicyBody(Sent):
     second_person = fields.Boolean(
         load_default=False, metadata={"description": "a change needs another admin"}
     )
+    masked_only = fields.Boolean(load_default=False, metadata=_MASKED_ONLY)
 
 
 class PolicyFields(Answer):
@@ -41,6 +44,7 @@ class PolicyFields(Answer):
     copy_max_s = fields.Integer(allow_none=True)
     unanswered_s = fields.Integer(allow_none=True)
     second_person = fields.Boolean()
+    masked_only = fields.Boolean(metadata=_MASKED_ONLY)
 
 
 class PolicyAnswer(Answer):

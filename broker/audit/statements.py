@@ -69,11 +69,27 @@ def _verify(data: bytes, trusted: Sequence[VerifierKey], kind: str) -> Report:
         if key.name == statements_key_name(origin):  # one vendor's key speaks for its own logs only
             form = _FORMS[kind]
             told = {name: statement[name] for name in form.ids}
-            found = (Finding(ok=True, text=form.says.format(key=key.hint, **told)),)
+            said = form.says.format(key=key.hint, **told) + _say_kind(statement)
+            found = (Finding(ok=True, text=said),)
             summary = Summary(origin=origin)
             return Report(found, authenticated=True, summary=summary, statement=statement)
     text = "No trusted key has signed this statement, or it was changed since."
     return Report((Finding(ok=False, text=text),), authenticated=False)
+
+
+KIND_WORDS: Mapping[str, str] = {
+    "structure": "structure alone, no row",
+    "masked": "rows through masks",
+    "raw": "rows through masks, with named columns in clear",
+}
+
+
+def _say_kind(statement: Mapping[str, Json]) -> str:
+    """What an approval shows; nothing where it gives nothing, or was signed before kinds."""
+    gives = statement.get("gives")
+    kind = gives.get("kind") if isinstance(gives, dict) else None
+    words = KIND_WORDS.get(kind) if isinstance(kind, str) else None
+    return f" It gives {words}." if words else ""
 
 
 def open_statement(data: bytes, kind: str, key: VerifierKey) -> dict[str, Json]:

@@ -26,12 +26,13 @@ _COLUMNS = (
 )
 _WHO = (
     *("requester_name", "ticket_external_id", "ticket_title", "database_name"),
-    *("category", "reason"),
+    *("category", "reason", "asked_kind", "raw_columns"),
 )
 _DECIDED = (
     *("id", "verdict", "settles", "person_name", "side", "via", "at"),
-    *("live_s", "copy_s", "platform_s"),
+    *("live_s", "copy_s", "platform_s", "kind"),
 )
+_KINDS = ("structure", "masked", "raw", "write")
 _CATEGORIES = ("customer_report", "vendor_finding", "incident", "backup", "legal")
 
 
@@ -88,6 +89,8 @@ def plan(session: Session, grant: str, which: str) -> None:
 @click.option(
     "--copy", "copy_s", type=Duration(), default=0, help="How long a copy lives, e.g. 2d."
 )
+@click.option("--kind", type=click.Choice(_KINDS), help="What is seen; masked rows if not named.")
+@click.option("--raw", multiple=True, metavar="COLUMN", help="In clear: schema.table.column.")
 @click.option("--platform", metavar="PLATFORM", help="Its application, by tokens; with --tokens.")
 @click.option("--tokens", "platform_s", type=Duration(), help="For how long, e.g. 1h.")
 @click.option("--start", "starts_at", metavar="INSTANT", help="Not before, e.g. 2027-01-31T06:00Z.")
@@ -103,6 +106,8 @@ def request(
     reason: str,
     live_s: int,
     copy_s: int,
+    kind: str | None,
+    raw: tuple[str, ...],
     platform: str | None,
     platform_s: int | None,
     starts_at: str | None,
@@ -118,6 +123,8 @@ def request(
         "reason": reason,
         "live_s": live_s,
         "copy_s": copy_s,
+        "kind": kind or ("raw" if raw else "masked"),
+        "raw_columns": list(raw),
     }
     optional = {
         "platform": platform,

@@ -11,6 +11,10 @@ import click
 from broker.cli.output import print_table
 from broker.cli.plain import plain
 
+_STRUCTURE = (
+    "Structure alone: no row is read. Names, types and definitions are: defaults, checks, labels, "
+    "comments and the text of views and functions, in which values may stand."
+)
 _TITLES = ("table", "rows", "column", "type", "seen as", "why")
 
 
@@ -25,6 +29,8 @@ class Cut:
 def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
     """Print the plan that the API answered, marked with what `cut` changes in it."""
     print_table(_TITLES, [row for table in answer["tables"] for row in _rows(table, cut)])
+    if answer["kind"] == "structure":
+        click.echo(_STRUCTURE)
     platform = answer["platform"]
     if platform is not None:
         name, audience = plain(platform["platform_name"]), plain(platform["audience"])
@@ -57,4 +63,6 @@ def _rows(table: Mapping[str, Any], cut: Cut) -> Iterator[tuple[str, ...]]:
 
 
 def _fate(column: Mapping[str, Any]) -> tuple[str, str]:
+    if column["raw"]:
+        return "RAW", column["why"]
     return ("KEPT" if column["kept"] else f"masked: {column['mask']}"), column["why"]

@@ -33,6 +33,7 @@ def show(session: Session, tenant: str) -> None:
 @click.option("--copy-max", "copy_max_s", type=Duration(), help="A copy's life at most, e.g. 2d.")
 @click.option("--lapse", "unanswered_s", type=Duration(), help="Unanswered requests lapse after.")
 @click.option("--second-person", is_flag=True, help="Changing the policy needs another admin.")
+@click.option("--masked-only", is_flag=True, help="Nobody may ask for columns in clear.")
 @pass_session
 def set_policy(session: Session, /, tenant: str, **chosen: Any) -> None:
     """Change the policy of TENANT for requests to come.

@@ -29,6 +29,7 @@ _TYPES: Mapping[str, frozenset[str]] = {
 # Types of foreign keys that are compared by PostgreSQL's own operators.
 _FAMILIES = (*_TYPES.values(), frozenset({"numeric"}), frozenset({"date"}))
 _SCHEMA_OF_TYPE = re.compile(r'("(?:[^"]|"")+"|[^".]+)\.')
+SHARED = "the same rows for every customer"  # the sentence of a table that all have in common
 _CONCEALED = "another_schema."
 
 
@@ -67,7 +68,7 @@ class Whose:
         if self.paths:
             ways = (f"{'.'.join(p.target)} by {', '.join(p.columns)}" for p in self.paths)
             return f"rows that belong to this customer's rows of {' and of '.join(ways)}"
-        return "" if self.refusal else "the same rows for every customer"
+        return "" if self.refusal else SHARED
 
 
 @dataclass(frozen=True, slots=True)

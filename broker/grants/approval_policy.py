@@ -42,7 +42,8 @@ class PolicyRow(Base):
 @dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
     """`approvers` are ids of admins, empty for all of them. Maxima are seconds; None leaves the
-    broker's own. `second_person`: a change of the policy needs another admin.
+    broker's own. `second_person`: a change of the policy needs another admin. `masked_only`: nobody
+    may ask for columns in clear.
     """
 
     approvals: int = 1
@@ -51,6 +52,7 @@ class ApprovalPolicy:
     copy_max_s: int | None = None
     unanswered_s: int | None = None
     second_person: bool = False
+    masked_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def keep(tx: Tx, grant: Grant, said: Said) -> None:
             live_s=windows.live_s,
             copy_s=windows.copy_s,
             platform_s=windows.platform_s,
+            kind=said.given.plan.kind if said.given else None,
             starts_at=windows.starts_at,
             shown_digest=grant.asked_digest,
             given_digest=said.given.plan.digest() if said.given else None,

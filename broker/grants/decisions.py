@@ -38,6 +38,7 @@ class DecisionView:
     live_s: int
     copy_s: int
     platform_s: int
+    kind: str | None  # of `scope_kinds.KINDS`, where it was approved
     starts_at: datetime | None
     note: str | None
     standing_id: str | None
@@ -72,6 +73,7 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             live_s=row.live_s,
             copy_s=row.copy_s,
             platform_s=row.platform_s,
+            kind=row.kind,
             starts_at=row.starts_at,
             note=row.note,
             standing_id=row.standing_id,

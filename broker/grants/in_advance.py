@@ -17,6 +17,7 @@ from broker.grants.approval_policy import get_version
 from broker.grants.approvals import Given, Said
 from broker.grants.model import Grant, Standing
 from broker.grants.narrowing import Windows
+from broker.grants.scope_kinds import RAW
 from broker.grants.standing_rules import Wish, find_given, fits
 from broker.ids import PersonId, TenantId
 from broker.tickets import mirror
@@ -84,7 +85,7 @@ def _wish(tx: Tx, grant: Grant, ticket: Ticket, row: Standing) -> Wish:
         approvals_needed=grant.approvals_needed,
         first_at=_first_at(tx.at, grant),
         used=tx.session.scalar(used) or 0,
-        by_itself=grant.extends is None and grant.asked_platform_s == 0,
+        by_itself=grant.extends is None and grant.asked_platform_s == 0 and grant.asked_kind != RAW,
     )
 
 

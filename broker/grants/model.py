@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db import Base, Json, Retried
@@ -50,6 +51,9 @@ class Grant(StatefulRow, Retried):
     given_starts_at: Mapped[datetime | None]
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
+    asked_kind: Mapped[str] = mapped_column(default="masked")  # of `scope_kinds.KINDS`
+    raw_columns: Mapped[list[str]] = mapped_column(JSONB, default=list)  # asked in clear, by name
+    given_kind: Mapped[str | None]
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
     settled_at: Mapped[datetime | None]
     standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
@@ -88,6 +92,7 @@ class Decision(Base):
     live_s: Mapped[int]
     copy_s: Mapped[int]
     platform_s: Mapped[int] = mapped_column(default=0)
+    kind: Mapped[str | None]
     starts_at: Mapped[datetime | None]
     shown_digest: Mapped[str | None]
     given_digest: Mapped[str | None]

@@ -130,9 +130,13 @@ def _is_table_within(given: TablePlan, asked: TablePlan) -> bool:
     pairs = zip(given.columns, asked.columns, strict=True)
     return all(
         (one.name, one.type) == (other.name, other.type)
-        and (not given.rows or one.fate == other.fate or one.fate.mask == other.fallback)
+        and (not given.rows or one == other or _is_masked_of(one, other))
         for one, other in pairs
     )
+
+
+def _is_masked_of(given: ColumnPlan, asked: ColumnPlan) -> bool:
+    return given.fate.mask == asked.fallback and not given.raw
 
 
 def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
@@ -176,10 +180,11 @@ def meet_plans(given: Sequence[Plan]) -> Plan:
     """What every one of them shows: all are narrowed from one plan. Raises Invalid for nothing."""
     first, *others = given
     met = first
+    first_has_rows = any(table.rows for table in first.tables)
     for other in others:
         tables = zip(met.tables, other.tables, strict=True)
         met = replace(met, tables=tuple(_meet_tables(one, two) for one, two in tables))
-    if others and not any(table.rows for table in met.tables):
+    if first_has_rows and not any(table.rows for table in met.tables):
         raise Invalid(
             "no table is left that all who approve would show; show a part of what they showed, "
             "or refuse"

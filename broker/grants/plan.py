@@ -10,7 +10,7 @@ says which column and why, before anyone approves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -21,9 +21,11 @@ from broker.engines import Catalogue, Column, Fate, Table
 from broker.engines.ownership import Whose
 from broker.errors import Conflict, Invalid
 from broker.grants.policy import KEEP, Choice, Policy
+from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE, Wanted
 
 FindObstacle = Callable[[str, Column, Table], str | None]
 Choose = Callable[[Table, Column], Choice]
+FindNeverRaw = Callable[[Table, Column], str | None]
 FullName = tuple[str, str]
 _JOINING = ("token",)  # masks that keep joins when their columns share a label
 
@@ -33,7 +35,8 @@ class ColumnPlan:
     """`obstacles` are the masks that were tried before, each with the reason it is impossible.
 
     `fallback` is the mask that a kept column gets when an admin wants it masked; "" when none is
-    possible, so that only leaving the table out helps.
+    possible, so that only leaving the table out helps. `raw`: kept only because it was asked by
+    name, where the policy would mask it.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ColumnPlan:
     fate: Fate
     obstacles: tuple[str, ...] = ()
     fallback: str = ""
+    raw: bool = False
 
     @property
     def kept(self) -> bool:
@@ -89,6 +93,15 @@ class Plan:
     remarks: tuple[str, ...] = ()
     tenancy: str = ""  # digest of what was registered; "" for a database of the tenant's own
     platform: PlatformPlan | None = None
+    structure: bool = False  # asked without any row
+
+    @property
+    def kind(self) -> str:
+        """Of `scope_kinds.KINDS`: what this plan shows, whatever was asked."""
+        if self.structure:
+            return STRUCTURE
+        shown = (column for table in self.tables if table.rows for column in table.columns)
+        return RAW if any(column.raw for column in shown) else MASKED
 
     def document(self) -> dict[str, Any]:
         """JSON for storing and showing; `from_document` is its inverse."""
@@ -98,6 +111,7 @@ class Plan:
             "remarks": list(self.remarks),
             "tables": [_table_document(table) for table in self.tables],
             **({"tenancy": self.tenancy} if self.tenancy else {}),
+            **({"structure": True} if self.structure else {}),
         }
         if self.platform is not None:
             document["platform"] = asdict(self.platform)
@@ -129,6 +143,7 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
                 "why": column.fate.why,
                 "obstacles": list(column.obstacles),
                 "fallback": column.fallback,
+                **({"raw": True} if column.raw else {}),
             }
             for column in table.columns
         ],
@@ -145,6 +160,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
         remarks=tuple(document["remarks"]),
         tenancy=document.get("tenancy", ""),
         platform=PlatformPlan(**document["platform"]) if "platform" in document else None,
+        structure=document.get("structure", False),
         tables=tuple(
             TablePlan(
                 schema=table["schema"],
@@ -162,6 +178,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
                         fate=Fate(column["mask"], column["label"], column["why"]),
                         obstacles=tuple(column["obstacles"]),
                         fallback=column["fallback"],
+                        raw=column.get("raw", False),
                     )
                     for column in table["columns"]
                 ),
@@ -179,9 +196,12 @@ class _Rules:
     find_obstacle: FindObstacle
     joined: Mapping[tuple[FullName, str], str]  # column -> label of its class of foreign keys
     decided: Mapping[str, str | None]  # label -> the one mask of its class, None if impossible
+    find_never_raw: FindNeverRaw
+    raw: frozenset[str]  # full names of columns that were asked in clear
 
 
 _ALL: Mapping[FullName, Whose] = MappingProxyType({})
+_MASKED = Wanted()
 
 
 def make_plan(
@@ -191,24 +211,48 @@ def make_plan(
     *,
     whose: Mapping[FullName, Whose] = _ALL,
     tenancy: str = "",
+    wanted: Wanted = _MASKED,
 ) -> Plan:
     """Decide the fate of every column of every table. Deterministic.
 
     `whose` says which rows are the tenant's where it shares tables, `tenancy` is the digest of what
-    was registered.
+    was registered, `wanted` what was asked to be seen.
     """
     tables = {(table.schema, table.name): table for table in catalogue.tables}
     joined = _join_classes(catalogue.tables)
     choose = _choose_with_keys(policy, whose)
     decided = _decide_classes(choose, tables, joined, find_obstacle)
-    rules = _Rules(choose, find_obstacle, joined, decided)
+    raw = frozenset(wanted.raw)
+    rules = _Rules(choose, find_obstacle, joined, decided, policy.find_never_raw, raw)
     plans = tuple(
         _take_own(
             _plan_table(table, _root(table, tables), rules), whose.get((table.schema, table.name))
         )
         for table in catalogue.tables
     )
-    return Plan(policy.version, plans, _remarks(catalogue), tenancy)
+    if wanted.kind == STRUCTURE:
+        plans = tuple(_without_rows(table) for table in plans)
+    remarks = (*_remarks(catalogue), *_not_raw(plans, wanted))
+    return Plan(policy.version, plans, remarks, tenancy, structure=wanted.kind == STRUCTURE)
+
+
+def _without_rows(table: TablePlan) -> TablePlan:
+    return replace(table, rows=False, note=table.note or "structure only: no row was asked")
+
+
+def _not_raw(plans: Iterable[TablePlan], wanted: Wanted) -> Iterator[str]:
+    """A sentence for each column that was asked in clear and is not shown so."""
+    known = {f"{t.full_name}.{c.name}": (t, c) for t in plans for c in t.columns}
+    for name in wanted.raw:
+        table, column = known.get(name, (None, None))
+        if table is None or column is None:
+            yield f"not raw: {name}: the plan has no such column"
+        elif table.partition_of:
+            yield f"not raw: {name}: {table.full_name} is a part; name {table.partition_of} instead"
+        elif not table.rows:
+            yield f"not raw: {name}: no row of {table.full_name} is shown"
+        elif not column.kept:
+            yield f"not raw: {name}: {column.obstacles[0].removeprefix('raw: ')}"
 
 
 def _choose_with_keys(policy: Policy, whose: Mapping[FullName, Whose]) -> Choose:
@@ -309,14 +353,20 @@ def _plan_table(table: Table, root: Table, rules: _Rules) -> TablePlan:
 def _plan_column(table: Table, column: Column, rules: _Rules) -> tuple[ColumnPlan, str | None]:
     choice = rules.choose(table, column)
     own_label = f"{table.full_name}.{column.name}"
+    asked_raw = own_label in rules.raw and choice.masks[0] != KEEP
     label = rules.joined.get(((table.schema, table.name), column.name))
     if label is not None:
         mask = rules.decided.get(label)
         if mask is not None:
-            return ColumnPlan(column.name, column.type, Fate(mask, label, choice.why)), None
+            why_not = (_JOINS_RAW,) if asked_raw and mask != KEEP else ()
+            fate = Fate(mask, label, choice.why)
+            return ColumnPlan(column.name, column.type, fate, why_not), None
         reason = "it joins tables, and no mask that keeps joins is possible on all of them"
         return _impossible(column, own_label, (reason,))
-    tried: list[str] = []
+    never = rules.find_never_raw(table, column) if asked_raw else None
+    if asked_raw and never is None:
+        return _raw(table, column, choice, rules), None
+    tried = [f"raw: never: {never}"] if never else []
     for mask in choice.masks:
         obstacle = rules.find_obstacle(mask, column, table)
         if obstacle is None:
@@ -325,6 +375,17 @@ def _plan_column(table: Table, column: Column, rules: _Rules) -> tuple[ColumnPla
             return ColumnPlan(column.name, column.type, fate, tuple(tried), fallback), None
         tried.append(f"{mask}: {obstacle}")
     return _impossible(column, own_label, tuple(tried))
+
+
+_JOINS_RAW = "raw: it joins tables, and in clear it would join them no more"
+
+
+def _raw(table: Table, column: Column, choice: Choice, rules: _Rules) -> ColumnPlan:
+    """In clear, for it was asked by name; an admin may have it masked as the policy would."""
+    fallback = _find_fallback(choice.masks, column, table, rules)
+    why = f"asked in clear by name; the policy would mask it: {choice.why}"
+    fate = Fate(KEEP, f"{table.full_name}.{column.name}", why)
+    return ColumnPlan(column.name, column.type, fate, (), fallback, raw=True)
 
 
 def _impossible(
@@ -360,49 +421,11 @@ def _join_classes(tables: Iterable[Table]) -> dict[tuple[FullName, str], str]:
     return {item: f"{(top := find(item))[0][0]}.{top[0][1]}.{top[1]}" for item in list(parent)}
 
 
-def more_masked(approved: Plan, fresh: Plan) -> tuple[Plan, tuple[str, ...]]:
-    """What a copy may read now: the approved plan, and for all that changed since, less.
-
-    A column or table that was not in the approved plan is masked or left without rows; one that
-    is gone is dropped. Drift can only mask more; each difference comes back as a sentence.
-    """
-    drift: list[str] = []
-    tables = [_meet(approved.find_table(table.full_name), table, drift) for table in fresh.tables]
-    names = {table.full_name for table in fresh.tables}
-    drift += [f"{t.full_name} is gone" for t in approved.tables if t.full_name not in names]
-    return replace(fresh, tables=tuple(tables)), tuple(drift)
-
-
-def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePlan:
-    if old is None:
-        drift.append(f"{table.full_name} is new: structure only")
-        return replace(table, rows=False, note="new since the plan was approved")
-    if not (old.rows and table.rows):
-        return replace(table, rows=False, note=old.note or table.note)
-    if old.whose != table.whose:
-        drift.append(f"{table.full_name} tells otherwise whose its rows are: structure only")
-        return replace(table, rows=False, note="whose its rows are changed since the approval")
-    columns: list[ColumnPlan] = []
-    for column in table.columns:
-        before = next((c for c in old.columns if c.name == column.name), None)
-        if before is not None and before.type == column.type:
-            columns.append(replace(column, fate=before.fate, obstacles=before.obstacles))
-            continue
-        where = f"{table.full_name}.{column.name}"
-        change = "is new" if before is None else "changed its type"
-        masked = mask_kept(column, f"{change} since the plan was approved")
-        if masked is None:
-            drift.append(f"{where} {change} and can't be masked: structure only")
-            return replace(table, rows=False, note=f"{column.name} {change} and can't be masked")
-        drift.append(f"{where} {change}: {masked.fate.mask}")
-        columns.append(masked)
-    return replace(table, columns=tuple(columns))
-
-
 def mask_kept(column: ColumnPlan, why: str) -> ColumnPlan | None:
     """The column masked, by its fallback if it was kept; None when no mask is possible."""
     if not column.kept:
         return column
     if not column.fallback:
         return None
-    return replace(column, fate=replace(column.fate, mask=column.fallback, why=why), fallback="")
+    fate = replace(column.fate, mask=column.fallback, why=why)
+    return replace(column, fate=fate, fallback="", raw=False)

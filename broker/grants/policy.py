@@ -27,6 +27,7 @@ class Rule:
     tables: re.Pattern[str] | None = None
     types: frozenset[str] | None = None
     key: bool = False
+    never_raw: bool = False  # nobody sees it in clear, whoever asks
 
     def matches(self, table: Table, column: Column) -> bool:
         return (
@@ -60,6 +61,11 @@ class Policy:
                 return Choice((*rule.masks, *rest), rule.why)
         return Choice(default, "nobody classified this column, so it is masked")
 
+    def find_never_raw(self, table: Table, column: Column) -> str | None:
+        """Why the column is never shown in clear; None if it may be asked. Any rule counts."""
+        rules = (rule for rule in self.rules if rule.never_raw and rule.matches(table, column))
+        return next((rule.why for rule in rules), None)
+
 
 def _is_key(table: Table, column: str) -> bool:
     return any(c.kind in {"primary", "foreign"} and column in c.columns for c in table.constraints)
@@ -86,7 +92,7 @@ def load_policy(file: Path, masks: frozenset[str]) -> Policy:
 
 
 def _rule(entry: dict[str, object], masks: frozenset[str]) -> Rule:
-    known = {"name", "why", "masks", "columns", "tables", "types", "key"}
+    known = {"name", "why", "masks", "columns", "tables", "types", "key", "never_raw"}
     if set(entry) - known:
         msg = f"unknown keys {sorted(set(entry) - known)} in rule {entry.get('name')!r}"
         raise ValueError(msg)
@@ -102,4 +108,5 @@ def _rule(entry: dict[str, object], masks: frozenset[str]) -> Rule:
         tables=re.compile(str(entry["tables"])) if "tables" in entry else None,
         types=frozenset(types) if isinstance(types, list) else None,
         key=bool(entry.get("key", False)),
+        never_raw=bool(entry.get("never_raw", False)),
     )

@@ -80,6 +80,9 @@ class GrantView:
     policy_version: int
     approvals_needed: int
     approvals_given: int
+    asked_kind: str
+    raw_columns: tuple[str, ...]
+    given_kind: str | None
     platform_id: str | None
     platform: str | None
     audience: str | None
@@ -129,6 +132,11 @@ class PlanView:
     digest: str
     plan: Plan
     literals: tuple[Literal, ...]
+
+    @property
+    def kind(self) -> str:
+        """What it shows, of `scope_kinds.KINDS`."""
+        return self.plan.kind
 
 
 _Requester = aliased(Person)
@@ -216,6 +224,9 @@ def _view(row: sa.Row[Any]) -> GrantView:
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,
+        asked_kind=grant.asked_kind,
+        raw_columns=tuple(grant.raw_columns),
+        given_kind=grant.given_kind,
         platform_id=grant.platform_id,
         platform=row.platform,
         audience=row.audience,

@@ -7,7 +7,7 @@ and only narrows (G2); the windows are computed once, at approval, and nothing m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from broker.grants.model import Grant, PlanRow
 from broker.grants.narrowing import Narrowing, Span, Windows, is_within
 from broker.grants.plan import FindObstacle, Plan, PlatformPlan, from_document, make_plan
 from broker.grants.policy import Policy
+from broker.grants.scope_kinds import RAW, Wanted, Ways, find_problems
 from broker.grants.states import APPROVE, END, REFUSE
 from broker.ids import GrantId, PersonId, TenantId, new_id
 from broker.jobs import Queue
@@ -60,6 +61,7 @@ class Ask:
     extends: str | None = None
     platform_s: int = 0
     platform_id: str | None = None
+    wanted: Wanted = field(default_factory=Wanted)
 
 
 def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
@@ -95,6 +97,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         asked_copy_s=ask.copy_s,
         asked_platform_s=ask.platform_s,
         platform_id=ask.platform_id,
+        asked_kind=ask.wanted.kind,
+        raw_columns=list(ask.wanted.raw),
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
     )
     facts = {
@@ -106,6 +110,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         "lapses_at": grant.lapses_at.isoformat(),
         "policy": version,
         "approvals": policy.approvals,
+        "kind": ask.wanted.kind,
     }
     if ask.platform_id is not None:
         facts |= {"platform": ask.platform_id, "platform_s": ask.platform_s}
@@ -136,6 +141,8 @@ def _check_ask(ask: Ask, times: Times) -> None:
         fields["platform"] = "name a platform and for how long, or neither"
     if ask.live_s == 0 and ask.copy_s == 0 and ask.platform_s == 0:
         fields["live_s"] = "ask for live access, a copy, a platform, or several of them"
+    ways = Ways(live=ask.live_s > 0, copy=ask.copy_s > 0, platform=ask.platform_s > 0)
+    fields |= find_problems(ask.wanted, ways)
     if fields:
         raise Invalid("the request can't be made like this", fields=fields)
 
@@ -181,6 +188,8 @@ def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
         fields["copy_s"] = f"this customer gives {copy} seconds at most"
     if ask.platform_s > live:  # the live application: the same limit
         fields["platform_s"] = f"this customer gives {live} seconds at most"
+    if policy.masked_only and ask.wanted.kind == RAW:
+        fields["kind"] = "this customer shows nothing in clear; ask for masked rows"
     if fields:
         raise Invalid("the request asks for more than this customer gives", fields=fields)
 
@@ -201,7 +210,14 @@ def keep_plan(
         return grant.asked_digest or ""
     tenancy = tenants.get_database(tx, grant.database_id).whose
     catalogue = owned.catalogue
-    made = make_plan(policy, catalogue, find_obstacle, whose=owned.whose, tenancy=tenancy.digest())
+    made = make_plan(
+        policy,
+        catalogue,
+        find_obstacle,
+        whose=owned.whose,
+        tenancy=tenancy.digest(),
+        wanted=Wanted(grant.asked_kind, tuple(grant.raw_columns)),
+    )
     plan = replace(made, platform=_plan_platform(tx, grant))
     digest = plan.digest()
     grant.asked_digest = digest
@@ -235,7 +251,9 @@ def tell_that_it_waits(tx: Tx, grant: Grant) -> None:
 def _counts(plan: Plan) -> dict[str, int]:
     columns = [column for table in plan.tables if table.rows for column in table.columns]
     kept = sum(column.kept for column in columns)
+    raw = sum(column.raw for column in columns)
     return {
+        **({"columns_raw": raw} if raw else {}),
         "tables": sum(table.rows for table in plan.tables),
         "columns_kept": kept,
         "columns_masked": len(columns) - kept,
@@ -311,6 +329,7 @@ def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
         "given": given.plan.digest(),
         "live_s": given.windows.live_s,
         "copy_s": given.windows.copy_s,
+        "kind": given.plan.kind,
         **platform,
         **({"starts_at": start.isoformat()} if (start := given.windows.starts_at) else {}),
         **_counts(given.plan),
@@ -337,6 +356,7 @@ def settle(
             "given_copy_s": given.windows.copy_s,
             "given_platform_s": given.windows.platform_s,
             "given_digest": given.plan.digest(),
+            "given_kind": given.plan.kind,
             "given_starts_at": given.windows.starts_at,
             "live_until": ends[0],
             "copy_until": ends[1],

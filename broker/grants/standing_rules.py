@@ -61,7 +61,7 @@ class Wish:
     approvals_needed: int
     first_at: datetime
     used: int
-    by_itself: bool  # reads of the database alone, and no extension of another grant
+    by_itself: bool  # reads of the database alone, none raw, and no extension of another grant
 
 
 def find_misfit(conditions: Conditions, givers: frozenset[str], wish: Wish) -> str | None:
@@ -71,7 +71,7 @@ def find_misfit(conditions: Conditions, givers: frozenset[str], wish: Wish) -> s
     longest = timedelta(seconds=max(wish.windows.live_s, wish.windows.copy_s))
     misfits = (
         (wish.database_id != conditions.database_id, "it is for another database"),
-        (not wish.by_itself, "an extension, or a platform, is never given in advance"),
+        (not wish.by_itself, "an extension, a platform or raw columns are never given in advance"),
         (not _is_named(wish.severity, conditions.severities), "not for tickets of this severity"),
         (not _is_named(wish.category, conditions.categories), "not for tickets of this category"),
         (wish.windows.live_s > conditions.live_max_s, "the live access asked is longer"),

@@ -127,6 +127,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "live_s": grant.asked_live_s,
             "copy_s": grant.asked_copy_s,
             **_on_platform(grant, grant.asked_platform_s),
+            "kind": grant.asked_kind,
             "starts": _instant(grant.starts_at),
             "extends": grant.extends,
         },
@@ -136,6 +137,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
         "gives": {
             **_gives(decision.given_digest, decision.live_s, decision.copy_s),
             **_on_platform(grant, decision.platform_s),
+            "kind": decision.kind,
             "starts": _instant(decision.starts_at),
         }
         if approved
@@ -169,6 +171,7 @@ def _result(grant: Grant) -> dict[str, Any]:
     """What is given in all. Set once, at approval, so it is the same whenever it is signed."""
     return {
         **_gives(grant.given_digest, grant.given_live_s, grant.given_copy_s),
+        "kind": grant.given_kind,
         "starts": _instant(grant.given_starts_at),
         "live_until": _instant(grant.live_until),
         "copy_until": _instant(grant.copy_until),

@@ -47,7 +47,8 @@ from broker.engines.postgres.copying.toc import Skipped, TocEntry, find_reason_t
 from broker.engines.postgres.copying.yielding import Yielding
 from broker.engines.postgres.masks import SESSION_KEY, find_obstacle, masked_select, session_options
 from broker.faults import crash_point
-from broker.grants.plan import Plan, TablePlan, check_same_tenancy, make_plan, more_masked
+from broker.grants.drift import more_masked
+from broker.grants.plan import Plan, TablePlan, check_same_tenancy, make_plan
 from broker.grants.policy import Policy
 from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret

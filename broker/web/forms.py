@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from broker.errors import Invalid
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import Ask
+from broker.grants.scope_kinds import MASKED, Wanted
 from broker.web.words import length
 
 Form = MultiDict[str, str]
@@ -67,7 +68,14 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
         extends=form.get("extends") or None,
         platform_s=read_seconds(form, "platform_s") or 0,
         platform_id=form.get("platform") or None,
+        wanted=_read_wanted(form),
     )
+
+
+def _read_wanted(form: Form) -> Wanted:
+    """Columns in clear stand one a line."""
+    lines = (line.strip() for line in form.get("raw_columns", "").splitlines())
+    return Wanted(form.get("kind", MASKED), tuple(sorted({line for line in lines if line})))
 
 
 def read_instant(form: Form, name: str) -> datetime | None:

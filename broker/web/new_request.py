@@ -10,10 +10,12 @@ from flask.typing import ResponseReturnValue
 from broker import people, platforms, tenants
 from broker.errors import Invalid
 from broker.grants import requests
+from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE
 from broker.tickets.queries import get_ticket_view, list_open_tickets
 from broker.tx import Tx
 from broker.web.forms import choices, read_ask, read_seconds
 from broker.web.session import begin, the_broker
+from broker.web.words import KINDS
 
 pages = Blueprint("new_request", __name__)
 
@@ -67,6 +69,7 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
         platform_choices=choices(times.access_max_s, platform or 0, none=True),
         copy_choices=choices(times.copy_max_s, copy or 0, none=True),
         categories_offered=requests.CATEGORIES,
+        kinds_offered=[(kind, KINDS[kind]) for kind in (MASKED, STRUCTURE, RAW)],
         extends=request.values.get("extends", ""),
         problems=problems,
         sent=sent,

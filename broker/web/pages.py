@@ -79,7 +79,10 @@ def set_up(app: Flask, broker: Broker) -> None:
         stated=words.stated,
     )
     environment.globals.update(
-        vendor=broker.settings.vendor.name, badges=words.BADGES, categories=words.CATEGORIES
+        vendor=broker.settings.vendor.name,
+        badges=words.BADGES,
+        categories=words.CATEGORIES,
+        kinds=words.KINDS,
     )
     app.context_processor(_context)
     app.extensions[ERROR_PAGE] = show_error

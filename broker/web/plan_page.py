@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from broker.engines.ownership import SHARED
 from broker.grants.narrowing import Narrowing
 from broker.grants.plan import ColumnPlan, Plan, TablePlan
 
@@ -50,12 +51,22 @@ class TableShown:
     ticked: bool  # "leave it out"
 
     @property
+    def own_rows(self) -> bool:
+        """Whether the customer's rows alone are shown of a table that others have rows in."""
+        return self.plan.whose not in ("", SHARED)
+
+    @property
     def kept_names(self) -> list[str]:
         return [column.name for column in self.plan.columns if column.kept and self.plan.rows]
 
     @property
     def kept(self) -> int:
         return len(self.kept_names)
+
+    @property
+    def raw(self) -> int:
+        """How many of them are in clear only because they were asked by name."""
+        return sum(column.raw for column in self.plan.columns if self.plan.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,9 @@ class PlanShown:
     all_tables: int
     with_rows: int
     kept: int
+    raw: int
     masked: int
+    kind: str
     remarks: tuple[str, ...]
     hidden_out: tuple[str, ...]
     hidden_mask: tuple[str, ...]
@@ -103,6 +116,8 @@ def show_plan(plan: Plan, wanted: Filter, ticked: Narrowing) -> PlanShown:
         all_tables=len(roots),
         with_rows=sum(table.rows for table in roots),
         kept=kept,
+        raw=sum(column.raw for column in columns),
+        kind=plan.kind,
         masked=len(columns) - kept,
         remarks=plan.remarks,
         hidden_out=tuple(sorted(ticked.tables_out - on_page)),

@@ -69,6 +69,7 @@ def _read(form: Form) -> ApprovalPolicy:
         approvals=int(approvals),
         approvers=tuple(form.getlist("approvers")),
         second_person="second_person" in form,
+        masked_only="masked_only" in form,
         **{name: None if own[name] == most else own[name] for name, most in limits.items()},
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from broker.audit.statements import KIND_WORDS
+
 _UNITS = ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
 
 # Bootstrap's contextual class for each state of a grant, lease or copy. The word always stands
@@ -35,6 +37,10 @@ CATEGORIES = {
     "backup": "a backup is to be made or tried",
     "legal": "the law demands it",
 }
+
+
+# What a scope shows, by its kind, as signed statements say it.
+KINDS = KIND_WORDS
 
 
 def length(seconds: float) -> str:

@@ -48,7 +48,7 @@ def test_an_approval_says_what_was_shown_what_was_given_and_by_whom(world: World
     assert statement["settles"] is True
     assert statement["by"] == {"id": world.admin.person_id, "side": "tenant", "via": "password"}
     assert statement["shown"] == statement["asked"]["plan"] == grant.asked_digest
-    windows = {"live_s": 600, "copy_s": 86400, "starts": None}
+    windows = {"live_s": 600, "copy_s": 86400, "kind": "masked", "starts": None}
     assert statement["gives"] == {"plan": grant.given_digest, **windows}
     result = statement["result"]
     assert (result["plan"], result["live_s"]) == (grant.given_digest, 600)

@@ -91,3 +91,53 @@ def test_an_admin_of_a_tenant_can_not_ask(admin: Browser, world: World) -> None:
     assert admin.get("/grants/new").status_code == 403
     assert admin.get(f"/grants/new/{ticket}").status_code == 403
     assert admin.act(f"/grants/new/{ticket}", reason="x" * 20).status_code == 403
+
+
+def test_columns_in_clear_are_asked_by_name_shown_with_a_badge_and_can_be_masked(
+    engineer: Browser, admin: Browser, world: World
+) -> None:
+    path = f"/grants/new/{world.ticket()}"
+    form = {
+        "database_id": world.database_id,
+        "category": "incident",
+        "reason": "the mail address of one contact is spelt wrong",
+        "live_s": "3600",
+        "copy_s": "0",
+        "kind": "raw",
+    }
+    refused = engineer.submit(path, path, **form)
+    assert refused.status_code == 422
+    assert "name columns with the kind raw" in refused.text
+    assert 'value="raw" selected' in refused.text
+    columns = " crm.contacts.email\r\ncrm.users.password_hash\r\n"
+    made = engineer.submit(path, path, **form, raw_columns=columns)
+    page = made.headers["Location"]
+    world.work()
+    shown = admin.page(page)
+    assert '<span class="badge text-bg-danger">1 raw</span>' in shown
+    assert "1 of them in clear because they were asked by name" in shown
+    assert "not raw: crm.users.password_hash: never: a credential is never copied" in shown
+    answer = admin.submit(page, f"{page}/approve", mask="crm.contacts.email")
+    assert answer.status_code == 303
+    asked_and_given = admin.page(page).partition("Asked and given")[2]
+    assert "named columns in clear</td><td>rows through masks</td>" in asked_and_given
+
+
+def test_the_structure_alone_says_what_definitions_show(
+    engineer: Browser, admin: Browser, world: World
+) -> None:
+    path = f"/grants/new/{world.ticket()}"
+    made = engineer.submit(
+        path,
+        path,
+        database_id=world.database_id,
+        category="incident",
+        reason="is the index of orders there at all?",
+        live_s="3600",
+        copy_s="0",
+        kind="structure",
+    )
+    world.work()
+    page = admin.page(made.headers["Location"])
+    assert "Asked: the structure alone. No row is read." in page
+    assert "0 of" in page
