@@ -276,3 +276,12 @@ def _told(entry: tuple[object, ...] | list[tuple[object, ...]]) -> tuple[str, ..
         return (change, entry[1].name)
     names = [part.name if isinstance(part, sa.Column) else part for part in entry[2:]]
     return (change, *(str(name) for name in names))
+
+
+def test_each_decision_record_has_a_number_of_its_own_and_says_it() -> None:
+    records = sorted((ROOT.parent / "docs" / "adr").glob("*.md"))
+    numbers = [record.name[:4] for record in records]
+    assert len(numbers) > 10
+    assert [n for n in numbers if numbers.count(n) > 1] == []
+    for record in records:
+        assert record.name[:4] in record.read_text().partition("\n")[0], record.name

@@ -149,7 +149,7 @@ def forged(token: str, header: dict[str, object], key: Signing | bytes | None) -
     return f"{head}.{payload}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # see docs/adr/0010
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # see docs/adr/0015
 def test_a_token_lets_in_until_its_grant_ends_at_every_node(broker: Running) -> None:
     """Case 49: refused after the end also where the keys are cached, within the stated bound."""
     world = broker.world
