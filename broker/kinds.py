@@ -51,6 +51,8 @@ _GIVEN = {
     "starts_at": "instant",
     **_COUNTS,
 }
+_STOOD_IN = {"for": "id", "delegation": "id"}  # of an admin's delegate
+_DELEGATION = {"giver": "id", "delegate": "id", "starts_at": "instant", "ends_at": "instant"}
 _POLICY = {
     "version": "number",
     "digest": "digest",
@@ -243,16 +245,23 @@ KINDS: Mapping[str, Kind] = {
     "approval.given": Kind(
         "An admin approved what was shown, or less; others must too.",
         "grant",
-        {**_GIVEN, "missing": "number"},
+        {**_GIVEN, **_STOOD_IN, "missing": "number"},
     ),
     "grant.approved": Kind(
         "The last admin needed approved; this is what all of them give. With `standing` they "
         "did so in advance, by the terms with that digest.",
         "grant",
-        {**_GIVEN, "approvals": "number", "policy": "number", "standing": "id", "terms": "digest"},
+        {
+            **_GIVEN,
+            **_STOOD_IN,
+            "approvals": "number",
+            "policy": "number",
+            "standing": "id",
+            "terms": "digest",
+        },
         ("severity", "category"),
     ),
-    "grant.refused": Kind("An admin refused a request.", "grant", personal=("note",)),
+    "grant.refused": Kind("An admin refused a request.", "grant", _STOOD_IN, ("note",)),
     "grant.ended": Kind("A grant or request is over.", "grant", _WHY),
     "grant.altered": Kind(
         "A grant's rows are not what was signed; nothing more is made under it.",
@@ -291,6 +300,10 @@ KINDS: Mapping[str, Kind] = {
         {**_WHY, "kept": "yes or no"},
     ),
     # How a tenant approves.
+    "delegate.named": Kind(
+        "An admin named who decides in their place, for a time.", "delegation", _DELEGATION
+    ),
+    "delegate.ended": Kind("A delegation was taken back.", "delegation", _DELEGATION),
     "policy.proposed": Kind(
         "An admin proposed another approval policy; a second must confirm.", "tenant", _POLICY
     ),

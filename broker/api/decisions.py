@@ -25,6 +25,13 @@ class DecisionAnswer(Answer):
     person_name = fields.String(attribute="person")
     side = fields.String()
     via = fields.String(metadata={"description": "how the person had authenticated"})
+    stood_in_for = fields.String(
+        attribute="for_id",
+        allow_none=True,
+        metadata={"description": "the admin whose delegate decided"},
+    )
+    stood_in_for_name = fields.String(attribute="for_person", allow_none=True)
+    delegation = fields.String(attribute="delegation_id", allow_none=True)
     at = fields.AwareDateTime()
     shown_digest = fields.String(allow_none=True)
     given_digest = fields.String(allow_none=True)

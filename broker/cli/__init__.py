@@ -31,6 +31,7 @@ _COMMANDS = {
     "holds": "broker.cli.holds:holds",
     "policy": "broker.cli.policy:policy",
     "standing": "broker.cli.standing:standing",
+    "delegates": "broker.cli.delegates:delegates",
     "certificates": "broker.cli.certificates:certificates",
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",

@@ -29,7 +29,7 @@ _WHO = (
     *("category", "reason", "asked_kind", "raw_columns"),
 )
 _DECIDED = (
-    *("id", "verdict", "settles", "person_name", "side", "via", "at"),
+    *("id", "verdict", "settles", "person_name", "stood_in_for_name", "side", "via", "at"),
     *("live_s", "copy_s", "platform_s", "kind"),
 )
 _KINDS = ("structure", "masked", "raw", "write")

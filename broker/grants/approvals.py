@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from broker import people
 from broker.errors import Conflict, Denied
+from broker.grants import delegates
 from broker.grants.approval_policy import get_version
+from broker.grants.delegates import OWN, Capacity
 from broker.grants.model import Decision, Grant, PlanRow
 from broker.grants.narrowing import (
     NOT_AT_ALL,
@@ -48,13 +50,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person said: `settles` when it answers the request."""
+    """What a person said, and for whom: `settles` when it answers the request."""
 
     verdict: str
     settles: bool
     given: Given | None = None
     note: str = ""
     in_advance: tuple[str, str] | None = None  # the standing approval, and the digest of its terms
+    capacity: Capacity = OWN
 
 
 def narrow(grant: Grant, asked: Plan, narrowing: Narrowing, span: Span) -> Given:
@@ -86,6 +89,9 @@ def keep(tx: Tx, grant: Grant, said: Said) -> None:
             at=tx.at,
             standing_id=said.in_advance[0] if said.in_advance else None,
             terms_digest=said.in_advance[1] if said.in_advance else None,
+            for_id=said.capacity.for_id,
+            for_until=said.capacity.until,
+            delegation_id=said.capacity.delegation_id,
         )
     )
     if said.given:
@@ -99,18 +105,54 @@ def store_plan(tx: Tx, grant: Grant, plan: Plan) -> None:
         tx.session.add(row)
 
 
-def check_approver(tx: Tx, grant: Grant) -> None:
-    """Raises Denied for an admin whom the policy does not name, Conflict for a second approval."""
-    policy = get_version(tx, TenantId(grant.tenant_id), grant.policy_version)
-    if policy.approvers and tx.actor.person_id not in policy.approvers:
-        raise Denied("your organisation's policy names others to approve this")
-    mine = sa.select(Decision.id).where(
-        Decision.grant_id == grant.id,
-        Decision.person_id == tx.actor.person_id,
-        Decision.verdict == "approved",
+def choose_capacity(tx: Tx, grant: Grant, capacities: Sequence[Capacity]) -> Capacity:
+    """For whom the actor approves: oneself where that counts, else the first of whom it does.
+
+    Raises Denied where the policy names others, Conflict for a second approval by one person. Where
+    it names people, each of them is heard once, in person or by a delegate.
+    """
+    policy, me = (
+        get_version(tx, TenantId(grant.tenant_id), grant.policy_version),
+        tx.actor.person_id,
     )
-    if grant.state == "requested" and tx.session.scalar(mine) is not None:
+    counted = [
+        one for one in capacities if not policy.approvers or _whose(one, me) in policy.approvers
+    ]
+    if not counted:
+        raise Denied("your organisation's policy names others to approve this")
+    spoken = _list_spoken(tx, grant)
+    if me in {one.person_id for one in spoken}:
         raise Conflict(f"you approved {grant.id} already; another person must approve it too")
+    heard = {one.whose for one in spoken if one.counts} if policy.approvers else set()
+    fresh = [one for one in counted if _whose(one, me) not in heard]
+    if not fresh:
+        raise Conflict(
+            f"{grant.id} was approved already by a delegate or by whom you stand for; another of "
+            "those whom the policy names must approve it too"
+        )
+    return fresh[0]
+
+
+def _whose(capacity: Capacity, me: str | None) -> str | None:
+    return capacity.for_id or me
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """An approval that was given: by whom, as whose capacity, and whether it counts now."""
+
+    person_id: str
+    whose: str
+    counts: bool
+
+
+def _list_spoken(tx: Tx, grant: Grant) -> Sequence[_Spoken]:
+    rows = tx.session.execute(
+        sa.select(Decision.person_id, Decision.for_id, stands(grant.tenant_id, tx.at)).where(
+            Decision.grant_id == grant.id, Decision.verdict == "approved"
+        )
+    )
+    return [_Spoken(row[0], row[1] or row[0], bool(row[2])) for row in rows]
 
 
 def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
@@ -122,7 +164,9 @@ def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
             (PlanRow.grant_id == Decision.grant_id) & (PlanRow.digest == Decision.given_digest),
         )
         .where(
-            Decision.grant_id == grant.id, Decision.verdict == "approved", stands(grant.tenant_id)
+            Decision.grant_id == grant.id,
+            Decision.verdict == "approved",
+            stands(grant.tenant_id, tx.at),
         )
     ).all()
     return [
@@ -139,18 +183,25 @@ def _windows(decision: Decision, grant: Grant) -> Windows:
     )
 
 
-def stands(tenant_id: Any) -> sa.Exists:
-    """SQL for "this decision's person may still approve", without a break since it was made."""
-    return people.held_since(Decision.person_id, tenant_id, "grant:approve", Decision.at)
+def stands(tenant_id: Any, at: Any) -> sa.ColumnElement[bool]:
+    """SQL for "this decision counts at `at`": its person may still approve, without a break since;
+    or decided for an admin of whom that is true, under a delegation that still stands.
+    """
+    own = people.held_since(Decision.person_id, tenant_id, "grant:approve", Decision.at)
+    in_person = sa.and_(Decision.delegation_id.is_(None), own)
+    return sa.or_(in_person, delegates.stands(tenant_id, at))
 
 
 def check_still_reached(tx: Tx, grant: Grant) -> None:
     """Raises Denied when too few of those who approved may still approve (case 7 of the research).
 
-    Asked of every login and every copy before it is made: who lost the role since is not counted.
+    Asked of every login and every copy before it is made: who lost the role since is not counted,
+    nor what a delegate said once the delegation is over.
     """
     mine = sa.select(sa.func.count(sa.distinct(Decision.person_id))).where(
-        Decision.grant_id == grant.id, Decision.verdict == "approved", stands(grant.tenant_id)
+        Decision.grant_id == grant.id,
+        Decision.verdict == "approved",
+        stands(grant.tenant_id, tx.at),
     )
     check_count(grant, tx.session.scalar(mine) or 0)
 

@@ -16,13 +16,14 @@ from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.leases import get_lease
 from broker.grants.model import Decision, Grant, Statement
 from broker.ids import TenantId
-from broker.people import Membership
 from broker.tx import Tx
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionView:
-    """`settles`: it answered the request; `signed_at` is None until its statement is signed."""
+    """`settles`: it answered the request; `signed_at` is None until its statement is signed;
+    `for_id` is the admin whose delegate decided.
+    """
 
     id: str
     grant_id: str
@@ -32,6 +33,9 @@ class DecisionView:
     person: str
     side: str
     via: str
+    for_id: str | None
+    for_person: str | None
+    delegation_id: str | None
     at: datetime
     shown_digest: str | None
     given_digest: str | None
@@ -52,7 +56,12 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
         raise NotFound(NOT_THERE)
     people.check(tx, "grant:read", TenantId(grant.tenant_id))
     rows = tx.session.execute(
-        sa.select(Decision, _shown_name(TenantId(grant.tenant_id)), Statement.signed_at)
+        sa.select(
+            Decision,
+            people.shown_name(Decision.person_id, grant.tenant_id),
+            people.shown_name(Decision.for_id, grant.tenant_id),
+            Statement.signed_at,
+        )
         .outerjoin(Statement, Statement.subject == Decision.id)
         .where(Decision.grant_id == grant_id)
         .order_by(Decision.at, Decision.id)
@@ -67,6 +76,9 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             person=name,
             side=row.side,
             via=row.via,
+            for_id=row.for_id,
+            for_person=for_name,
+            delegation_id=row.delegation_id,
             at=row.at,
             shown_digest=row.shown_digest,
             given_digest=row.given_digest,
@@ -79,20 +91,8 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             standing_id=row.standing_id,
             signed_at=signed_at,
         )
-        for row, name, signed_at in rows
+        for row, name, for_name, signed_at in rows
     ]
-
-
-def _shown_name(tenant_id: TenantId) -> sa.ScalarSelect[str]:
-    """What a person is called there: another tenant may know them by another name (G12)."""
-    there = sa.or_(Membership.tenant_id == tenant_id, Membership.tenant_id.is_(None))
-    return (
-        sa.select(Membership.name)
-        .where(Membership.person_id == Decision.person_id, there)
-        .order_by(Membership.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
 
 
 def read_decision_envelope(tx: Tx, decision_id: str) -> bytes:

@@ -82,7 +82,7 @@ _APPROVALS = (
         Decision,
         Statement.envelope,
         Tenant.log_origin,
-        approvals.stands(sa.bindparam("tenant")).label("stands"),
+        approvals.stands(sa.bindparam("tenant"), sa.bindparam("at")).label("stands"),
     )
     .select_from(Decision)
     .join(Tenant, Tenant.id == sa.bindparam("tenant"))
@@ -94,7 +94,9 @@ _open_decision = functools.lru_cache(maxsize=256)(open_statement)
 
 
 def _read(tx: Tx, grant: Grant) -> list[_Approval]:
-    rows = tx.session.execute(_APPROVALS, {"tenant": grant.tenant_id, "grant": grant.id})
+    rows = tx.session.execute(
+        _APPROVALS, {"tenant": grant.tenant_id, "grant": grant.id, "at": tx.at}
+    )
     return [_Approval(*row) for row in rows]
 
 
@@ -113,6 +115,9 @@ def _differing(grant: Grant, approval: _Approval, public: bytes) -> Iterator[str
         **statements.state_decision(approval.decision, grant, grant.state_at),
     }
     yield from compare(signed, fresh)
+    by = signed.get("by")
+    if approval.decision.for_id and not (isinstance(by, dict) and by.get("for")):
+        yield "by.for"  # an older release signed for whom of nobody, as everybody spoke for oneself
 
 
 def compare(signed: Mapping[str, Any], fresh: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -79,7 +79,8 @@ class Decision(Base):
 
     `settles` is true for the one that answered the request. `given_digest`, `live_s`, `copy_s` and
     `starts_at` are what this person gives; what is given in all stands on the grant. With
-    `standing_id` it was given in advance, by that standing approval with `terms_digest`.
+    `standing_id` it was given in advance, by that standing approval with `terms_digest`. `for_id`
+    is the admin for whom a delegate decided, under `delegation_id`, which ends at `for_until`.
     """
 
     __tablename__ = "decision"
@@ -101,6 +102,9 @@ class Decision(Base):
     at: Mapped[datetime]
     standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
     terms_digest: Mapped[str | None]
+    for_id: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
+    for_until: Mapped[datetime | None]
+    delegation_id: Mapped[str | None] = mapped_column(sa.ForeignKey("delegation.id"))
 
 
 class Standing(StatefulRow):

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import mail, people
+from broker import mail
 from broker.db import Base
-from broker.grants import approvals
+from broker.grants import approvals, delegates
 from broker.grants.model import Decision, Grant
 from broker.ids import TenantId
 from broker.tx import Tx
@@ -70,16 +70,16 @@ def _remind(tx: Tx, grant: Grant) -> bool:
         "and nothing is seen."
     )
     tenant_id = TenantId(grant.tenant_id)
-    approved = set(tx.session.scalars(_approvers(grant)))
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+    approved = set(tx.session.scalars(_approvers(tx, grant)))
+    for person_id in delegates.list_deciders(tx, tenant_id):
         if person_id not in approved:
             mail.write(tx, person_id, tenant_id, f"A request still waits: {grant.id}", text)
     return True
 
 
-def _approvers(grant: Grant) -> sa.Select[str]:
+def _approvers(tx: Tx, grant: Grant) -> sa.Select[str]:
     return sa.select(Decision.person_id).where(
         Decision.grant_id == grant.id,
         Decision.verdict == "approved",
-        approvals.stands(grant.tenant_id),
+        approvals.stands(grant.tenant_id, tx.at),
     )

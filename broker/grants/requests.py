@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from broker import mail, people, platforms, retries, tenants, trail
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants import approvals, mismatch
+from broker.grants import approvals, delegates, mismatch
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
 from broker.grants.approvals import Given, Said
+from broker.grants.delegates import Capacity
 from broker.grants.model import Grant, PlanRow
 from broker.grants.narrowing import Narrowing, Span, Windows, is_within
 from broker.grants.plan import FindObstacle, Plan, PlatformPlan, from_document, make_plan
@@ -244,7 +245,7 @@ def tell_that_it_waits(tx: Tx, grant: Grant) -> None:
         f"Request: {grant.id}\nRead exactly what would be seen, and decide, on your console.\n\n"
         f"Without an answer it lapses at {grant.lapses_at:%Y-%m-%d %H:%M} UTC, and nothing is seen."
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+    for person_id in delegates.list_deciders(tx, tenant_id):
         mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
 
 
@@ -286,13 +287,13 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
     approval by one person; Invalid when nothing is left that all give.
     """
     grant = get_grant(tx, grant_id)
-    people.check(tx, "grant:approve", TenantId(grant.tenant_id))
+    capacities = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:approve")
     _check_decider(tx, grant)
     tx.session.refresh(grant, with_for_update=True)  # approvals come one after the other
     if grant.state != "requested":
         advance(tx, grant, APPROVE)  # raises, and says who decided and when
     _check_shown(tx, grant, shown_digest)
-    approvals.check_approver(tx, grant)
+    capacity = approvals.choose_capacity(tx, grant, capacities)
     asked = get_plan(tx, grant.id, grant.asked_digest)
     mismatch.check_plan(grant.id, asked, grant.asked_digest)
     mine = approvals.narrow(
@@ -303,13 +304,14 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
     if not is_within(met.plan, asked):  # no way leads here: the last look before it is given
         raise Invalid("a decision can only narrow what was asked")
     missing = grant.approvals_needed - len(all_given)
-    approvals.keep(tx, grant, Said("approved", settles=missing <= 0, given=mine, note=note))
+    said = Said("approved", settles=missing <= 0, given=mine, note=note, capacity=capacity)
+    approvals.keep(tx, grant, said)
     if missing > 0:
-        facts = facts_given(shown_digest, mine) | {"missing": missing}
+        facts = facts_given(shown_digest, mine) | _stood_in(capacity) | {"missing": missing}
         trail.record(tx, TenantId(grant.tenant_id), "approval.given", grant.id, facts)
         _tell_other_admins(tx, grant, missing)
     else:
-        facts = facts_given(shown_digest, met) | {"approvals": len(all_given)}
+        facts = facts_given(shown_digest, met) | _stood_in(capacity) | {"approvals": len(all_given)}
         settle(tx, grant, met, facts)
 
 
@@ -334,6 +336,13 @@ def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
         **({"starts_at": start.isoformat()} if (start := given.windows.starts_at) else {}),
         **_counts(given.plan),
     }
+
+
+def _stood_in(capacity: Capacity) -> dict[str, str]:
+    """For whom a delegate spoke, for the entry."""
+    if capacity.for_id is None or capacity.delegation_id is None:
+        return {}
+    return {"for": capacity.for_id, "delegation": capacity.delegation_id}
 
 
 def settle(
@@ -377,7 +386,7 @@ def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
         f"Somebody approved {grant.id}; {missing} more must, or nothing is seen. Read exactly what "
         "would be seen, and decide, on your console."
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
+    for person_id in delegates.list_deciders(tx, tenant_id):
         if person_id != tx.actor.person_id:
             mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
 
@@ -399,12 +408,13 @@ def _check_decider(tx: Tx, grant: Grant) -> None:
 def refuse(tx: Tx, grant_id: str, note: str) -> None:
     """A tenant's admin says no, with a reason for the engineer."""
     grant = get_grant(tx, grant_id)
-    people.check(tx, "grant:refuse", TenantId(grant.tenant_id))
+    capacity, *_ = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:refuse")
     _check_decider(tx, grant)
     if not 3 <= len(note.strip()) <= 2000:
         raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
-    advance(tx, grant, REFUSE, personal=[Personal("note", note.strip())])
-    approvals.keep(tx, grant, Said("refused", settles=True, note=note))
+    personal = [Personal("note", note.strip())]
+    advance(tx, grant, REFUSE, facts=_stood_in(capacity), personal=personal)
+    approvals.keep(tx, grant, Said("refused", settles=True, note=note, capacity=capacity))
     forget_literals(tx, grant)
     _tell_requester(tx, grant, "refused")
 

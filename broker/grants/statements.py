@@ -120,7 +120,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
         "database": grant.database_id,
         "verdict": decision.verdict,
         "settles": decision.settles,
-        "by": {"id": decision.person_id, "side": decision.side, "via": decision.via},
+        "by": _by(decision),
         "asked": {
             "by": grant.requester_id,
             "plan": grant.asked_digest,
@@ -156,6 +156,21 @@ def _standing(decision: Decision) -> dict[str, Any] | None:
     if decision.standing_id is None:
         return None
     return {"id": decision.standing_id, "terms": decision.terms_digest}
+
+
+def _by(decision: Decision) -> dict[str, Any]:
+    """Who decided; `for` is the admin whose delegate that was, null for who spoke for oneself."""
+    stood_in = {
+        "id": decision.for_id,
+        "delegation": decision.delegation_id,
+        "until": _instant(decision.for_until),
+    }
+    return {
+        "id": decision.person_id,
+        "side": decision.side,
+        "via": decision.via,
+        "for": stood_in if decision.for_id else None,
+    }
 
 
 def _gives(plan: str | None, live_s: int, copy_s: int) -> dict[str, Any]:

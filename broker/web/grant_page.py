@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from broker import people, tenants
 from broker.engines import Literal
 from broker.grants.decisions import DecisionView, list_decisions
+from broker.grants.delegates import find_capacity, name_giver
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
 from broker.ids import TenantId
@@ -39,11 +40,13 @@ class Use:
 @dataclass(frozen=True, slots=True)
 class GrantPage:
     """`plan` is None while it is being made, and for those who may not read it; `taken` is what the
-    decision took away; `digest` is of the plan on this page.
+    decision took away; `digest` is of the plan on this page; `stands_in_for` is the admin whose
+    delegate reads this.
     """
 
     use: Use
     may_decide: bool
+    stands_in_for: str | None
     decisions: Sequence[DecisionView]
     wanted: Filter
     plan: PlanShown | None
@@ -69,10 +72,11 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
     given = get_plan_view(tx, grant_id, "given") if shown and grant.given_digest else None
     decided = list_decisions(tx, grant_id)
     has_approved = any(one.person_id == tx.actor.person_id for one in decided)
-    may_decide = grant.state == "requested" and people.may(tx, "grant:approve", tenant_id)
+    capacity = find_capacity(tx, tenant_id) if grant.state == "requested" else None
     return GrantPage(
         use=read_use(tx, grant),
-        may_decide=may_decide and not has_approved,
+        may_decide=capacity is not None and not has_approved,
+        stands_in_for=name_giver(tx, tenant_id, capacity),
         decisions=decided,
         wanted=wanted,
         plan=show_plan((given or shown).plan, wanted, ticked) if shown else None,

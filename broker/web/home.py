@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from broker import finds, lifecycle, people, quarantine, sweeps, tenants
 from broker.errors import Invalid
+from broker.grants import delegates
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
 from broker.grants.states import LEASE_OPEN
 from broker.ids import TenantId
@@ -35,6 +36,7 @@ class Home:
     ended: Sequence[GrantView]
     tenants: Sequence[tuple[str, str]]
     late: Sequence[Late]
+    decides: bool  # an admin, or somebody's delegate
     held: bool  # the broker is in quarantine, and this person reads its health
 
 
@@ -55,8 +57,7 @@ def fragment() -> ResponseReturnValue:
 def _read(tx: Tx, who: Visitor) -> Home:
     mine = "grant:request" in who.permissions
     me = who.person_id if mine else None
-    ends = who.signed_in.actor.side == "tenant" and "tenant:end" in who.permissions
-    own = tenants.list_tenants(tx) if ends else ()
+    own = tenants.list_tenants(tx) if who.signed_in.actor.side == "tenant" else ()
     return Home(
         mine=mine,
         waiting=list_grants(tx, requester_id=me, states=("requested",)),
@@ -66,6 +67,7 @@ def _read(tx: Tx, who: Visitor) -> Home:
         ended=list_grants(tx, requester_id=me, states=("refused", "ended"), limit=_ENDED_LATELY),
         tenants=[(tenant.id, tenant.name) for tenant in own],
         late=sweeps.list_late(tx) if "health:read" in who.permissions else (),
+        decides=delegates.decides_somewhere(tx),
         held="health:read" in who.permissions and quarantine.find_open(tx) is not None,
     )
 

@@ -78,6 +78,10 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "live_s": 60,
     },
     "approve_grant": lambda ids: {"shown_digest": ids["digest"]},
+    "name_delegate": lambda ids: {
+        "delegate": ids["colleague_id"],
+        "ends_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+    },
     "set_approval_policy": lambda _: {"approvals": 1},
     "confirm_approval_policy": lambda _: {"version": 1},
     "refuse_grant": lambda _: {"note": "not mine"},
@@ -164,6 +168,7 @@ def made_up() -> Ids:
     prefixes |= {"platform": "plt"}
     prefixes |= {"hold": "hld"}
     prefixes |= {"standing": "sta"}
+    prefixes |= {"delegation": "dlg", "colleague": "psn"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64, "soon": soon()}
 
@@ -196,9 +201,16 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     ids = {"grant_id": grant_id, "digest": world.grant(grant_id).asked_digest or "", "soon": soon()}
     given = api.post(world.admin, "/standing-approvals", BODIES["give_standing"](ids))
     assert given.status_code == 201, given.text
+    with world.as_(system("tests")) as tx:
+        colleague = add_person(tx, "auditor", world.tenant).person_id or ""
+    ends_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    absence = {"delegate": colleague, "ends_at": ends_at}
+    named = api.post(world.admin, f"/tenants/{world.tenant}/delegates", absence)
     return {
         "standing_id": given.json["id"],
         "soon": ids["soon"],
+        "colleague_id": colleague,
+        "delegation_id": named.json["items"][0]["id"],
         "tenant_id": world.tenant,
         "grant_id": grant_id,
         "lease_id": lease_id,
@@ -330,10 +342,12 @@ DENIED = {
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
         *("list_standing", "get_standing", "get_standing_plan"),
         *("give_standing", "agree_to_standing", "end_standing"),
+        *("list_delegates", "name_delegate", "end_delegation"),
     ),
     "operator": (
         *("register_logins", "allow_drills"),
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
+        *("list_delegates", "name_delegate", "end_delegation"),
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
@@ -358,6 +372,7 @@ DENIED = {
         *("allow_drills", "order_drill"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
         *("give_standing", "agree_to_standing", "end_standing"),
+        *("name_delegate", "end_delegation"),
     ),
 }
 

@@ -1,13 +1,17 @@
-"""A world for the tests of databases that tenants share."""
+"""Worlds that many tests use: one for requests and decisions, one for databases that are shared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from broker.demo.canaries import Marks
 from broker.embedded import EmbeddedServer
+from broker.grants import approval_policy
+from broker.grants.approval_policy import ApprovalPolicy
+from broker.tx import system
 from tests.shared_database import (
     OWN,
     SECOND,
@@ -46,3 +50,34 @@ def own(anyone: World, dbname: str) -> World:
     second.work()
     assert second.find_lease(lease_id).state == "issued", second.find_lease(lease_id).stuck_reason
     return register_part(anyone, dbname, login, rows_of(OWN), ["shop"])
+
+
+@pytest.fixture(scope="module")
+def shared(
+    control_template: ControlTemplate,
+    live_server: EmbeddedServer,
+    test_server: EmbeddedServer,
+    crm_marks: Marks,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    """Each test makes its own requests and people in it; see `afresh`."""
+    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("shared")
+    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
+        yield made
+
+
+@pytest.fixture
+def afresh(shared: World) -> Iterator[World]:
+    """The shared world as a test finds it: one admin approves, no mail, the true time after it.
+
+    Earlier requests, people and entries are there still. Whoever takes the admin's own role, or
+    needs a second person for the policy, takes `world`.
+    """
+    clock = shared.broker.database._clock
+    with shared.as_(shared.admin) as tx:
+        if approval_policy.find_in_force(tx, shared.tenant)[1] != ApprovalPolicy():
+            approval_policy.propose(tx, shared.tenant, ApprovalPolicy())
+    with shared.as_(system("tests")) as tx:
+        tx.session.execute(sa.text("DELETE FROM mail"))
+    yield shared
+    shared.broker.database._clock = clock

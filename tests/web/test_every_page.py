@@ -6,6 +6,7 @@ These tests look more than they change, so they share one world.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -14,14 +15,15 @@ from flask import Flask
 from broker.audit.integrate import integrate_all
 from broker.demo.canaries import Marks
 from broker.embedded import EmbeddedServer
-from broker.grants import glass
+from broker.grants import delegates, glass
+from broker.grants.delegates import Absence
 from broker.http import create_app
 from broker.ids import new_id
 from broker.tickets import FetchedTicket, mirror
 from broker.tx import system
 from tests.web.browser import Browser, read_forms, sign_in
 from tests.web.conftest import Story, make_story
-from tests.world import SYSTEM, ControlTemplate, World, build_world, clone_crm, enrol
+from tests.world import SYSTEM, ControlTemplate, World, add_person, build_world, clone_crm, enrol
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
@@ -94,9 +96,22 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "database_id": world.database_id,
         "decision_id": story.decision,
         "standing_id": story.standing,
+        "delegation_id": name_delegate(world),
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
     }
+
+
+def name_delegate(world: World) -> str:
+    """The same each time: naming is an act, and these tests look whether anything changed."""
+    with world.as_(system("tests")) as tx:
+        found = tx.session.scalar(sa.text("SELECT id FROM delegation"))
+        person = None if found else add_person(tx, "auditor", world.tenant)
+    if person is None:
+        return str(found)
+    with world.as_(world.admin) as tx:
+        absence = Absence(person.person_id or "", tx.at + timedelta(days=1))
+        return delegates.name(tx, world.tenant, absence)
 
 
 def ids_of_nothing() -> dict[str, str]:
@@ -106,6 +121,7 @@ def ids_of_nothing() -> dict[str, str]:
         "ticket": "tkt",
         "decision": "dec",
         "standing": "sta",
+        "delegation": "dlg",
         "person": "psn",
         "database": "dbs",
         "hold": "hld",
@@ -137,12 +153,13 @@ def rows(world: World) -> dict[str, list[str]]:
 def test_no_get_changes_a_row_whoever_asks(
     app: Flask, world: World, story: Story, admin: Browser, engineer: Browser, operator: Browser
 ) -> None:
+    gets = paths(app, "GET", ids_of(world, story))
     before = rows(world)
     assert before["snapshot"]
     statuses = [
         browser.get(path).status_code
         for browser in (admin, engineer, operator)
-        for path in paths(app, "GET", ids_of(world, story))
+        for path in gets
         if not path.endswith("/live")  # asks a worker to look, and leaves a trace of its own
     ]
     assert set(statuses) <= {200, 403, 404, 409}, statuses
