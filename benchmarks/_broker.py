@@ -59,6 +59,7 @@ PER_GRANT = 5  # open leases that one grant may have
 CALLERS = 8
 _PATIENCE_S = 60
 _BENCH = system("bench")
+Sections = Mapping[str, Mapping[str, object]]  # of a settings file
 
 
 class NoQueue(Queue):
@@ -91,6 +92,7 @@ class World:
     operator: Actor
     engineers: list[Actor] = field(default_factory=list)
     tokens: dict[str, Secret[str]] = field(default_factory=dict)  # by person
+    pids: list[int] = field(default_factory=list)  # of web, worker and scheduler
 
     def superuser(self, server: EmbeddedServer, dbname: str) -> Target:
         return Target(server.host, server.port, dbname, "postgres", server.password)
@@ -147,10 +149,11 @@ class World:
         )
         return tenants.register_database(tx, tenant_id, row)
 
-    def grant(self, tenant: Tenant, engineer: Actor) -> GrantId:
+    def grant(self, tenant: Tenant, engineer: Actor, copy_s: int = 0) -> GrantId:
         """Asked, planned and approved; the mails that this makes are not what is measured."""
         database, queue = self.broker.database, NoQueue()
-        ask = Ask(tenant.ticket, tenant.database_id, "customer_report", "a wrong total", 80_000, 0)
+        what = ("customer_report", "a wrong total")
+        ask = Ask(tenant.ticket, tenant.database_id, *what, 80_000, copy_s)
         with database.begin(engineer) as tx:
             grant_id = requests.request(tx, ask, self.broker.settings.times, queue)
         with database.begin(system("worker")) as tx:
@@ -243,15 +246,18 @@ class BrokerClient:
 
 
 @contextlib.contextmanager
-def running(folder: Path, live: EmbeddedServer) -> Iterator[World]:
-    """The broker with its control database; its processes end with the block."""
+def running(folder: Path, live: EmbeddedServer, more: Sections = {}) -> Iterator[World]:  # noqa: B006  # never changed
+    """The broker with its control database; its processes end with the block.
+
+    `more` are sections of settings for all of them.
+    """
     control = EmbeddedServer(folder / "control", settings=DURABLE)
     children: list[Child] = []
     with contextlib.ExitStack() as stack:
         stack.callback(control.stop)
         control.start()
         port = free_port()
-        _write_settings(folder, control, port)
+        _write_settings(folder, control, port, more)
         settings = load_settings(folder / "worker.toml", environ={})
         broker = bootstrap.build(settings)
         stack.callback(broker.close)
@@ -270,6 +276,7 @@ def running(folder: Path, live: EmbeddedServer) -> Iterator[World]:
             child = start(name, broker_command(*arguments), env, folder / f"{name}.log")
             stack.callback(child.stop)
             children.append(child)
+            world.pids.append(child.process.pid)
 
         def answers() -> bool:
             for child in children:
@@ -289,7 +296,7 @@ def _add_vendor_person(tx: Tx, role: str, number: int) -> Actor:
     return Actor("vendor", "password", person_id)
 
 
-def _write_settings(folder: Path, control: EmbeddedServer, port: int) -> None:
+def _write_settings(folder: Path, control: EmbeddedServer, port: int, more: Sections) -> None:
     """The control database's two roles, a keyring, a store, and a settings file per process."""
     passwords = {role: secrets.token_hex(16) for role in ("broker_app", "broker_owner")}
     server = Target(control.host, control.port, "postgres", "postgres", control.password)
@@ -303,7 +310,8 @@ def _write_settings(folder: Path, control: EmbeddedServer, port: int) -> None:
         role: f"host={control.host} user={role} password={password} dbname=broker"
         for role, password in passwords.items()
     }
-    common: Mapping[str, Mapping[str, str]] = {
+    common: Sections = {
+        **more,
         "vendor": {"host": "broker.example"},
         "tools": {"config": str(CONFIG)},
         "rates": {"person": "0", "tenant": "0", "server": "0"},  # it is the limit that is sought
@@ -321,11 +329,11 @@ def _write_settings(folder: Path, control: EmbeddedServer, port: int) -> None:
     bootstrap.migrate(load_settings(folder / "owner.toml", environ={}))
 
 
-def _write_toml(path: Path, values: Mapping[str, Mapping[str, str]]) -> None:
+def _write_toml(path: Path, values: Sections) -> None:
     path.touch(mode=0o600)
     lines: list[str] = []
     for section, keys in values.items():
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(text)}" for key, text in keys.items())]
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
     path.write_text("\n".join(lines) + "\n")
 
 

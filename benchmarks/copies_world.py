@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from _memory import pss_mb, tree
 
 from broker.embedded import (
     ROOT_FOLDER,
@@ -121,25 +122,6 @@ def watched(world: World, process: subprocess.Popen[str]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def tree(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        threads = [path.name for path in Path(f"/proc/{pid}/task").iterdir()]
-        for thread in threads:
-            children += Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(below for child in set(children) for below in tree(int(child)))]
-
-
-def pss_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def check_ends(world: World, dbname: str, sandbox: str) -> None:

@@ -19,6 +19,9 @@ from broker.tx import Tx
 CALLS = "broker_calls"  # the channel on which desks are called
 QUEUES = ("access", "copies", "sweeps", "mail", "log")
 
+_WAITING = sa.text(
+    "SELECT 1 FROM procrastinate_jobs WHERE task_name = :name AND status = 'todo' LIMIT 1"
+)
 _CALL = sa.text("SELECT pg_notify(:channel, :text)")
 
 
@@ -57,9 +60,25 @@ class Queue:
         tx.session.execute(_CALL, {"channel": CALLS, "text": text})
 
     def put_sweep(self, tx: Tx, name: str, fence: int) -> None:
-        """Enqueue a sweep with the fencing number of the scheduler that leads."""
-        self._defer(tx, name, "sweeps" if name != "integrate_logs" else "log", {"fence": fence})
+        """Enqueue a sweep with the fencing number of the scheduler that leads.
 
-    def _defer(self, tx: Tx, name: str, queue: str, arguments: dict[str, str | int]) -> None:
+        It goes before what it finds: behind many copies that end, it would see no more of them.
+        """
+        queue = "sweeps" if name != "integrate_logs" else "log"
+        self._defer(tx, name, queue, {"fence": fence}, priority=1)
+
+    def is_waiting(self, tx: Tx, name: str) -> bool:
+        """Whether a job of that name was put and not begun."""
+        return tx.session.scalar(_WAITING, {"name": name}) is not None
+
+    def _defer(
+        self,
+        tx: Tx,
+        name: str,
+        queue: str,
+        arguments: dict[str, str | int],
+        priority: int = 0,
+    ) -> None:
         connection = tx.session.connection().connection.driver_connection
-        self._app.configure_task(name, queue=queue, connection=connection).defer(**arguments)
+        task = self._app.configure_task(name, queue=queue, connection=connection, priority=priority)
+        task.defer(**arguments)

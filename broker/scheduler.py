@@ -110,14 +110,7 @@ def _tick(broker: Broker, lead: Lead, name: str) -> None:
         return
     try:
         with broker.database.begin(_ACTOR) as tx:
-            waiting = tx.session.scalar(
-                sa.text(
-                    "SELECT 1 FROM procrastinate_jobs WHERE task_name = :n AND status = 'todo' "
-                    "LIMIT 1"
-                ),
-                {"n": name},
-            )
-            if waiting is None:
+            if not broker.queue.is_waiting(tx, name):
                 broker.queue.put_sweep(tx, name, lead.fence)
     except sa.exc.DBAPIError as error:
         _log.error("control_database_unavailable", error=type(error.orig).__name__)

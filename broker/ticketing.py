@@ -18,6 +18,7 @@ from broker.tx import system as system_actor
 
 _ACTOR = system_actor("tickets")
 _HINTS = 200
+_ROUNDS = 10
 NO_FENCE = 0  # following hints changes nothing twice, so it asks for no leader
 _ALL_REFUSED_FROM = (
     3  # tickets: from here on "none of them exists" is the system's fault, not theirs
@@ -28,24 +29,28 @@ _log = get_log(__name__)
 def take_hint(tx: Tx, queue: Queue, name: str, external_id: str) -> None:
     """Somebody says that a ticket changed: look at it soon, and believe nothing before."""
     mirror.keep_hint(tx, name, external_id)
-    queue.put_sweep(tx, "follow_hints", NO_FENCE)
+    if not queue.is_waiting(tx, "follow_hints"):  # one follows all: many would do it many times
+        queue.put_sweep(tx, "follow_hints", NO_FENCE)
 
 
 def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times: Times) -> int:
     """Fetch every ticket that a webhook named; what could not be fetched stays."""
-    with database.begin(_ACTOR) as tx:
-        hints = mirror.list_hints(tx, tickets.name, _HINTS)
     followed = 0
-    for external_id, at in hints:
-        try:
-            fetched = _find(tickets, external_id)
-        except TicketSystemUnavailable as error:
-            _log.warning("ticket_system_unavailable", reason=error.message)
-            return followed
-        _take(database, queue, tickets.name, external_id, fetched, times)
+    for _ in range(_ROUNDS):  # what comes meanwhile need not wait for another job
         with database.begin(_ACTOR) as tx:
-            mirror.drop_hint(tx, tickets.name, external_id, at)
-        followed += 1
+            hints = mirror.list_hints(tx, tickets.name, _HINTS)
+        if not hints:
+            break
+        for external_id, at in hints:
+            try:
+                fetched = _find(tickets, external_id)
+            except TicketSystemUnavailable as error:
+                _log.warning("ticket_system_unavailable", reason=error.message)
+                return followed
+            _take(database, queue, tickets.name, external_id, fetched, times)
+            with database.begin(_ACTOR) as tx:
+                mirror.drop_hint(tx, tickets.name, external_id, at)
+            followed += 1
     return followed
 
 

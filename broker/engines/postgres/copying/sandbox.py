@@ -60,10 +60,7 @@ _LEFTOVERS = """
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
       AND r.rolname = %s AND d.datallowconn"""
 _FOUND = """
-    SELECT datname,
-      pg_catalog.shobj_description(oid, 'pg_database'),
-      CASE WHEN pg_catalog.has_database_privilege(oid, 'CONNECT') AND datconnlimit <> -2
-        THEN pg_catalog.pg_database_size(oid) END
+    SELECT datname, pg_catalog.shobj_description(oid, 'pg_database')
     FROM pg_catalog.pg_database
     WHERE NOT datistemplate AND datname <> 'postgres'
     ORDER BY datname"""
@@ -85,11 +82,10 @@ class NewSandbox:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A database on a test server: `label_text` is its comment, `size_bytes` None if unreadable."""
+    """A database on a test server: `label_text` is its comment."""
 
     name: str
     label_text: str | None
-    size_bytes: int | None
 
 
 def create_sandbox(server: Target, new: NewSandbox) -> None:
