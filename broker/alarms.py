@@ -86,7 +86,7 @@ def _tell_operators(tx: Tx, fresh: Sequence[_Fresh]) -> None:
 
 def _tell_tenants(tx: Tx, fresh: Sequence[_Fresh]) -> None:
     """Without the reason: it may name a server of the vendor's."""
-    for tenant_id in sorted({found.late.tenant_id for found in fresh}):
+    for tenant_id in sorted({found.late.tenant_id for found in fresh if found.late.tenant_id}):
         lines = [_line(found) for found in fresh if found.late.tenant_id == tenant_id]
         _write(tx, people.list_recipients(tx, tenant_id, ["admin"]), tenant_id, lines)
 
@@ -100,6 +100,7 @@ _WORDS = {
     "remnant": "the destruction of remnant",
     "lease": "the end of login",
     "look": "the look at destroyed copy",
+    "find": "the end of what was found of",
 }
 
 

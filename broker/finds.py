@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -136,9 +136,15 @@ def tell_strangers(tx: Tx, strangers: Collection[Found]) -> None:
         open_find(tx, found)
 
 
-def list_unended(tx: Tx) -> list[Find]:
-    """What carries our label, has no live row, and stands; strangers are not ours to end."""
-    query = sa.select(Find).where(Find.over_at.is_(None), Find.noun.in_(("orphan", "remnant")))
+def list_unended(tx: Tx, before: float = 0) -> list[Find]:
+    """What carries our label, has no live row, and stands, found `before` seconds ago or earlier;
+    strangers are not ours to end.
+    """
+    query = sa.select(Find).where(
+        Find.over_at.is_(None),
+        Find.noun.in_(("orphan", "remnant")),
+        Find.found_at <= tx.at - timedelta(seconds=before),
+    )
     return list(tx.session.scalars(query.order_by(Find.found_at, Find.kind, Find.name).limit(500)))
 
 

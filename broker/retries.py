@@ -35,11 +35,7 @@ def note_success(row: Retried) -> None:
 
 
 def hint(row: Retried, at: datetime) -> None:
-    row.next_try_at = hint_at(at)
-
-
-def hint_at(at: datetime) -> datetime:
-    return at + timedelta(seconds=HINT_S)
+    row.next_try_at = at + timedelta(seconds=HINT_S)
 
 
 def afresh(at: datetime) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from broker import lifecycle, retries, settling
+from broker import finds, lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
+from broker.finds import Find
 from broker.grants import drills, glass, leases, preflights, reminders, requests, rotating, tokens
 from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease, Standing
@@ -214,11 +215,14 @@ def _list_due_looks(tx: Tx) -> Sequence[LaterLook]:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A promise that is late, for `broker health`, the operator's page and alarms."""
+    """A promise that is late, for `broker health`, the operator's page and alarms.
+
+    `tenant_id` is None for a find that belongs to no tenant, or to more than one.
+    """
 
     what: str
     id: str
-    tenant_id: TenantId
+    tenant_id: TenantId | None
     since: datetime
     since_s: float
     reason: str
@@ -228,7 +232,9 @@ _WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "
 
 
 def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
-    """Condemned copies and remnants, revoking leases, and due looks, not done after `after_s`."""
+    """Condemned copies and remnants, revoking leases, due looks, and what the janitor found and has
+    not ended, not done after `after_s`.
+    """
     held = sa.select(LegalHold.snapshot_id).where(  # counted apart, and never late
         LegalHold.state == "in_force", LegalHold.closed_at.is_not(None)
     )
@@ -259,4 +265,18 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
             reason = row.stuck_reason or "waiting for its turn"
             what = _WORDS[type(row)]
             late.append(Late(what, identity, TenantId(tenant_id), since, age_s, reason))
+    late += [_late_find(tx, find) for find in finds.list_unended(tx, before=after_s)]
     return sorted(late, key=lambda item: -item.since_s)
+
+
+def _late_find(tx: Tx, find: Find) -> Late:
+    """Of one copy or login there may be several: the reason says which stands where."""
+    reason = find.stuck_reason or "waiting for its turn"
+    return Late(
+        what="find",
+        id=find.subject,
+        tenant_id=TenantId(find.tenant_id) if find.tenant_id else None,
+        since=find.found_at,
+        since_s=(tx.at - find.found_at).total_seconds(),
+        reason=f"{find.kind} {find.name} on {find.place}: {reason}",
+    )

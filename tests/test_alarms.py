@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from broker import alarms, lifecycle
+from broker import alarms, finds, lifecycle
+from broker.finds import Found
+from broker.ids import TenantId, new_id
 from broker.mail import Mail
-from broker.sweeps import Overtaken
+from broker.sweeps import Overtaken, list_late
 from broker.tx import Actor, system
 from tests.stories import shut_out, skip
 from tests.world import World, enrol
@@ -73,3 +75,44 @@ def test_an_overtaken_scheduler_tells_nothing(world: World) -> None:
         )
     with pytest.raises(Overtaken):
         alarms.sweep_alarms(world.broker.database, 6)
+
+
+def find(world: World, noun: str, tenant_id: TenantId | None) -> str:
+    """What a janitor writes down of a role on the live server."""
+    identity, place = new_id("lse"), f"{world.live.host}:{world.live.port}"
+    found = Found(noun, place, "lease", f"sab_l_{identity[4:10]}", identity, tenant_id, {})
+    with world.as_(system("janitor")) as tx:
+        finds.open_find(tx, found)
+        finds.note_stuck(tx, found, "the server does not let us")
+    return identity
+
+
+def test_what_was_found_and_is_not_ended_is_late_and_told(world: World) -> None:
+    """Of nobody's, to operators alone; what is not ours is never ended, so it is never late."""
+    of_tenant, of_nobody = find(world, "orphan", world.tenant), find(world, "remnant", None)
+    find(world, "stranger", None)
+    assert late_by(world, minutes=14) == 0
+    assert late_by(world, minutes=61) == 2
+    with world.as_(system("tests")) as tx:
+        late = list_late(tx)
+    assert {(item.what, item.id) for item in late} == {("find", of_tenant), ("find", of_nobody)}
+    assert all("the server does not let us" in item.reason for item in late)
+    (to_operator,), (to_admin,) = alarms_to(world, world.operator), alarms_to(world, world.admin)
+    assert of_tenant in to_operator
+    assert of_nobody in to_operator
+    assert f"what was found of {of_tenant}" in to_admin
+    assert of_nobody not in to_admin
+    assert world.live.host not in to_admin
+
+
+def test_what_kept_a_login_from_being_made_is_no_reason_of_its_end(world: World) -> None:
+    lease_id, _ = world.lease(world.approved())
+    with shut_out(world, "live"):
+        world.issue(lease_id)
+    assert world.find_lease(lease_id).stuck_reason
+    with world.as_(world.engineer) as tx:
+        lifecycle.end_lease_by_click(tx, lease_id, world.broker.queue)
+        (late,) = list_late(tx, after_s=0)
+    assert (late.id, late.reason) == (lease_id, "waiting for its turn")
+    lease = world.find_lease(lease_id)
+    assert (lease.stuck_since, lease.stuck_reason, lease.attempts) == (None, None, 0)

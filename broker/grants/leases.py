@@ -164,7 +164,7 @@ def ask_lease(
 def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
     """Condemn a lease to be revoked; False when it is already being or has been."""
     try:
-        due = {"attempts": 0, "next_try_at": retries.hint_at(tx.at)}
+        due = retries.afresh(tx.at)  # what kept it from being made is no reason of its end
         advance(tx, lease, LEASE_REVOKING, values=due, facts={"why": why})
     except StateConflict:
         return False

@@ -201,6 +201,12 @@ def find_in_force(tx: Tx, snapshot_id: str) -> LegalHold | None:
     return _find(tx, snapshot_id, "in_force")
 
 
+def count_held(tx: Tx) -> int:
+    """Condemned copies that are kept sealed: counted apart, and never late."""
+    held = LegalHold.state == "in_force", LegalHold.closed_at.is_not(None)
+    return tx.session.scalar(sa.select(sa.func.count()).where(*held)) or 0
+
+
 def _find(tx: Tx, snapshot_id: str, state: str) -> LegalHold | None:
     return tx.session.scalar(
         sa.select(LegalHold).where(LegalHold.snapshot_id == snapshot_id, LegalHold.state == state)

@@ -14,6 +14,7 @@ from broker.grants import delegates
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
 from broker.grants.states import LEASE_OPEN
 from broker.ids import TenantId
+from broker.snapshots import holds
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
 from broker.sweeps import Late
@@ -79,7 +80,8 @@ def show_late() -> ResponseReturnValue:
         late = sweeps.list_late(tx, after_s=0)
         held = quarantine.find_view(tx)
         unended = finds.list_unended(tx) if held else []
-    return render_template("console/late.html", late=late, held=held, unended=unended)
+        kept = holds.count_held(tx)
+    return render_template("console/late.html", late=late, held=held, unended=unended, kept=kept)
 
 
 @pages.post("/late/lift")

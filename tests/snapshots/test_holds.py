@@ -90,7 +90,7 @@ def test_a_held_copy_loses_all_access_at_once_and_is_destroyed_when_it_is_lifted
     skip(world, timedelta(days=29))
     sweep(world)
     with world.as_(system("tests")) as tx:
-        assert list_late(tx, after_s=0) == []
+        assert (list_late(tx, after_s=0), holds.count_held(tx)) == ([], 1)
     assert world.snapshot(snapshot_id).state == "condemned"
     lift(world, hold_id, world.admin)
     world.work()

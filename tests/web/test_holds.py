@@ -32,6 +32,7 @@ def test_a_hold_is_asked_agreed_and_lifted_through_the_forms(
     world.close_ticket(world.grant(world.snapshot(snapshot_id).grant_id).ticket_id)
     world.work()
     assert "kept sealed under a legal hold" in admin.page(page)
+    assert "1 copy is kept sealed under a legal hold" in officer.page("/late")
     assert admin.submit(page, f"{hold}/lift").status_code == 303
     world.work()
     assert world.snapshot(snapshot_id).state == "destroyed"
