@@ -116,6 +116,7 @@ def test_after_a_restore_nothing_is_made_or_ended_until_a_person_says_so(
     assert world.ports.keys.list_names("snapshot/") == []
 
 
+@pytest.mark.long
 def test_restored_once_more_a_quarantine_that_was_lifted_before_lifts_nothing(
     world: World, control_template: ControlTemplate
 ) -> None:
@@ -173,6 +174,7 @@ def test_what_a_person_ends_in_quarantine_ends(world: World) -> None:
     assert world.find_lease(lease_id).state == "revoked"
 
 
+@pytest.mark.long
 def test_no_copy_is_made_in_quarantine_and_it_is_made_when_that_is_lifted(world: World) -> None:
     grant_id = world.approved()
     assert beat(world)
@@ -188,6 +190,7 @@ def test_no_copy_is_made_in_quarantine_and_it_is_made_when_that_is_lifted(world:
     assert beat(world)
 
 
+@pytest.mark.long
 def test_a_keyring_without_its_mark_is_a_quarantine(world: World) -> None:
     for _ in range(2):
         assert beat(world)
@@ -230,6 +233,7 @@ def test_lifting_is_an_operators_and_everybody_is_told(world: World) -> None:
     assert any(grant_id in text and "has been ended" in text for text in texts[world.admin])
 
 
+@pytest.mark.long
 def test_the_operator_sees_it_on_the_page_and_lifts_what_was_shown(world: World) -> None:
     app: Flask = create_app(world.broker)
     operator, engineer = sign_in(app, world, world.operator), sign_in(app, world, world.engineer)
@@ -250,6 +254,7 @@ def test_the_operator_sees_it_on_the_page_and_lifts_what_was_shown(world: World)
     assert "Lift the quarantine" not in operator.page("/late")
 
 
+@pytest.mark.long
 def test_the_doctor_says_so_and_the_database_itself_lifts_none_without_a_person(
     world: World,
 ) -> None:

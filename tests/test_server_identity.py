@@ -71,6 +71,7 @@ def test_at_another_cluster_nothing_is_made_and_nothing_counts_as_gone(world: Wo
     assert world.find_lease(asked).state == "issued"
 
 
+@pytest.mark.long
 def test_after_a_restore_what_came_back_is_ended_before_anything_is_made(world: World) -> None:
     grant_id = world.approved()
     lease_id, _ = world.lease(grant_id)

@@ -69,7 +69,14 @@ def test_the_next_password_replaces_the_one_before_when_it_was_seen_to_work(worl
     assert world.kinds().count("login.rotated") == 1
 
 
-@pytest.mark.parametrize("point", ["next-password-sealed", "password-altered", "password-changed"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("next-password-sealed", marks=pytest.mark.long),
+        "password-altered",
+        pytest.param("password-changed", marks=pytest.mark.long),
+    ],
+)
 def test_killed_at_any_point_a_password_works_and_the_next_worker_finishes(
     world: World, point: str
 ) -> None:
