@@ -99,7 +99,13 @@ KINDS: Mapping[str, Kind] = {
         "A live database was registered: its catalogue may be read.",
         "database",
         {"engine": "word", "port": "number", "tenancy": "word"},
-        ("address", "logins", "part"),
+        ("address", "logins", "part", "standbys"),
+    ),
+    "database.standbys_registered": Kind(
+        "An operator named the standbys on which the end of a login is confirmed, and no others.",
+        "database",
+        {"named": "number"},
+        ("standbys",),
     ),
     "database.logins_registered": Kind(
         "An admin named the logins that are known on the server beside the broker's.",

@@ -54,6 +54,7 @@ class Contacted:
 
 class TenantDatabase(Base, Contacted):
     """`known_logins`: others than ours that may log in to the server, as the tenant named them.
+    `standbys` are HOST:PORT of each on which the end of a login is confirmed too.
     `tenancy` is which part of the database is this tenant's (`Tenancy.document`).
     """
 
@@ -69,6 +70,7 @@ class TenantDatabase(Base, Contacted):
     ca_file: Mapped[str | None]
     schemas: Mapped[list[str]]
     known_logins: Mapped[list[str]] = mapped_column(server_default="{}")
+    standbys: Mapped[list[str]] = mapped_column(server_default="{}")
     released_until: Mapped[datetime | None]
     tenancy: Mapped[Json] = mapped_column(JSONB, server_default='{"form": "database"}')
     drills_since: Mapped[datetime | None]
@@ -147,6 +149,7 @@ def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> 
     database.tenancy = tenancy.from_document(
         database.tenancy or {"form": tenancy.DATABASE}
     ).document()
+    database.standbys = _check_standbys(database, database.standbys or [])
     _check_apart(tx, database)
     tx.session.add(database)
     tx.session.flush()
@@ -156,6 +159,8 @@ def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> 
         personal.append(Personal("part", {"schemas": database.schemas, **database.tenancy}))
     if database.known_logins:
         personal.append(Personal("logins", database.known_logins))
+    if database.standbys:
+        personal.append(Personal("standbys", database.standbys))
     trail.record(tx, tenant_id, "database.registered", database.id, facts, personal)
     return DatabaseId(database.id)
 
@@ -190,6 +195,35 @@ def register_logins(tx: Tx, database_id: str, names: Sequence[str]) -> TenantDat
     logins = [Personal("logins", database.known_logins)]
     trail.record(tx, tenant_id, "database.logins_registered", database.id, {}, logins)
     return database
+
+
+def register_standbys(tx: Tx, database_id: str, addresses: Sequence[str]) -> TenantDatabase:
+    """Replace the standbys on which the ends of logins are confirmed. In the tenant's log, for
+    whoever takes one off says that nothing is open there any more.
+    """
+    database = get_database(tx, database_id)
+    tenant_id = TenantId(database.tenant_id)
+    people.check(tx, "database:register", tenant_id)
+    database.standbys = _check_standbys(database, addresses)
+    facts = {"named": len(database.standbys)}
+    named = [Personal("standbys", database.standbys)]
+    trail.record(tx, tenant_id, "database.standbys_registered", database.id, facts, named)
+    return database
+
+
+def _check_standbys(database: TenantDatabase, addresses: Sequence[str]) -> list[str]:
+    found = sorted(set(addresses))
+    if (database.host, database.port) in map(parse_address, found):
+        raise Invalid(f"{database.host}:{database.port} is the database itself, not its standby")
+    return found
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT; an IPv6 address stands in brackets. Raises Invalid."""
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise Invalid(f"{text!r} is no address; write HOST:PORT, such as standby.example:5432")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def register_server(tx: Tx, server: TestServer) -> ServerId:

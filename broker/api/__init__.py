@@ -8,7 +8,8 @@
     GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
     GET /databases/{id} · GET /servers/{id} · POST …/rotate · …/password
     POST /databases/{id}/confirm · POST /servers/{id}/confirm
-    POST /databases/{id}/known-logins · POST /databases/{id}/check · POST /servers/{id}/check
+    POST /databases/{id}/known-logins · POST /databases/{id}/standbys
+    POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /quarantine · POST /quarantine/{id}/lift
     GET POST /platforms · POST /platforms/{id}/secret · DELETE /platforms/{id}

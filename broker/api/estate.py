@@ -122,11 +122,21 @@ class DatabaseBody(ServerFields):
         validate=validate.Length(0, 200),
         metadata={"description": "who else may log in there: the application, a backup, the DBA"},
     )
+    standbys = fields.List(
+        text(262),
+        load_default=list,
+        validate=validate.Length(0, 20),
+        metadata={"description": "HOST:PORT of each where the end of a login is confirmed too"},
+    )
     tenancy = fields.Nested(TenancyShape, load_default=lambda: {"form": DATABASE})
 
 
 class LoginsBody(Sent):
     known_logins = fields.List(text(63), required=True, validate=validate.Length(0, 200))
+
+
+class StandbysBody(Sent):
+    standbys = fields.List(text(262), required=True, validate=validate.Length(0, 20))
 
 
 class ServerBody(ServerFields):
@@ -176,6 +186,7 @@ class DatabaseAnswer(ServerAnswer):
     schemas = fields.List(fields.String())
     tenancy = fields.Nested(TenancyShape)
     known_logins = fields.List(fields.String())
+    standbys = fields.List(fields.String())
 
 
 class ReleaseBody(Sent):
@@ -274,6 +285,19 @@ def register_database(tx: Tx, body: Json) -> TenantDatabase:
 def register_logins(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
     """Say who else may log in there, in place of what was said before. It is looked at again."""
     database = tenants.register_logins(tx, database_id, body["known_logins"])
+    preflights.ask(tx, database_id, the_broker().queue)
+    return database
+
+
+@operation(
+    blueprint,
+    "POST /databases/<id:database_id>/standbys",
+    takes=StandbysBody,
+    answer=DatabaseAnswer,
+)
+def register_standbys(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
+    """Say which standbys it has, in place of what was said before. It is looked at again."""
+    database = tenants.register_standbys(tx, database_id, body["standbys"])
     preflights.ask(tx, database_id, the_broker().queue)
     return database
 

@@ -57,6 +57,13 @@ def list_databases(session: Session, tenant: str) -> None:
     metavar="ROLE",
     help="Who else may log in there: the application, a backup, the DBA. Others are told.",
 )
+@click.option(
+    "--standby",
+    "standbys",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Ends are confirmed there too.",
+)
 @click.option("--ca-file", help="The server's certificate authority, as the workers find it.")
 @tenancy_options
 @password_options
@@ -73,6 +80,7 @@ def create(
     login: str,
     schemas: tuple[str, ...],
     known_logins: tuple[str, ...],
+    standbys: tuple[str, ...],
     ca_file: str | None,
     password_stdin: bool,
     password_file: Path | None,
@@ -93,6 +101,7 @@ def create(
         "login": login,
         "schemas": list(schemas),
         "known_logins": list(known_logins),
+        "standbys": list(standbys),
         "tenancy": tenancy,
         "sealed_password": seal_for_broker(
             api, password, login_context("database", host, port, login)
@@ -120,6 +129,20 @@ def know(session: Session, database: str, logins: tuple[str, ...]) -> None:
     """Say which other logins are known on DATABASE's server, in place of those named before."""
     body = {"known_logins": list(logins)}
     print_item(session.api().post("databases", database, "known-logins", body=body), session.output)
+
+
+@databases.command()
+@click.argument("database")
+@click.option("--standby", "standbys", multiple=True, metavar="HOST:PORT", help="All, each once.")
+@pass_session
+def standbys(session: Session, database: str, standbys: tuple[str, ...]) -> None:
+    """Say which standbys DATABASE's server has, in place of those named before.
+
+    The end of a login is confirmed on each; one that does not answer keeps it "revoking". Take off
+    only what is shut down: on a standby that is not named nothing is looked for.
+    """
+    body = {"standbys": list(standbys)}
+    print_item(session.api().post("databases", database, "standbys", body=body), session.output)
 
 
 @databases.command()

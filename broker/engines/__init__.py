@@ -27,7 +27,8 @@ class Target:
     `ca_file` is used, or the start of work is refused. `application_name` is what the server's
     DBA sees of us. `cluster` is the system identifier that must be found there, and `timeline` the
     one on which alone something may be made; None asks for none. `next_password` is tried where
-    `password` is refused: it is being changed.
+    `password` is refused: it is being changed. `standbys` are (host, port) of those on which the
+    end of a login must be confirmed too.
     """
 
     host: str
@@ -40,6 +41,7 @@ class Target:
     cluster: str | None = None
     timeline: int | None = None
     next_password: Secret[str] | None = field(default=None, repr=False)
+    standbys: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

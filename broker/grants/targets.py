@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from broker.engines import Target
 from broker.keys.intake import login_context
 from broker.secret import Secret
-from broker.tenants import TenantDatabase, TestServer
+from broker.tenants import TenantDatabase, TestServer, parse_address
 
 
 class LoginOpener(Protocol):
@@ -19,7 +20,8 @@ class LoginOpener(Protocol):
 
 def live_target(opener: LoginOpener, row: TenantDatabase) -> Target:
     """A tenant's database with our login. Raises VerificationFailed if the row was changed."""
-    return _target(opener, row, "database", row.dbname)
+    target = _target(opener, row, "database", row.dbname)
+    return replace(target, standbys=tuple(map(parse_address, row.standbys)))
 
 
 def server_target(opener: LoginOpener, row: TestServer, dbname: str = "postgres") -> Target:

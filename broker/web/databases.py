@@ -36,8 +36,10 @@ def show(database_id: str) -> ResponseReturnValue:
         release = releasing.get_release_view(tx, database_id) if may_release else None
         may_drill = people.may(tx, "drill:read", tenant_id)
         drilled = drills.get_views(tx, database_id) if may_drill else None
+        standbys = list(database.standbys)
     return render_template(
         "console/database.html",
+        standbys=standbys,
         name=database.name,
         tenant=tenant.name,
         identity=database_id,

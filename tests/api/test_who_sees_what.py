@@ -67,6 +67,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "audience": "https://crm.example/taken",
     },
     "register_logins": lambda _: {"known_logins": ["app"]},
+    "register_standbys": lambda _: {"standbys": ["standby.example:5432"]},
     "allow_drills": lambda _: {"allowed": True},
     "release_database": lambda _: {"closed_s": 0},
     "look_at_ticket": lambda ids: {"external_id": ids["external_id"]},

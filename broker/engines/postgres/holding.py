@@ -25,6 +25,7 @@ from broker.engines.postgres.looks import (
     session,
 )
 from broker.engines.postgres.revoking import LOCK_TIMEOUT, Ending, now
+from broker.engines.postgres.standbys import Unconfirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,12 @@ def hold(
             ending.insist(lambda: run(connection, "ALTER ROLE {role} NOLOGIN", role=role))
             refused_at = now(connection)
             ending.insist(ending.end_sessions)
+            if target.standbys:
+                ending.end_on_standbys()
+                refused_at = now(connection)
             dead_at = now(connection)
+        except Unconfirmed:
+            raise
         except StillThere:
             raise _not_held(role, "a session or a prepared transaction is in the way") from None
         # Taken perhaps, to end sessions that were hidden: nothing of a lease's stays with us.

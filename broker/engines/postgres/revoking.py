@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from broker.engines import ServerUnavailable, Target
+from broker.engines.postgres import standbys
 from broker.engines.postgres.account import MARK, grant_role
 from broker.engines.postgres.connect import run
 from broker.engines.postgres.looks import (
@@ -70,6 +71,9 @@ def revoke(
     4. Drop what it owns in every database, then the role; look through a new connection, whatever
        `open_session` gives for the steps before.
 
+    After 3 and after 4 the same on each standby, see `standbys`: while one is Unconfirmed the role
+    stays, refused and without rights, for its id is what its sessions there are known by.
+
     Raises StillThere past the deadline, or at once where only a superuser can help; NotOurs;
     AccountTooWeak; ServerUnavailable: nothing is known then. Repeat until it returns.
     """
@@ -83,10 +87,16 @@ def revoke(
             ending.insist(ending.refuse_login)
             refused_at = now(connection)
             ending.insist(ending.end_sessions)
+            if target.standbys:
+                ending.end_on_standbys()
+                refused_at = now(connection)  # everywhere
             dead_at = now(connection)
             ending.insist(ending.drop)
+    oid = found.oid if found else None
     with session(target) as fresh:
-        seen = look_through(fresh, role, oid=found.oid if found else None)
+        seen = look_through(fresh, role, oid=oid)
+        if seen.found_nothing:
+            standbys.check_gone_there(fresh, target, role, oid)
         gone_at = now(fresh)
     if not seen.found_nothing:
         raise StillThere(
@@ -163,6 +173,11 @@ class Ending:
                 raise self._still_there(f"{found} sessions do not end")
             if found:
                 time.sleep(_PAUSE_S)
+
+    def end_on_standbys(self) -> None:
+        """Raises Unconfirmed."""
+        self.insist(self._take_its_rights)
+        standbys.end_there(self.connection, self.target, self.role)
 
     def drop(self) -> None:
         """A prepared transaction keeps its locks without a session, and hides its owner once the

@@ -110,6 +110,8 @@ def revoke(
     The order of the steps is the defence, see `revoking.revoke`. Raises NotPlain,
     ServerUnavailable, AccountTooWeak.
     """
+    if target.standbys:
+        raise NotPlain("an end on standbys is confirmed one by one")
     with open_session(target, options={"lock_timeout": LOCK_TIMEOUT}) as connection:
         found = _find(connection, roles)
         if not found:

@@ -8,12 +8,12 @@ the tenant's, reads no row of theirs, and never runs the SQL that it shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from broker.engines import Target
 from broker.engines.postgres.account import ServerTooOld
-from broker.engines.postgres.looks import session
+from broker.engines.postgres.looks import Connection, session
 from broker.engines.postgres.preflight import login, public, reach, server, settings, tables
 from broker.engines.postgres.preflight.findings import Check, Finding, Place, Severity
 from broker.engines.postgres.preflight.logins import (
@@ -24,6 +24,7 @@ from broker.engines.postgres.preflight.logins import (
     find_unexplained,
     list_logins,
 )
+from broker.engines.postgres.standbys import find_fault
 
 __all__ = [
     "Finding",
@@ -111,6 +112,20 @@ def check_live(
     return _check(target, LIVE, tuple(schemas), tuple(known_logins))
 
 
+def _check_standbys(connection: Connection, target: Target) -> Iterator[Finding]:
+    """Each registered one, from a session of its own there."""
+    for host, port in target.standbys:
+        fault = find_fault(connection, target, host, port)
+        if fault is not None:
+            yield Finding(
+                "standby-unconfirmed",
+                "warning",
+                f"no end of a login could be confirmed on the standby {host}:{port}: {fault}",
+                "A login that ends stays revoking until a look there finds nothing. Mend the way "
+                "to it; if it is gone for good, take it off with: broker databases standbys",
+            )
+
+
 def check_test_server(target: Target) -> list[Finding]:
     """Look at an internal server for sandboxes, the worst first. Raises ServerUnavailable."""
     return _check(target, TEST_SERVER, (), ())
@@ -121,8 +136,9 @@ def _check(
 ) -> list[Finding]:
     try:
         with session(target, options=_OPTIONS) as connection:
-            place = Place(connection, schemas, known)
+            place = Place(connection, schemas, known, len(target.standbys))
             findings = [finding for check in checks for finding in check(place)]
+            findings += _check_standbys(connection, target)
     except ServerTooOld as error:
         why = "Older ones lack what leases rest on. Update the server before it is registered."
         return [Finding("server-too-old", "fatal", error.message, why)]

@@ -43,6 +43,7 @@ class Place:
     connection: Connection
     schemas: tuple[str, ...] = ()
     known_logins: tuple[str, ...] = ()
+    standbys: int = 0
 
     @property
     def version(self) -> int:

@@ -83,13 +83,15 @@ def check_standby(place: Place) -> Iterator[Finding]:
 
 def check_replicas(place: Place) -> Iterator[Finding]:
     names = place.names(_REPLICAS)
-    if names:
+    if len(names) > place.standbys:
         yield Finding(
             "replicas",
-            "note",
-            f"changes of this server are sent on: {listed(names)}",
+            "warning" if place.standbys else "note",
+            f"changes of this server are sent on: {listed(names)}; {place.standbys} standbys are "
+            "registered",
             "A lease's role is on every standby too. Sessions there are not seen from here, and a "
-            "standby that lags still lets a revoked login in. Let no lease reach a standby's port.",
+            "standby that lags still lets a revoked login in. Name each, that ends are confirmed "
+            "there too (broker databases standbys), or let no lease reach its port.",
         )
 
 
