@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from broker.engines import Fate
+from broker.engines.ownership import SHARED
 from broker.grants.narrowing import Narrowing, narrow_plan
 from broker.grants.plan import ColumnPlan, Plan, TablePlan
 from broker.web.plan_page import TABLES_AT_ONCE, Filter, compare, show_plan
@@ -47,6 +50,13 @@ def test_a_search_finds_tables_by_their_name_and_by_their_columns() -> None:
     found = show_plan(PLAN, Filter("email"), Narrowing()).tables[0]
     assert [item.plan.name for item in found.columns] == ["email"]
     assert names(Filter("nothing")) == []
+
+
+def test_only_of_a_table_with_rows_of_others_are_a_customers_rows_said_to_be_shown_alone() -> None:
+    owned = replace(PLAN.tables[0], whose="rows with this customer's tenant")
+    common = replace(PLAN.tables[1], whose=SHARED)
+    shown = show_plan(replace(PLAN, tables=(owned, common, PLAN.tables[3])), Filter(), Narrowing())
+    assert [table.own_rows for table in shown.tables] == [True, False, False]
 
 
 def test_only_kept_leaves_out_tables_without_rows() -> None:
