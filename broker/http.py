@@ -7,6 +7,7 @@ error tells a person what happened, and nobody anything else.
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -86,7 +87,9 @@ def create_app(broker: Broker) -> Flask:
 def wsgi() -> Flask:
     """For gunicorn: `broker.http:wsgi()`."""
     setup_logs()
-    return create_app(bootstrap.build(load_settings()))
+    app = create_app(bootstrap.build(load_settings()))
+    gc.freeze()  # what stands for good is not looked through again at every collection
+    return app
 
 
 def _configure(app: Flask, web: Web) -> None:

@@ -247,8 +247,10 @@ def get_tenant(tx: Tx, tenant_id: str) -> Tenant:
     return tenant
 
 
-def get_database(tx: Tx, database_id: str) -> TenantDatabase:
-    row = tx.session.get(TenantDatabase, database_id)
+def get_database(tx: Tx, database_id: str, *, share: bool = False) -> TenantDatabase:
+    """Raises NotFound. With `share` it is locked FOR SHARE, and read as it is then."""
+    how = {"read": True} if share else None
+    row = tx.session.get(TenantDatabase, database_id, with_for_update=how, populate_existing=share)
     if row is None or row.removed_at is not None:
         raise NotFound(NOT_THERE)
     return row

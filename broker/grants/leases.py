@@ -87,8 +87,7 @@ def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue, limits: Rates =
 
 def _get_open_database(tx: Tx, database_id: str) -> TenantDatabase:
     """Raises DatabaseReleased. Locked: a release that is under way is waited for."""
-    database = tenants.get_database(tx, database_id)
-    tx.session.refresh(database, with_for_update={"read": True})
+    database = tenants.get_database(tx, database_id, share=True)
     until = database.released_until
     if until is not None and tx.at < until:
         raise DatabaseReleased(

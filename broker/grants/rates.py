@@ -8,9 +8,11 @@ side by side.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,40 +43,69 @@ class Ask:
 
 def check(tx: Tx, ask: Ask, rates: Rates) -> None:
     """Raises TooManyLogins, naming the limit that takes longest to clear."""
-    on = (Lease.database_id, ask.database_id)
+    on = ("database_id", ask.database_id)
     if ask.database_id is None:
-        on = (Lease.server_id, ask.server_id)
+        on = ("server_id", ask.server_id)
     found = [
-        ("person", "you asked", rates.person, Lease.person_id, ask.person_id),
-        ("tenant", "were asked for this customer", rates.tenant, Lease.tenant_id, ask.tenant_id),
-        ("server", "were asked on this server", rates.server, *on),
+        _Limit("person", "you asked", rates.person, "person_id", ask.person_id),
+        _Limit("tenant", "were asked for this customer", rates.tenant, "tenant_id", ask.tenant_id),
+        _Limit("server", "were asked on this server", rates.server, *on),
     ]
-    waits = [
-        (_find_wait_s(tx, limit, column, value), of, words, limit)
-        for of, words, limit, column, value in found
-        if limit
-    ]
-    wait_s, of, words, limit = max(waits, default=(0, "", "", 0))
-    if wait_s:
+    limits = [limit for limit in found if limit.count]
+    waits = zip(_list_waits_s(tx, limits), limits, strict=True)
+    wait_s, worst = max(waits, key=lambda wait: wait[0], default=(0, None))
+    if wait_s and worst is not None:
         minutes = int(WINDOW.total_seconds() // 60)
         raise TooManyLogins(
-            f"{limit} logins {words} in {minutes} minutes; come back in {wait_s} s",
-            of=of,
+            f"{worst.count} logins {worst.words} in {minutes} minutes; come back in {wait_s} s",
+            of=worst.of,
             retry_after_s=wait_s,
         )
 
 
-def _find_wait_s(
-    tx: Tx, limit: int, column: sa.orm.InstrumentedAttribute[Any], value: str | None
-) -> int:
-    """Seconds until fewer than `limit` were asked within the window; 0 when that is so now."""
-    at: datetime | None = tx.session.scalar(
-        sa.select(Lease.asked_at)
-        .where(column == value, Lease.asked_at > tx.at - WINDOW, Lease.platform_id.is_(None))
-        .order_by(Lease.asked_at.desc())
-        .offset(limit - 1)
-        .limit(1)
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """`count` logins of which `column` is `value`, in a while; `words` are for the answer."""
+
+    of: str
+    words: str
+    count: int
+    column: str
+    value: str | None
+
+
+def _list_waits_s(tx: Tx, limits: Sequence[_Limit]) -> list[int]:
+    """For each, seconds until fewer were asked within the window; 0 when that is so now."""
+    if not limits:
+        return []
+    asked: dict[str, Any] = {"since": tx.at - WINDOW}
+    for limit in limits:
+        asked |= {limit.column: limit.value, f"skip_{limit.column}": limit.count - 1}
+    row = tx.session.execute(_ask(tuple(limit.column for limit in limits)), asked).one()
+    return [0 if at is None else max(1, _seconds(at + WINDOW - tx.at)) for at in row]
+
+
+def _seconds(span: timedelta) -> int:
+    return math.ceil(span.total_seconds())
+
+
+@functools.cache  # built once: every login asks it
+def _ask(columns: tuple[str, ...]) -> sa.Select[*tuple[Any, ...]]:
+    """When the last that still fills each limit was asked, in one row."""
+    lease = Lease.__table__.c
+    return sa.select(
+        *(
+            sa.select(lease.asked_at)
+            .where(
+                lease[column] == sa.bindparam(column),
+                lease.asked_at > sa.bindparam("since"),
+                lease.platform_id.is_(None),
+            )
+            .order_by(lease.asked_at.desc())
+            .offset(sa.bindparam(f"skip_{column}", type_=sa.Integer))
+            .limit(1)
+            .scalar_subquery()
+            .label(column)
+            for column in columns
+        )
     )
-    if at is None:
-        return 0
-    return max(1, math.ceil((at + WINDOW - tx.at).total_seconds()))

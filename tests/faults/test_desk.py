@@ -16,6 +16,11 @@ from tests.faults.test_killed_workers import OURS
 from tests.stories import control_superuser, wait_until
 from tests.world import World, connect
 
+IN_A_SCOPE = (
+    "SELECT FROM pg_auth_members m WHERE m.roleid::regrole::text ~ '^sab_s_'"
+    " AND m.member::regrole::text ~ '^sab_l_'"
+)
+
 
 def jobs(world: World) -> list[str]:
     with control_superuser(world) as connection:
@@ -82,6 +87,8 @@ def test_whoever_is_in_the_way_keeps_no_other_lease_from_its_end(world: World) -
         worker.open_desk(world.ports).work_due()
         assert states(world, held, other) == {"revoking"}
         assert jobs(world) == ["revoke_lease", "revoke_lease"]
+        # What could be taken was: it stands, though the next step met the lock.
+        assert world.find_on_server(world.live, IN_A_SCOPE) == []
         world.work()
     assert states(world, held, other) == {"revoked"}
     assert world.find_on_server(world.live, OURS) == []

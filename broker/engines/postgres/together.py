@@ -149,9 +149,9 @@ def _end(connection: Connection, found: Mapping[str, _Found]) -> tuple[datetime,
         for role, one in found.items()
         for scope in one.scopes
     ]
-    if taken:
-        _run(connection, taken)
-    _run(connection, [_alter(role, REFUSAL) for role in found])
+    refused = [_alter(role, REFUSAL) for role in found]
+    # A transaction each, so that the first stands whatever becomes of the second; one message.
+    _run(connection, [*_committed(taken), *_committed(refused)])
     refused_at, dead_at = _end_sessions(connection, [one.oid for one in found.values()])
     names = sql.SQL(", ").join(map(sql.Identifier, found))
     connection.execute(sql.SQL("DROP ROLE {}").format(names))
@@ -212,6 +212,10 @@ def _look(fresh: Connection, found: Mapping[str, _Found]) -> tuple[set[str], dat
 
 def _alter(role: str, what: LiteralString) -> sql.Composed:
     return sql.SQL("ALTER ROLE {} ").format(sql.Identifier(role)) + sql.SQL(what)
+
+
+def _committed(statements: Sequence[sql.Composable]) -> list[sql.Composable]:
+    return [sql.SQL("BEGIN"), *statements, sql.SQL("COMMIT")] if statements else []
 
 
 def _run(connection: Connection, statements: Sequence[sql.Composable]) -> None:

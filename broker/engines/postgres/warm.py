@@ -10,12 +10,11 @@ new password or a closed account shows soon, and a quiet server has no session o
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-
-import psycopg
 
 from broker.engines import Target
 from broker.engines.postgres.account import check_version
@@ -72,14 +71,14 @@ class WarmSessions:
         self._close_unused(0)
 
     def _take(self, purpose: _Purpose) -> _Kept | None:
-        """The session of that purpose that was used last and still answers."""
+        """The session of that purpose that was used last and was not ended since."""
         while True:
             with self._lock:
                 alike = [kept for kept in self._kept if kept.purpose == purpose]
                 if not alike:
                     return None
                 self._kept.remove(alike[-1])
-            if time.monotonic() - alike[-1].opened_at < LIFE_S and _answers(alike[-1].connection):
+            if time.monotonic() - alike[-1].opened_at < LIFE_S and _is_quiet(alike[-1].connection):
                 return alike[-1]
             alike[-1].connection.close()
 
@@ -122,10 +121,13 @@ def _open(purpose: _Purpose) -> _Kept:
     return _Kept(purpose, connection, now, now)
 
 
-def _answers(connection: Connection) -> bool:
-    """Asked, not assumed: the server may have been stopped, or have ended our session."""
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.Error:
+def _is_quiet(connection: Connection) -> bool:
+    """Nothing has come in: a server that is stopped, or ends our session, says so or hangs up.
+
+    One that vanished without a word shows at the first statement, which fails as any other.
+    """
+    if connection.closed:
         return False
-    return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
