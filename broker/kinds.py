@@ -23,6 +23,7 @@ TYPES: Mapping[str, type] = {
     "number": int,
     "yes or no": bool,
     "words": list,
+    "numbers": list,
 }
 
 
@@ -62,6 +63,9 @@ _POLICY = {
     "copy_max_s": "number",
     "unanswered_s": "number",
     "second_person": "yes or no",
+    "reminders": "numbers",
+    "escalate_after_s": "number",
+    "escalate_to": "words",
     "masked_only": "yes or no",
 }
 _TERMS = {
@@ -273,6 +277,11 @@ KINDS: Mapping[str, Kind] = {
         "A grant's rows are not what was signed; nothing more is made under it.",
         "grant",
         {"fields": "words"},
+    ),
+    "grant.escalated": Kind(
+        "A request waited without enough answers: these people were told, and may decide it.",
+        "grant",
+        {"after_s": "number", "told": "words"},
     ),
     "grant.pause_asked": Kind(
         "All logins under the grant must let nobody in; its ends stay.", "grant", _LOGINS

@@ -17,7 +17,17 @@ from broker import finds, lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
 from broker.finds import Find
-from broker.grants import drills, glass, leases, preflights, reminders, requests, rotating, tokens
+from broker.grants import (
+    drills,
+    escalating,
+    glass,
+    leases,
+    preflights,
+    reminders,
+    requests,
+    rotating,
+    tokens,
+)
 from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease, Standing
 from broker.ids import TenantId
@@ -60,6 +70,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         settling.settle(tx)
     with database.begin(system("sweep")) as tx:
+        escalating.escalate_due(tx)
         reminders.remind_due(tx)
     return ended
 

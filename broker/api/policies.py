@@ -18,6 +18,11 @@ _APPROVERS = {"description": "ids of the admins who may; none: every admin"}
 
 _MASKED_ONLY = {"description": "nobody may ask for columns in clear"}
 
+_REMINDERS = {"description": "at which percent of its time a request is told of again"}
+_ESCALATE = {"description": "then `escalate_to` are told and may decide, once; null: never"}
+_ESCALATE_TO = {"description": "ids of admins; none: every admin"}
+_LISTS = ("approvers", "reminders", "escalate_to")
+
 
 class PolicyBody(Sent):
     """What is left out or null leaves the broker's own limit."""
@@ -34,6 +39,16 @@ class PolicyBody(Sent):
     second_person = fields.Boolean(
         load_default=False, metadata={"description": "a change needs another admin"}
     )
+    reminders = fields.List(
+        fields.Integer(strict=True, validate=validate.Range(1, 99)),
+        load_default=list(approval_policy.REMINDERS),
+        validate=validate.Length(0, 5),
+        metadata=_REMINDERS,
+    )
+    escalate_after_s = seconds(load_default=None, allow_none=True, metadata=_ESCALATE)
+    escalate_to = fields.List(
+        identity("psn"), load_default=[], validate=validate.Length(0, 100), metadata=_ESCALATE_TO
+    )
     masked_only = fields.Boolean(load_default=False, metadata=_MASKED_ONLY)
 
 
@@ -44,6 +59,9 @@ class PolicyFields(Answer):
     copy_max_s = fields.Integer(allow_none=True)
     unanswered_s = fields.Integer(allow_none=True)
     second_person = fields.Boolean()
+    reminders = fields.List(fields.Integer(), metadata=_REMINDERS)
+    escalate_after_s = fields.Integer(allow_none=True, metadata=_ESCALATE)
+    escalate_to = fields.List(fields.String(), metadata=_ESCALATE_TO)
     masked_only = fields.Boolean(metadata=_MASKED_ONLY)
 
 
@@ -74,7 +92,7 @@ def get_approval_policy(tx: Tx, tenant_id: TenantId) -> PolicyView:
 )
 def set_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
     """Change the policy for requests to come; or propose it, where another admin must confirm."""
-    policy = ApprovalPolicy(**{**body, "approvers": tuple(body["approvers"])})
+    policy = ApprovalPolicy(**{**body, **{name: tuple(body[name]) for name in _LISTS}})
     approval_policy.propose(tx, tenant_id, policy)
     return approval_policy.get_view(tx, tenant_id)
 

@@ -34,14 +34,33 @@ def show(session: Session, tenant: str) -> None:
 @click.option("--lapse", "unanswered_s", type=Duration(), help="Unanswered requests lapse after.")
 @click.option("--second-person", is_flag=True, help="Changing the policy needs another admin.")
 @click.option("--masked-only", is_flag=True, help="Nobody may ask for columns in clear.")
+@click.option(
+    "--remind",
+    "reminders",
+    type=click.IntRange(1, 99),
+    multiple=True,
+    default=(25, 75),
+    show_default=True,
+    metavar="PERCENT",
+    help="Tell of a request again at this share of its time.",
+)
+@click.option("--no-reminders", "silent", is_flag=True, help="Never tell of a request again.")
+@click.option("--escalate-after", "escalate_after_s", type=Duration(), help="E.g. 2h; else never.")
+@click.option(
+    "--escalate-to",
+    multiple=True,
+    metavar="PERSON",
+    help="Tell these admins, who may decide then; else every admin.",
+)
 @pass_session
-def set_policy(session: Session, /, tenant: str, **chosen: Any) -> None:
+def set_policy(session: Session, /, tenant: str, *, silent: bool, **chosen: Any) -> None:
     """Change the policy of TENANT for requests to come.
 
     What is not named goes back to the broker's own. Where the policy in force asks for a second
     person, the change waits until another admin confirms it.
     """
-    body = {**chosen, "approvers": list(chosen["approvers"])}
+    lists = {name: list(chosen[name]) for name in ("approvers", "reminders", "escalate_to")}
+    body = {**chosen, **lists, **({"reminders": []} if silent else {})}
     _print(session, session.api().post("tenants", tenant, "approval-policy", body=body))
 
 

@@ -24,6 +24,8 @@ from broker.tx import Actor, Tx
 
 _MOST_APPROVALS = 3
 _LONGEST_S = 366 * 86400
+_MOST_REMINDERS = 5
+REMINDERS = (25, 75)  # percent of the time between a request and its lapse
 
 
 class PolicyRow(Base):
@@ -43,7 +45,9 @@ class PolicyRow(Base):
 class ApprovalPolicy:
     """`approvers` are ids of admins, empty for all of them. Maxima are seconds; None leaves the
     broker's own. `second_person`: a change of the policy needs another admin. `masked_only`: nobody
-    may ask for columns in clear.
+    may ask for columns in clear. `reminders`: at which percent of its time a request is told of
+    again. `escalate_after_s`: when `escalate_to`, or every admin where that is empty, are told and
+    may decide; None: never.
     """
 
     approvals: int = 1
@@ -53,6 +57,9 @@ class ApprovalPolicy:
     unanswered_s: int | None = None
     second_person: bool = False
     masked_only: bool = False
+    reminders: tuple[int, ...] = REMINDERS
+    escalate_after_s: int | None = None
+    escalate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +183,38 @@ def _check(policy: ApprovalPolicy, admins: list[PersonId]) -> None:
         value = getattr(policy, name)
         if value is not None and not least <= value <= _LONGEST_S:
             fields[name] = f"{least} to {_LONGEST_S} seconds"
+    fields |= _check_waiting(policy, admins)
     if fields:
         raise Invalid("the policy can't be like this", fields=fields)
 
 
+def _check_waiting(policy: ApprovalPolicy, admins: list[PersonId]) -> dict[str, str]:
+    """What is wrong with reminders and escalation, by field."""
+    fields: dict[str, str] = {}
+    shares, after_s = policy.reminders, policy.escalate_after_s
+    if len(shares) > _MOST_REMINDERS or not all(1 <= share <= 99 for share in shares):  # percent
+        fields["reminders"] = f"up to {_MOST_REMINDERS}, each 1 to 99 percent"
+    if set(policy.escalate_to) - set(admins):
+        fields["escalate_to"] = "each must be an admin of the tenant"
+    elif policy.escalate_to and after_s is None:
+        fields["escalate_after_s"] = "say after how long they are told"
+    if after_s is not None and not 60 <= after_s < (policy.unanswered_s or _LONGEST_S):
+        fields["escalate_after_s"] = "60 seconds at least, and before an unanswered request lapses"
+    return fields
+
+
+_LISTS = ("approvers", "reminders", "escalate_to")
+
+
 def _document(policy: ApprovalPolicy) -> dict[str, Any]:
-    return {**asdict(policy), "approvers": sorted(set(policy.approvers))}
+    said = asdict(policy)
+    return {**said, **{name: sorted(set(said[name])) for name in _LISTS}}
 
 
 def _read(document: Json) -> ApprovalPolicy:
-    return ApprovalPolicy(**{**document, "approvers": tuple(document["approvers"])})
+    """One of an older release says nothing of reminders: then they are the broker's own."""
+    lists = {name: tuple(document[name]) for name in _LISTS if name in document}
+    return ApprovalPolicy(**{**document, **lists})
 
 
 def _facts(row: PolicyRow) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from broker.errors import Conflict, Denied
 from broker.grants import delegates
 from broker.grants.approval_policy import get_version
 from broker.grants.delegates import OWN, Capacity
+from broker.grants.escalating import list_named
 from broker.grants.model import Decision, Grant, PlanRow
 from broker.grants.narrowing import (
     NOT_AT_ALL,
@@ -115,9 +116,8 @@ def choose_capacity(tx: Tx, grant: Grant, capacities: Sequence[Capacity]) -> Cap
         get_version(tx, TenantId(grant.tenant_id), grant.policy_version),
         tx.actor.person_id,
     )
-    counted = [
-        one for one in capacities if not policy.approvers or _whose(one, me) in policy.approvers
-    ]
+    named = list_named(grant, policy)
+    counted = [one for one in capacities if not named or _whose(one, me) in named]
     if not counted:
         raise Denied("your organisation's policy names others to approve this")
     spoken = _list_spoken(tx, grant)

@@ -54,6 +54,7 @@ class Grant(StatefulRow, Retried):
     asked_kind: Mapped[str] = mapped_column(default="masked")  # of `scope_kinds.KINDS`
     raw_columns: Mapped[list[str]] = mapped_column(JSONB, default=list)  # asked in clear, by name
     given_kind: Mapped[str | None]
+    escalated_at: Mapped[datetime | None]  # see `escalating`
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
     settled_at: Mapped[datetime | None]
     standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))

@@ -1,5 +1,5 @@
-"""Reminders of a request that nobody has answered: by mail, at a quarter and at three quarters of
-the time it waits, to the admins who have not approved it yet.
+"""Reminders of a request that nobody has answered: by mail, at the shares of its time that the
+tenant's policy says, to the admins and delegates who have not approved it yet.
 
 Level-triggered: a sweep asks which share of the time is over and was not told of. Each is told at
 most once; one that comes late tells once for all that passed. A reminder decides nothing: silence
@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import mail
 from broker.db import Base
 from broker.grants import approvals, delegates
+from broker.grants.approval_policy import REMINDERS, PolicyRow, get_version
 from broker.grants.model import Decision, Grant
 from broker.ids import TenantId
 from broker.tx import Tx
 
-SHARES = (25, 75)  # percent of the time between the request and its lapse
 _BATCH = 200
 
 
@@ -44,20 +44,29 @@ def _list_due(tx: Tx) -> Sequence[Grant]:
     """Requests with a plan to read, past a share that was not told of."""
     waited = sa.extract("epoch", tx.at - Grant.requested_at) * 100
     whole = sa.extract("epoch", Grant.lapses_at - Grant.requested_at)
-    due = [sa.and_(waited >= whole * share, ~_told(share)) for share in SHARES]
-    open_ones = sa.select(Grant).where(
-        Grant.state == "requested", Grant.lapses_at > tx.at, Grant.asked_digest.is_not(None)
+    said = sa.func.coalesce(PolicyRow.document["reminders"], sa.literal(list(REMINDERS), JSONB))
+    share = sa.cast(sa.func.jsonb_array_elements_text(said).column_valued("percent"), sa.Integer)
+    told = sa.exists().where(Reminder.grant_id == Grant.id, Reminder.share == share)
+    told = told.correlate_except(Reminder)
+    due = sa.select(sa.literal(1)).where(waited >= whole * share, ~told)
+    frozen = (PolicyRow.tenant_id == Grant.tenant_id) & (PolicyRow.version == Grant.policy_version)
+    open_ones = (
+        sa.select(Grant)
+        .outerjoin(PolicyRow, frozen)
+        .where(
+            Grant.state == "requested",
+            Grant.lapses_at > tx.at,
+            Grant.asked_digest.is_not(None),
+            due.correlate(Grant, PolicyRow).exists(),
+        )
     )
-    return tx.session.scalars(open_ones.where(sa.or_(*due)).limit(_BATCH)).all()
-
-
-def _told(share: int) -> sa.Exists:
-    return sa.exists().where(Reminder.grant_id == Grant.id, Reminder.share == share)
+    return tx.session.scalars(open_ones.limit(_BATCH)).all()
 
 
 def _remind(tx: Tx, grant: Grant) -> bool:
     waited = (tx.at - grant.requested_at) * 100
-    passed = [s for s in SHARES if waited >= (grant.lapses_at - grant.requested_at) * s]
+    shares = get_version(tx, TenantId(grant.tenant_id), grant.policy_version).reminders
+    passed = [s for s in shares if waited >= (grant.lapses_at - grant.requested_at) * s]
     rows = [{"grant_id": grant.id, "share": share, "at": tx.at} for share in passed]
     fresh = tx.session.scalars(
         insert(Reminder).values(rows).on_conflict_do_nothing().returning(Reminder.share)

@@ -19,6 +19,7 @@ from broker.web.session import begin, the_broker
 
 pages = Blueprint("policies", __name__)
 _APPROVALS = ("1", "2", "3")
+_SHARES = (25, 50, 75, 90)  # offered; percent of a request's time
 
 
 @pages.get("/tenants/<id:tenant_id>/policy")
@@ -69,9 +70,16 @@ def _read(form: Form) -> ApprovalPolicy:
         approvals=int(approvals),
         approvers=tuple(form.getlist("approvers")),
         second_person="second_person" in form,
+        reminders=tuple(int(share) for share in form.getlist("reminders") if _is_share(share)),
+        escalate_to=tuple(form.getlist("escalate_to")),
+        escalate_after_s=read_seconds(form, "escalate_after_s") or None,
         masked_only="masked_only" in form,
         **{name: None if own[name] == most else own[name] for name, most in limits.items()},
     )
+
+
+def _is_share(text: str) -> bool:
+    return text in {str(share) for share in range(1, 100)}
 
 
 def _page(tx: Tx, tenant_id: TenantId, problems: Mapping[str, str]) -> str:
@@ -89,6 +97,8 @@ def _page(tx: Tx, tenant_id: TenantId, problems: Mapping[str, str]) -> str:
         may_change=people.may(tx, "policy:change", tenant_id),
         admins=admins,
         problems=problems,
+        shares=sorted({*_SHARES, *policy.reminders}),
+        escalate_choices=choices(times.unanswered_s, policy.escalate_after_s or 0, none=True)[1:],
         live_choices=_choices(times.access_max_s, policy.live_max_s, none=True),
         copy_choices=_choices(times.copy_max_s, policy.copy_max_s, none=True),
         unanswered_choices=_choices(times.unanswered_s, policy.unanswered_s, none=False),
