@@ -3,9 +3,8 @@
     python broker_verify.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
     python broker_verify.py --certificate FILE --key KEYFILE
 
-One file, to be read in one sitting. It was written apart from the broker's own verifier, and tests
-hold the two to one verdict. Formats: RFC 6962, C2SP signed notes and checkpoints, DSSE, RFC 8785.
-
+One file, written apart from the broker's own verifier; tests hold the two to one verdict. Formats:
+RFC 6962, C2SP signed notes and checkpoints, DSSE, RFC 8785.
 What must stay true: keys come from outside; those in a bundle are hints, and what only they vouch
 for fails. Whatever the bytes, the answer is findings, a sentence each: exit 0 if all are good, 9 if
 one is not, 2 if the command can't be meant. No bundle can show that nothing came after it: keep a
@@ -35,17 +34,13 @@ T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 CERTIFICATE_TYPE = "application/vnd.support-access-broker.destruction+json"
 OVERLAP = timedelta(seconds=120)  # transactions overlap, so instants may step back by this much
-_MAX_ENTRY_BYTES = 65_535
-_MAX_STATEMENT_BYTES = 1024 * 1024
+_MAX_ENTRY_BYTES, _MAX_STATEMENT_BYTES = 65_535, 1024 * 1024
 _ED25519 = b"\x01"
 _SIGNATURE = re.compile(r"— ([^ +]+) ([A-Za-z0-9+/]+={0,2})")
-_SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
 _KIND = re.compile(r"[a-z_]+\.[a-z_]+")
 _AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _BUNDLE = ("v", "origin", "entries", "openings", "checkpoints", "keys", "certificates")
 _ENTRY = ("v", "kind", "at", "log", "nonce", "actor", "subject", "facts", "personal")
-_OPENING = ("index", "field", "salt", "value")
-_ENVELOPE = ("payload", "payloadType", "signatures")
 
 
 class Refused(Exception):
@@ -56,8 +51,7 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-# JSON in its one canonical form (RFC 8785), of which the broker writes a part: no fractions, and
-# strings in Unicode's NFC. This reader takes that form only, so two files never mean the same.
+# JSON in its canonical form (RFC 8785) alone, without fractions, its strings in Unicode's NFC.
 def read_json(data: bytes, limit: int | None = None) -> dict[str, Json]:
     """The object that these bytes are the canonical form of. Raises Refused."""
     if limit is not None and len(data) > limit:
@@ -85,18 +79,15 @@ def _in_order(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _check_value(value: Json, depth: int = 32) -> None:
-    """JSON reads more than is taken here: fractions, numbers without end, any depth."""
     if depth == 0 or isinstance(value, float):
         raise Refused("its JSON is nested too deeply, or holds a fraction")
     if isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
         raise Refused("a string is not in Unicode's NFC form")
     if isinstance(value, int) and abs(value) >= 2**53:
         raise Refused("a number is too large")
-    if isinstance(value, dict):
-        value = [*value.keys(), *value.values()]
-    if isinstance(value, list):
-        for item in value:
-            _check_value(item, depth - 1)
+    items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    for item in items if isinstance(items, list) else ():
+        _check_value(item, depth - 1)
 
 
 def take(kind: type[T], value: Json) -> T:
@@ -128,8 +119,7 @@ def bytes_of(value: Json, size: int | None = None) -> bytes:
         data = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:  # binascii.Error is one
         raise Refused("something is not base64") from None
-    spelled = binascii.b2a_base64(data, newline=False).decode()
-    if spelled != text or size not in {None, len(data)}:
+    if binascii.b2a_base64(data, newline=False).decode() != text or size not in {None, len(data)}:
         raise Refused("base64 has another length or spelling than is due")
     return data
 
@@ -196,7 +186,7 @@ def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, b
     if not signed:
         raise Refused("no key that counts has signed it")
     lines = text.split("\n")
-    if len(lines) != 3 or lines[0] != origin or not _SIZE.fullmatch(lines[1]):
+    if len(lines) != 3 or lines[0] != origin or not re.fullmatch("0|[1-9][0-9]{0,15}", lines[1]):
         raise Refused("it is no checkpoint of this log: its name, its size and its root")
     return int(lines[1]), bytes_of(lines[2], 32)
 
@@ -220,7 +210,8 @@ def tree_roots(entries: Iterable[bytes], sizes: Collection[int]) -> dict[int, by
 
 def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json], Key]:
     """What a certificate says, and the key that signed it. Raises Refused."""
-    envelope = fields_of(read_json(data, 2 * _MAX_STATEMENT_BYTES), _ENVELOPE)
+    document = read_json(data, 2 * _MAX_STATEMENT_BYTES)
+    envelope = fields_of(document, ("payload", "payloadType", "signatures"))
     signatures = take(list, envelope["signatures"])
     if envelope["payloadType"] != CERTIFICATE_TYPE or len(signatures) != 1:
         raise Refused("it is no certificate with one signature")
@@ -240,8 +231,7 @@ def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json],
 
 
 def statements_name(origin: str) -> str:
-    """The name of the key that signs certificates for a log: one vendor speaks for its own."""
-    return f"{origin.split('/', 1)[0]}/statements"
+    return f"{origin.split('/', 1)[0]}/statements"  # one vendor speaks for its own logs
 
 
 class Entry(NamedTuple):
@@ -269,16 +259,15 @@ def read_entry(data: bytes, origin: str) -> Entry:
     if a_name(entry["log"]) != origin:
         raise Refused(f"it is of another log, {entry['log']}")
     personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
-    subject, facts = a_name(entry["subject"]), take(dict, entry["facts"])
-    nonce, side = bytes_of(entry["nonce"], 16), actor["side"]
-    return Entry(kind, instant, side, subject, facts, personal, nonce)
+    subject, facts, nonce = a_name(entry["subject"]), entry["facts"], bytes_of(entry["nonce"], 16)
+    return Entry(kind, instant, actor["side"], subject, take(dict, facts), personal, nonce)
 
 
 def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes) -> bytes:
     """What stands in an entry for a personal value; each part comes with its length."""
-    parts = (origin.encode(), nonce, field.encode(), value)
-    log, entry, name, content = (len(part).to_bytes(8, "big") + part for part in parts)
-    return sha256(b"broker/commit/v1\x00" + log + entry + name + salt + content)
+    log, name = origin.encode(), field.encode()
+    *place, content = (len(x).to_bytes(8, "big") + x for x in (log, nonce, name, value))
+    return sha256(b"broker/commit/v1\x00" + b"".join(place) + salt + content)
 
 
 class Report:
@@ -286,16 +275,13 @@ class Report:
 
     def __init__(self) -> None:
         self.findings: list[tuple[bool, str]] = []
-        self.checkpoint = ""
-
-    @property
-    def ok(self) -> bool:
-        return all(good for good, _ in self.findings)
+        self.checkpoint, self.ok = "", True
 
     def good(self, text: str) -> None:
         self.findings.append((True, text))
 
     def bad(self, text: str) -> None:
+        self.ok = False
         self.findings.append((False, text))
 
     @contextmanager
@@ -350,10 +336,7 @@ class _Bundle:
         self.entries: dict[int, Entry] = {}  # by position; filled by check_entries
         self.standing: dict[str, Entry] = {}  # the last that was said of each standing approval
         self.unvouched: list[str] = []
-        self.hinted: list[Key] = []
-        for text in [take(str, item) for item in take(list, document["keys"])]:
-            with report.naming("A key in the bundle"):
-                self.hinted.append(read_key(text))
+        self.hinted = [read_key(take(str, item)) for item in take(list, document["keys"])]
 
     def keys(self, name: str) -> list[Key]:
         """Those given from outside; only where there is none, the bundle's own, noted as such."""
@@ -418,7 +401,7 @@ class _Bundle:
         seen: set[tuple[int, str]] = set()
         for number, item in enumerate(self.openings, start=1):
             with self.report.naming(f"Opening {number}"):
-                opening = fields_of(item, _OPENING)
+                opening = fields_of(item, ("index", "field", "salt", "value"))
                 field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
                 index, value = take(int, opening["index"]), write_json(opening["value"])
                 entry = self.entries.get(index)
@@ -444,23 +427,20 @@ class _Bundle:
             self.report.good(f"{noun} {subject} has not ended yet.")
 
     def check_holds(self) -> None:
-        """No copy is destroyed while the law keeps it; what is neither is named."""
-        condemned: set[str] = set()
-        holds: dict[str, Json] = {}
+        """No copy is destroyed while the law keeps it; what is condemned and stands is named."""
+        last: dict[str, str] = {}
+        held: dict[str, Json] = {}
         for index, entry in self.entries.items():
-            match entry.kind:
-                case "snapshot.condemned":
-                    condemned.add(entry.subject)
-                case "hold.begun":
-                    holds[entry.subject] = entry.facts.get("snapshot")
-                case "hold.ended":
-                    holds.pop(entry.subject, None)
-                case "snapshot.destroyed":
-                    condemned.discard(entry.subject)
-                    if entry.subject in holds.values():
-                        self.report.bad(f"Entry {index}: a legal hold kept {entry.subject}.")
-        for copy in sorted(condemned):
-            why = "held by law" if copy in holds.values() else "not destroyed yet"
+            if entry.kind == "hold.begun":
+                held[entry.subject] = entry.facts.get("snapshot")
+            elif entry.kind == "hold.ended":
+                held.pop(entry.subject, None)
+            elif entry.kind in ("snapshot.condemned", "snapshot.destroyed"):
+                last[entry.subject] = entry.kind
+                if entry.kind == "snapshot.destroyed" and entry.subject in held.values():
+                    self.report.bad(f"Entry {index}: a legal hold kept {entry.subject}.")
+        for copy in sorted(copy for copy, kind in last.items() if kind == "snapshot.condemned"):
+            why = "held by law" if copy in held.values() else "not destroyed yet"
             self.report.good(f"Copy {copy} is condemned and {why}.")
 
     def check_certificates(self) -> None:
@@ -497,21 +477,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--key", type=Path, action="append", default=[], help="keys you trust")
     parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="one you kept")
     parser.add_argument("--keep", type=Path, help="write the last checkpoint into this new file")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        data = given.file.read_bytes()
-        keys = [key for file in given.key for key in read_keys(file.read_text("utf-8"))]
-        kept = [file.read_text("utf-8") for file in given.checkpoint]
+        data = args.file.read_bytes()
+        keys = [key for file in args.key for key in read_keys(file.read_text("utf-8"))]
+        kept = [file.read_text("utf-8") for file in args.checkpoint]
     except (OSError, UnicodeDecodeError, Refused) as error:
         parser.error(str(error))
-    report = (
-        verify_certificate(data, keys) if given.certificate else verify_bundle(data, keys, kept)
-    )
+    report = verify_certificate(data, keys) if args.certificate else verify_bundle(data, keys, kept)
     for good, text in report.findings:
         sys.stdout.write(f"{'ok ' if good else 'BAD'}  {text}\n")
-    sys.stdout.write(f"{given.file} {'verifies' if report.ok else 'DOES NOT VERIFY'}.\n")
-    if report.ok and given.keep is not None and report.checkpoint:
-        with given.keep.open("x", encoding="utf-8") as out:
+    sys.stdout.write(f"{args.file} {'verifies' if report.ok else 'DOES NOT VERIFY'}.\n")
+    if report.ok and args.keep is not None and report.checkpoint:
+        with args.keep.open("x", encoding="utf-8") as out:
             out.write(report.checkpoint)
     return 0 if report.ok else 9  # argparse itself exits with 2
 
