@@ -26,7 +26,8 @@ from broker.keys.keyring import Keyring
 from broker.secret import Secret
 from broker.settings import Settings
 from broker.snapshots.ports import Ports
-from broker.stores.folder import FolderStore
+from broker.stores.building import build_store
+from broker.stores.sts import StsSessions
 from broker.tickets import TicketSystem
 from broker.tickets.generic import GenericTickets
 from broker.tx import Tx, system
@@ -58,14 +59,15 @@ def build_ports(broker: Broker) -> Ports:
     settings = broker.settings
     if settings.keys.keyring is None:
         raise SettingsError("the setting keys.keyring is missing; set BROKER_KEYS__KEYRING")
-    if settings.store.folder is None:
-        raise SettingsError("the setting store.folder is missing; set BROKER_STORE__FOLDER")
+    store, listing = build_store(settings.store)
     return Ports(
         database=broker.database,
         queue=broker.queue,
         keys=Keyring(settings.keys.keyring),
-        store=FolderStore(settings.store.folder),
+        store=store,
+        listing=listing,
         policy=load_policy(settings.tools.config / "masking.toml", frozenset(MASKS)),
+        sessions=StsSessions(settings.sts, settings.sts.role) if settings.sts.role else None,
     )
 
 

@@ -221,7 +221,7 @@ def _look_at_store(ports: Ports) -> int:
     listed_at = ports.database.now(_ACTOR)
     ids: set[str] = set()
     odd: set[str] = set()
-    for stored in ports.store.list_all(""):
+    for stored in ports.looked_at.list_all(""):
         top, _, rest = stored.name.partition("/")
         identity, slash, _ = rest.partition("/")
         if top == "snapshots" and slash and is_id(identity, "snp"):
@@ -244,7 +244,7 @@ def _look_at_store(ports: Ports) -> int:
             snapshot_id,
             read_snapshots,
             f"snapshot {snapshot_id}",
-            is_there=lambda: any(ports.store.list_all(prefix)),
+            is_there=lambda: any(ports.looked_at.list_all(prefix)),
             end=lambda: delete_all(ports.store, prefix),
         )
 

@@ -190,9 +190,14 @@ def check_host_clock(folder: Path, now: datetime) -> None:
     """
     with tempfile.TemporaryFile(dir=folder) as fresh:
         stamped = datetime.fromtimestamp(os.fstat(fresh.fileno()).st_mtime, UTC)
+    check_clock(stamped, now)
+
+
+def check_clock(stamped: datetime, now: datetime) -> None:
+    """Raise Unavailable when the store's time and this host's differ much."""
     if abs(now - stamped) > _MAX_SKEW:
         raise Unavailable(
-            f"this host says {now:%Y-%m-%d %H:%M:%S} UTC, the store's files say "
+            f"this host says {now:%Y-%m-%d %H:%M:%S} UTC, the store says "
             f"{stamped:%Y-%m-%d %H:%M:%S}; nothing is ended by a clock that is wrong: set it"
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -72,7 +72,32 @@ class Keys(Section):
 
 
 class Store(Section):
+    """Where sealed copies lie: a folder, or a bucket; never both.
+
+    `look_key` and `look_secret` are a second login, which may only list: looks are made with it.
+    """
+
     folder: Path | None = None
+    bucket: str | None = None
+    base: str = Field(default="", pattern=r"^([a-z0-9_-]+/)*$")
+    endpoint: str | None = None  # AWS's own when there is none
+    region: str = "eu-west-1"
+    access_key: SecretText | None = None  # both, or else what the machine itself may
+    secret_key: SecretText | None = None
+    look_key: SecretText | None = None
+    look_secret: SecretText | None = None
+    encryption: Literal["AES256", "aws:kms"] | None = None
+    encryption_key: str | None = None
+
+
+class Sts(Section):
+    """The token service for sessions on tenants' objects; `role` is what they are sessions of."""
+
+    role: str | None = None
+    endpoint: str | None = None  # AWS's own when there is none
+    region: str = "eu-west-1"
+    access_key: SecretText | None = None  # both, or else what the machine itself may
+    secret_key: SecretText | None = None
 
 
 class Mail(Section):
@@ -130,6 +155,7 @@ class Settings(Section):
     web: Web = Web()
     keys: Keys = Keys()
     store: Store = Store()
+    sts: Sts = Sts()
     mail: Mail = Mail()
     tickets: Tickets = Tickets()
     times: Times = Times()

@@ -19,6 +19,7 @@ from broker.explained import Login, list_registered
 from broker.logs import get_log
 from broker.reap import (
     Round,
+    check_clock,
     check_host_clock,
     read_server_clock,
     reap_server,
@@ -27,6 +28,7 @@ from broker.reap import (
 from broker.retries import FAILURES, describe
 from broker.settings import Settings
 from broker.snapshots.ports import Ports
+from broker.stores.s3 import S3Store
 from broker.tide import Witness
 from broker.tx import system
 
@@ -64,6 +66,8 @@ def end_past_labels(ports: Ports, settings: Settings) -> int:
         now = datetime.now(UTC)
         if settings.store.folder is not None:
             check_host_clock(settings.store.folder, now)
+        elif isinstance(ports.store, S3Store):
+            check_clock(ports.store.read_clock(), now)
         return reap_store(ports.store, key, now)
 
     ended = sum(

@@ -41,3 +41,19 @@ def create_store() -> None:
         raise SettingsError("the setting store.folder is missing; set BROKER_STORE__FOLDER")
     FolderStore.create_folder(folder)
     click.echo(f"{folder} is a store.")
+
+
+@store.command("lifecycle")
+def print_lifecycle() -> None:
+    """The rule by which the bucket ends copies by itself, as JSON for your cloud's own tools.
+
+    For example: aws s3api put-bucket-lifecycle-configuration --lifecycle-configuration file://…
+    """
+    import json
+
+    from broker.settings import load_settings
+    from broker.stores.lifecycle_rule import make_lifecycle
+
+    settings = load_settings()
+    rule = make_lifecycle(settings.store.base, settings.times.copy_max_s)
+    click.echo(json.dumps(rule, indent=2))

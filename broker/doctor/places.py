@@ -10,7 +10,9 @@ from broker.doctor.line import Line, bad, ok, warn
 from broker.keys import LOG_KEY
 from broker.keys.keyring import Keyring
 from broker.settings import Settings
+from broker.stores.building import build_bucket
 from broker.stores.folder import FolderStore
+from broker.stores.lifecycle_rule import ends_copies
 
 _TIMEOUT_S = 10
 _FILES = ("permissions.toml", "masking.toml", "tools.toml")
@@ -49,11 +51,35 @@ def _check_keyring(settings: Settings) -> Iterator[Line]:
 
 
 def _check_store(settings: Settings) -> Iterator[Line]:
+    if settings.store.bucket is not None:
+        yield from _check_bucket(settings, settings.store.bucket)
+        return
     if settings.store.folder is None:
-        yield _not_set("store", "BROKER_STORE__FOLDER")
+        yield _not_set("store", "BROKER_STORE__FOLDER or BROKER_STORE__BUCKET")
         return
     list(FolderStore(settings.store.folder).list_all(_NO_SUCH))
     yield ok("store", f"{settings.store.folder} answers")
+
+
+def _check_bucket(settings: Settings, name: str) -> Iterator[Line]:
+    """Raises StoreUnavailable, which names the bucket."""
+    store, listing = build_bucket(settings.store, name)
+    list(store.list_all(_NO_SUCH))
+    yield ok("store", f"the bucket {name} answers")
+    if listing is None:
+        todo = "set BROKER_STORE__LOOK_KEY and BROKER_STORE__LOOK_SECRET, of one who only lists"
+        yield warn("store's looks", "are made by the same login that deletes", todo)
+    else:
+        list(listing.list_all(_NO_SUCH))
+        yield ok("store's looks", "have a login of their own, which lists")
+    if store.find_lock():
+        todo = "take the default retention of Object Lock away from this bucket"
+        yield bad("store's lock", "new objects are held: a copy could not be destroyed", todo)
+    if ends_copies(store.find_lifecycle(), settings.store.base, settings.times.copy_max_s):
+        yield ok("store's own end", "a lifecycle rule ends copies by itself")
+    else:
+        todo = "put the rule on the bucket that this prints: broker store lifecycle"
+        yield warn("store's own end", "no rule of the bucket ends copies while we are down", todo)
 
 
 def _not_set(what: str, variable: str) -> Line:

@@ -71,7 +71,7 @@ def destroy(ports: Ports, identity: str) -> None:
                     looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
                     crash_point("decoys-placed")
                     found, problems = looks.look_everywhere(
-                        ports.keys, ports.store, work.server, work.snapshot
+                        ports.keys, ports.looked_at, work.server, work.snapshot
                     )
                     problems += looks.list_left(found)
                     if not problems:

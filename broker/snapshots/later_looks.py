@@ -62,7 +62,7 @@ def look_again(ports: Ports, snapshot_id: str) -> None:
                     return
                 looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
                 found, problems = looks.look_everywhere(
-                    ports.keys, ports.store, work.server, work.snapshot
+                    ports.keys, ports.looked_at, work.server, work.snapshot
                 )
             except FAILURES as error:
                 found, problems = [], [describe(error)]

@@ -10,6 +10,7 @@ from broker.grants.policy import Policy
 from broker.jobs import Queue
 from broker.keys import Sealer, Signer
 from broker.stores import Store
+from broker.stores.sts import Sessions
 
 
 class KeyPort(Sealer, Signer, Protocol):
@@ -23,3 +24,10 @@ class Ports:
     keys: KeyPort
     store: Store
     policy: Policy
+    sessions: Sessions | None = None
+    listing: Store | None = None  # the store through another login, where there is one
+
+    @property
+    def looked_at(self) -> Store:
+        """The store as looks see it: by another principal than the one that deletes, if set."""
+        return self.listing or self.store
