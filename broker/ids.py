@@ -17,6 +17,7 @@ TicketId = NewType("TicketId", str)  # tkt_
 DatabaseId = NewType("DatabaseId", str)  # dbs_  a tenant's registered live database
 ServerId = NewType("ServerId", str)  # srv_  an internal test server
 PlatformId = NewType("PlatformId", str)  # plt_  a SaaS application that trusts our tokens
+StorageId = NewType("StorageId", str)  # sto_  objects of a tenant in a bucket
 GrantId = NewType("GrantId", str)  # grt_
 LeaseId = NewType("LeaseId", str)  # lse_
 StandingId = NewType("StandingId", str)  # sta_  a standing approval
@@ -26,7 +27,7 @@ CertificateId = NewType("CertificateId", str)  # crt_
 LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
-    *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt"),
+    *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt", "sto"),
     *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld", "dlg"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")

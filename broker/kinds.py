@@ -49,6 +49,7 @@ _GIVEN = {
     "copy_s": "number",
     "platform_s": "number",
     "kind": "word",
+    "storage_s": "number",
     "starts_at": "instant",
     **_COUNTS,
 }
@@ -153,6 +154,12 @@ KINDS: Mapping[str, Kind] = {
         "The secret with which a platform asks about tokens was replaced.", "platform"
     ),
     "platform.removed": Kind("A platform was removed; its tokens ended.", "platform"),
+    "storage.registered": Kind(
+        "Objects of the tenant were registered: they may be asked for.",
+        "storage",
+        personal=("address",),
+    ),
+    "storage.removed": Kind("A storage was removed; nothing on it is given any more.", "storage"),
     "token_key.made": Kind("A key was made that will sign platform tokens.", "key"),
     "token_key.withdrawn": Kind(
         "A key that signed platform tokens was taken out of use before its time.", "key"
@@ -245,6 +252,8 @@ KINDS: Mapping[str, Kind] = {
             "platform": "id",
             "platform_s": "number",
             "kind": "word",
+            "storage": "id",
+            "storage_s": "number",
         },
         ("reason",),
     ),
@@ -325,7 +334,7 @@ KINDS: Mapping[str, Kind] = {
     "policy.changed": Kind("Another approval policy is in force.", "tenant", _POLICY),
     # Leases: credentials.
     "lease.asked": Kind(
-        "An engineer asked for a login, or for a token, under a grant.",
+        "An engineer asked for a login, a token, or a session on a storage, under a grant.",
         "lease",
         {"grant": "id", "role": "id", "scope": "id", "on": "id", "kind": "word", **_ENDS},
     ),

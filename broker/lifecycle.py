@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from broker import mail, people, platforms, quarantine, tenants, trail
+from broker import mail, people, platforms, quarantine, storages, tenants, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import leases, mismatch, requests, standing
 from broker.grants.model import Grant, Lease, Standing
@@ -76,6 +76,18 @@ def remove_platform(tx: Tx, platform_id: str, queue: Queue) -> None:
     ).all()
     for grant in rows:
         end_grant(tx, grant, "its platform was removed", queue)
+
+
+def remove_storage(tx: Tx, storage_id: str, queue: Queue) -> None:
+    """Take a tenant's objects out of use: what was asked or given on them ends."""
+    storage = storages.get_storage(tx, storage_id)
+    people.check(tx, "storage:register", TenantId(storage.tenant_id))
+    storages.mark_removed(tx, storage)
+    rows = tx.session.scalars(
+        sa.select(Grant).where(Grant.storage_id == storage_id, Grant.state.in_(_OPEN))
+    ).all()
+    for grant in rows:
+        end_grant(tx, grant, "its storage was removed", queue)
 
 
 def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:

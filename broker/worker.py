@@ -22,6 +22,7 @@ from broker.grants import (
     planning,
     preflight_steps,
     rotating,
+    session_steps,
     statements,
     token_keys,
     token_steps,
@@ -52,6 +53,9 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "run_drill": lambda i: drill_steps.run(database, keys, i),
         "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
         "issue_token": lambda i: token_steps.issue(database, keys, i, issuer, ports.queue),
+        "issue_session": lambda i: session_steps.issue(
+            database, keys, i, ports.sessions, ports.queue
+        ),
         "expire_token": lambda i: token_steps.expire(database, i),
         "rotate_login": lambda i: rotating.rotate(database, keys, i),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),

@@ -14,6 +14,8 @@
     GET /quarantine · POST /quarantine/{id}/lift
     GET POST /platforms · POST /platforms/{id}/secret · DELETE /platforms/{id}
     POST /token-keys/withdraw
+    GET POST /storages · DELETE /storages/{id} · POST /grants/{id}/sessions
+    POST /leases/{id}/session
     GET /tickets · POST /tickets/look
     GET POST /grants · GET /grants/{id}?wait= · …/plan?which= · POST …/approve …/refuse …/end
     GET /grants/{id}/decisions · GET /decisions/{id}/envelope
@@ -57,6 +59,7 @@ from broker.api import (
     policies,
     quarantines,
     standing,
+    storages,
 )
 from broker.api.problems import MEDIA_TYPE
 from broker.bootstrap import Broker
@@ -76,6 +79,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     holds.blueprint,
     pauses.blueprint,
     platforms.blueprint,
+    storages.blueprint,
     drills.blueprint,
     standing.blueprint,
 )

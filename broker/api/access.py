@@ -84,6 +84,14 @@ class AskBody(Sent):
         metadata={"description": "the platform for which tokens are asked, for `platform_s`"},
     )
     platform_s = seconds(load_default=0)
+    storage = identity(
+        "sto",
+        required=False,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "the objects for which sessions are asked, for `storage_s`"},
+    )
+    storage_s = seconds(load_default=0)
     kind = text(
         20,
         required=False,
@@ -131,14 +139,21 @@ class GrantAnswer(Answer):
     asked_live_s = fields.Integer()
     asked_copy_s = fields.Integer()
     asked_platform_s = fields.Integer()
+    asked_storage_s = fields.Integer()
     given_live_s = fields.Integer()
     given_copy_s = fields.Integer()
     given_platform_s = fields.Integer()
+    given_storage_s = fields.Integer()
     live_until = fields.AwareDateTime(allow_none=True)
     copy_until = fields.AwareDateTime(allow_none=True)
     platform_until = fields.AwareDateTime(allow_none=True)
+    storage_until = fields.AwareDateTime(allow_none=True)
     platform = fields.String(attribute="platform_id", allow_none=True)
+    storage = fields.String(attribute="storage_id", allow_none=True)
     platform_name = fields.String(attribute="platform", allow_none=True)
+    storage_name = fields.String(attribute="storage", allow_none=True)
+    bucket = fields.String(allow_none=True)
+    prefix = fields.String(allow_none=True)
     audience = fields.String(allow_none=True)
     ends_at = fields.AwareDateTime(allow_none=True)
     end_reason = fields.String(allow_none=True)
@@ -216,6 +231,13 @@ class PlatformPlanAnswer(Answer):
     audience = fields.String()
 
 
+class StoragePlanAnswer(Answer):
+    storage = fields.String(attribute="id")
+    storage_name = fields.String(attribute="name")
+    bucket = fields.String()
+    prefix = fields.String()
+
+
 class PlanTables(Answer):
     kind = fields.String(metadata={"description": "what it shows"})
     remarks = fields.List(fields.String(), attribute="plan.remarks")
@@ -232,6 +254,12 @@ class PlanAnswer(PlanTables):
         allow_none=True,
         metadata={"description": "the platform that tokens would let in to, to read as support"},
     )
+    storage = fields.Nested(
+        StoragePlanAnswer,
+        attribute="plan.storage",
+        allow_none=True,
+        metadata={"description": "the objects that sessions would list and read"},
+    )
     literals = fields.List(
         fields.Nested(LiteralAnswer),
         metadata={"description": "definitions that hold values; for the tenant's people alone"},
@@ -245,6 +273,7 @@ class ApproveBody(Sent):
     live_s = seconds(load_default=None, allow_none=True)
     copy_s = seconds(load_default=None, allow_none=True)
     platform_s = seconds(load_default=None, allow_none=True)
+    storage_s = seconds(load_default=None, allow_none=True)
     starts_at = fields.AwareDateTime(
         load_default=None,
         allow_none=True,
@@ -290,7 +319,12 @@ class LeaseAnswer(Answer):
     state = fields.String()
     state_at = fields.AwareDateTime()
     person_name = fields.String(attribute="person")
-    kind = fields.String(metadata={"description": "login, or platform: a token for `audience`"})
+    kind = fields.String(
+        metadata={
+            "description": "login; platform: a token for `audience`; or storage: a session on "
+            "objects of `bucket` under `prefix`"
+        }
+    )
     role = fields.String(
         allow_none=True, metadata={"description": "the name to log in with; null for a token"}
     )
@@ -298,6 +332,9 @@ class LeaseAnswer(Answer):
     port = fields.Integer(allow_none=True)
     dbname = fields.String(allow_none=True)
     platform = fields.String(attribute="platform_id", allow_none=True)
+    storage = fields.String(attribute="storage_id", allow_none=True)
+    bucket = fields.String(allow_none=True)
+    prefix = fields.String(allow_none=True)
     audience = fields.String(allow_none=True)
     ends_at = fields.AwareDateTime()
     pause = fields.String(
@@ -364,7 +401,9 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         starts_at=body["starts_at"],
         extends=body["extends"],
         platform_s=body["platform_s"],
+        storage_s=body["storage_s"],
         platform_id=body["platform"],
+        storage_id=body["storage"],
         wanted=Wanted(body["kind"], tuple(sorted(set(body["raw_columns"])))),
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
@@ -402,6 +441,7 @@ def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
         live_s=body["live_s"],
         copy_s=body["copy_s"],
         platform_s=body["platform_s"],
+        storage_s=body["storage_s"],
         starts_at=body["starts_at"],
     )
     requests.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])

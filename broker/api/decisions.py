@@ -15,7 +15,9 @@ blueprint = new_blueprint("decisions", "Decisions and signed statements")
 
 
 class DecisionAnswer(Answer):
-    """`live_s`, `copy_s`, `platform_s`, `starts_at`, `given_digest`: what this person gives."""
+    """`live_s`, `copy_s`, `platform_s`, `storage_s`, `starts_at` and `given_digest`: what this
+    person gives.
+    """
 
     id = fields.String()
     grant = fields.String(attribute="grant_id")
@@ -39,6 +41,7 @@ class DecisionAnswer(Answer):
     copy_s = fields.Integer()
     platform_s = fields.Integer()
     kind = fields.String(allow_none=True, metadata={"description": "what this person shows"})
+    storage_s = fields.Integer()
     starts_at = fields.AwareDateTime(allow_none=True)
     note = fields.String(allow_none=True)
     standing = fields.String(

@@ -24,6 +24,7 @@ _COMMANDS = {
     "databases": "broker.cli.databases:databases",
     "servers": "broker.cli.servers:servers",
     "platforms": "broker.cli.platforms:platforms",
+    "storages": "broker.cli.storages:storages",
     "tickets": "broker.cli.tickets:tickets",
     "grants": "broker.cli.grants:grants",
     "leases": "broker.cli.leases:leases",

@@ -30,7 +30,7 @@ _WHO = (
 )
 _DECIDED = (
     *("id", "verdict", "settles", "person_name", "stood_in_for_name", "side", "via", "at"),
-    *("live_s", "copy_s", "platform_s", "kind"),
+    *("live_s", "copy_s", "platform_s", "storage_s", "kind"),
 )
 _KINDS = ("structure", "masked", "raw", "write")
 _CATEGORIES = ("customer_report", "vendor_finding", "incident", "backup", "legal")
@@ -93,6 +93,8 @@ def plan(session: Session, grant: str, which: str) -> None:
 @click.option("--raw", multiple=True, metavar="COLUMN", help="In clear: schema.table.column.")
 @click.option("--platform", metavar="PLATFORM", help="Its application, by tokens; with --tokens.")
 @click.option("--tokens", "platform_s", type=Duration(), help="For how long, e.g. 1h.")
+@click.option("--storage", metavar="STORAGE", help="Its objects in a bucket; with --sessions.")
+@click.option("--sessions", "storage_s", type=Duration(), help="For how long, e.g. 1h.")
 @click.option("--start", "starts_at", metavar="INSTANT", help="Not before, e.g. 2027-01-31T06:00Z.")
 @click.option("--extends", metavar="GRANT", help="Goes on from this grant; decided by itself.")
 @click.option("--wait", "wait_s", type=Duration(), help="Wait until its plan is made.")
@@ -109,12 +111,14 @@ def request(
     kind: str | None,
     raw: tuple[str, ...],
     platform: str | None,
+    storage: str | None,
     platform_s: int | None,
+    storage_s: int | None,
     starts_at: str | None,
     extends: str | None,
     wait_s: int | None,
 ) -> None:
-    """Ask a tenant for access: live, by a copy, on its platform, or several of them."""
+    """Ask a tenant for access: live, by a copy, on its platform or storage, or several of them."""
     api = session.api()
     body: dict[str, Any] = {
         "ticket": ticket,
@@ -128,7 +132,9 @@ def request(
     }
     optional = {
         "platform": platform,
+        "storage": storage,
         "platform_s": platform_s,
+        "storage_s": storage_s,
         "starts_at": starts_at,
         "extends": extends,
     }
@@ -151,6 +157,7 @@ def _is_planned(grant: dict[str, Any]) -> bool:
 @click.option("--live", "live_s", type=Duration(), help="Shorter live access, e.g. 2h; 0: none.")
 @click.option("--copy", "copy_s", type=Duration(), help="A shorter life of copies; 0: none.")
 @click.option("--tokens", "platform_s", type=Duration(), help="Shorter on the platform; 0: not.")
+@click.option("--sessions", "storage_s", type=Duration(), help="Shorter on the storage; 0: not.")
 @click.option("--start", "starts_at", metavar="INSTANT", help="A later start than asked, in UTC.")
 @click.option("--note", help="A word to the engineer.")
 @pass_session
@@ -164,6 +171,7 @@ def approve(
     live_s: int | None,
     copy_s: int | None,
     platform_s: int | None,
+    storage_s: int | None,
     starts_at: str | None,
     note: str | None,
 ) -> None:
@@ -173,7 +181,7 @@ def approve(
     """
     api = session.api()
     cut = Cut(frozenset(tables), frozenset(columns))
-    windows = {"live": live_s, "copy": copy_s, "platform": platform_s}
+    windows = {"live": live_s, "copy": copy_s, "platform": platform_s, "storage": storage_s}
     shown = digest or _ask(api, grant, cut, Wished(windows, starts_at))
     body: dict[str, Any] = {
         "shown_digest": shown,
@@ -184,6 +192,7 @@ def approve(
         "live_s": live_s,
         "copy_s": copy_s,
         "platform_s": platform_s,
+        "storage_s": storage_s,
         "starts_at": starts_at,
         "note": note,
     }
@@ -229,7 +238,12 @@ def _from(start: str | None) -> str:
 
 
 def _windows(seconds: dict[str, int]) -> str:
-    names = {"live": "live access", "copy": "a copy", "platform": "its platform"}
+    names = {
+        "live": "live access",
+        "copy": "a copy",
+        "platform": "its platform",
+        "storage": "its storage",
+    }
     parts = [f"{names[kind]} for {format_duration(s)}" for kind, s in seconds.items() if s]
     return ", ".join(parts) or "nothing"
 

@@ -35,6 +35,10 @@ def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
     if platform is not None:
         name, audience = plain(platform["platform_name"]), plain(platform["audience"])
         click.echo(f"Platform: tokens that let in to {name}, {audience}, to read as support")
+    storage = answer["storage"]
+    if storage is not None:
+        where = f"{plain(storage['bucket'])}/{plain(storage['prefix'])}"
+        click.echo(f"Storage: sessions that list and read the objects under {where}")
     for remark in answer["remarks"]:
         click.echo(f"Remark: {plain(remark)}")
     for literal in answer.get("literals", ()):

@@ -64,7 +64,13 @@ class Said:
 def narrow(grant: Grant, asked: Plan, narrowing: Narrowing, span: Span) -> Given:
     """What one person gives of what was asked. Raises Invalid."""
     start = narrow_start(grant.starts_at, narrowing, span)
-    windows = Windows(grant.asked_live_s, grant.asked_copy_s, grant.asked_platform_s, start)
+    windows = Windows(
+        grant.asked_live_s,
+        grant.asked_copy_s,
+        grant.asked_platform_s,
+        grant.asked_storage_s,
+        start,
+    )
     return Given(narrow_plan(asked, narrowing), narrow_windows(windows, narrowing))
 
 
@@ -82,6 +88,7 @@ def keep(tx: Tx, grant: Grant, said: Said) -> None:
             copy_s=windows.copy_s,
             platform_s=windows.platform_s,
             kind=said.given.plan.kind if said.given else None,
+            storage_s=windows.storage_s,
             starts_at=windows.starts_at,
             shown_digest=grant.asked_digest,
             given_digest=said.given.plan.digest() if said.given else None,
@@ -179,6 +186,7 @@ def _windows(decision: Decision, grant: Grant) -> Windows:
         decision.live_s,
         decision.copy_s,
         decision.platform_s,
+        decision.storage_s,
         decision.starts_at or grant.starts_at,
     )
 

@@ -39,8 +39,8 @@ Unusable = ApprovalLost | GrantAltered
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A login (`live`, or `copy` for one on a sandbox), a copy, or a token (`platform`), as its
-    grant bounds it.
+    """A login (`live`, or `copy` for one on a sandbox), a copy, a token (`platform`) or a session
+    (`storage`), as its grant bounds it.
     """
 
     kind: str
@@ -141,6 +141,7 @@ def check_bounds(grant: Grant, made: Made) -> None:
         "live": grant.live_until,
         "copy": grant.copy_until,
         "platform": grant.platform_until,
+        "storage": grant.storage_until,
     }
     until = ends[made.kind]
     if made.tenant_id != grant.tenant_id:
@@ -170,6 +171,22 @@ def check_token(grant: Grant, lease: Lease, plan: Plan, audience: str) -> None:
     planned = plan.platform
     if planned is None or (planned.id, planned.audience) != (lease.platform_id, audience):
         raise GrantAltered(grant.id, ["platform"])
+
+
+def check_session(grant: Grant, lease: Lease, plan: Plan, objects: tuple[str, str]) -> None:
+    """A pending session names what was approved, the plan's own (bucket, prefix).
+
+    Raises GrantAltered.
+    """
+    check_bounds(grant, Made("storage", lease.tenant_id, lease.ends_at))
+    mismatch.check_plan(grant.id, plan, grant.given_digest)
+    if lease.person_id != grant.requester_id:
+        raise GrantAltered(grant.id, ["person"])
+    planned = plan.storage
+    if planned is None or planned.id != lease.storage_id:
+        raise GrantAltered(grant.id, ["storage"])
+    if (planned.bucket, planned.prefix) != objects:
+        raise GrantAltered(grant.id, ["storage"])
 
 
 def note(tx: Tx, grant_id: str, found: Unusable) -> None:

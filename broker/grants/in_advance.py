@@ -85,7 +85,9 @@ def _wish(tx: Tx, grant: Grant, ticket: Ticket, row: Standing) -> Wish:
         approvals_needed=grant.approvals_needed,
         first_at=_first_at(tx.at, grant),
         used=tx.session.scalar(used) or 0,
-        by_itself=grant.extends is None and grant.asked_platform_s == 0 and grant.asked_kind != RAW,
+        by_itself=grant.extends is None
+        and grant.asked_platform_s == grant.asked_storage_s == 0
+        and grant.asked_kind != RAW,
     )
 
 

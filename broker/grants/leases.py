@@ -34,12 +34,18 @@ RATES = Rates()  # where none are set
 # A login that is issued is due while a pause of it is asked or lifted, and not done.
 _LOGIN_JOBS = {"pending": "issue_lease", "issued": "hold_lease", "revoking": "revoke_lease"}
 _TOKEN_JOBS = {"pending": "issue_token", "issued": "expire_token", "revoking": "expire_token"}
+_SESSION_JOBS = {
+    "pending": "issue_session",
+    "issued": "expire_token",
+    "revoking": "expire_token",
+}
 DUE_STATES = tuple(_LOGIN_JOBS)
 
 
 _COUNT_OPEN = sa.select(sa.func.count()).where(
     Lease.__table__.c.grant_id == sa.bindparam("grant"),
     Lease.__table__.c.platform_id.is_(None),
+    Lease.__table__.c.storage_id.is_(None),
     Lease.__table__.c.state.in_(LEASE_OPEN),
 )
 
@@ -173,6 +179,8 @@ def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
 
 def job_of(lease: Lease) -> str:
     """The job that goes on with a lease that is due."""
+    if lease.storage_id is not None:
+        return _SESSION_JOBS[lease.state]
     jobs = _LOGIN_JOBS if lease.platform_id is None else _TOKEN_JOBS
     return jobs[lease.state]
 

@@ -16,9 +16,9 @@ class Grant(StatefulRow, Retried):
     """Asked and given windows are seconds; 0 means that this kind was not asked or not given.
 
     `starts_at` is the start that was asked, `given_starts_at` the agreed one; neither: at approval.
-    `live_until`, `copy_until`, `platform_until` and `ends_at` are set once, at approval, and never
-    moved later; `platform_id`, `policy_version` and `approvals_needed` when it is asked (see
-    `approval_policy`).
+    `live_until`, `copy_until`, `platform_until`, `storage_until` and `ends_at` are set once, at
+    approval, and never moved later; `platform_id`, `storage_id`, `policy_version` and
+    `approvals_needed` when it is asked (see `approval_policy`).
     """
 
     __tablename__ = "access_grant"
@@ -32,12 +32,15 @@ class Grant(StatefulRow, Retried):
     asked_live_s: Mapped[int]
     asked_copy_s: Mapped[int]
     asked_platform_s: Mapped[int] = mapped_column(default=0)
+    asked_storage_s: Mapped[int] = mapped_column(default=0)
     given_live_s: Mapped[int] = mapped_column(default=0)
     given_copy_s: Mapped[int] = mapped_column(default=0)
     given_platform_s: Mapped[int] = mapped_column(default=0)
+    given_storage_s: Mapped[int] = mapped_column(default=0)
     live_until: Mapped[datetime | None]
     copy_until: Mapped[datetime | None]
     platform_until: Mapped[datetime | None]
+    storage_until: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
     asked_digest: Mapped[str | None]
@@ -48,6 +51,7 @@ class Grant(StatefulRow, Retried):
     paused_by: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))
     paused_side: Mapped[str | None]
     platform_id: Mapped[str | None] = mapped_column(sa.ForeignKey("platform.id"))
+    storage_id: Mapped[str | None] = mapped_column(sa.ForeignKey("storage.id"))
     given_starts_at: Mapped[datetime | None]
     policy_version: Mapped[int] = mapped_column(default=0)
     approvals_needed: Mapped[int] = mapped_column(default=1)
@@ -95,6 +99,7 @@ class Decision(Base):
     copy_s: Mapped[int]
     platform_s: Mapped[int] = mapped_column(default=0)
     kind: Mapped[str | None]
+    storage_s: Mapped[int] = mapped_column(default=0)
     starts_at: Mapped[datetime | None]
     shown_digest: Mapped[str | None]
     given_digest: Mapped[str | None]
@@ -184,7 +189,7 @@ class LiveScope(Base):
 
 class Lease(StatefulRow, Retried):
     """One credential: a login on the live database, or on a sandbox when `snapshot_id` is set; or a
-    token for a platform, when `platform_id` is.
+    token for a platform, when `platform_id` is; or a session on a bucket, when `storage_id` is.
 
     A login's password is the client's alone; `verifier` is a SCRAM verifier, cleared at the end. A
     token is kept as `token_digest` (SHA-256); `sealed` is the token, sealed to `sealed_to`, the key
@@ -200,6 +205,7 @@ class Lease(StatefulRow, Retried):
     database_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant_database.id"))
     server_id: Mapped[str | None] = mapped_column(sa.ForeignKey("test_server.id"))
     platform_id: Mapped[str | None] = mapped_column(sa.ForeignKey("platform.id"))
+    storage_id: Mapped[str | None] = mapped_column(sa.ForeignKey("storage.id"))
     dbname: Mapped[str]
     role_name: Mapped[str] = mapped_column(unique=True)
     scope_name: Mapped[str]

@@ -19,7 +19,8 @@ LEFT_OUT = "left out by the customer"
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Seconds of live access, of a copy's life, of tokens for a platform; 0 is "not at all".
+    """Seconds of live access, of a copy's life, of tokens for a platform, of sessions on
+    a storage; 0 is "not at all".
 
     They begin at `starts_at`, or with the approval when that is None or earlier.
     """
@@ -27,11 +28,12 @@ class Windows:
     live_s: int
     copy_s: int
     platform_s: int = 0
+    storage_s: int = 0
     starts_at: datetime | None = None
 
     @property
     def are_none(self) -> bool:
-        return self.live_s == self.copy_s == self.platform_s == 0
+        return self.live_s == self.copy_s == self.platform_s == self.storage_s == 0
 
 
 NOT_AT_ALL = Windows(0, 0)
@@ -46,6 +48,7 @@ class Narrowing:
     live_s: int | None = None
     copy_s: int | None = None
     platform_s: int | None = None
+    storage_s: int | None = None
     starts_at: datetime | None = None
 
 
@@ -76,12 +79,13 @@ def narrow_windows(asked: Windows, narrowing: Narrowing) -> Windows:
     live = asked.live_s if narrowing.live_s is None else narrowing.live_s
     copy = asked.copy_s if narrowing.copy_s is None else narrowing.copy_s
     platform = asked.platform_s if narrowing.platform_s is None else narrowing.platform_s
-    given = replace(asked, live_s=live, copy_s=copy, platform_s=platform)
+    storage = asked.storage_s if narrowing.storage_s is None else narrowing.storage_s
+    given = replace(asked, live_s=live, copy_s=copy, platform_s=platform, storage_s=storage)
     if not _are_within(given, asked):
         raise Invalid(
             "a decision can only shorten what was asked: "
             f"{asked.live_s} s of live access, {asked.copy_s} s for a copy, "
-            f"{asked.platform_s} s on the platform"
+            f"{asked.platform_s} s on the platform, {asked.storage_s} s on the storage"
         )
     if given.are_none:
         raise Invalid("nothing would be left of this request; refuse it instead")
@@ -93,6 +97,7 @@ def _are_within(given: Windows, asked: Windows) -> bool:
         0 <= given.live_s <= asked.live_s
         and 0 <= given.copy_s <= asked.copy_s
         and 0 <= given.platform_s <= asked.platform_s
+        and 0 <= given.storage_s <= asked.storage_s
     )
 
 
@@ -166,6 +171,7 @@ def meet_windows(given: Sequence[Windows]) -> Windows:
         min(one.live_s for one in given),
         min(one.copy_s for one in given),
         min(one.platform_s for one in given),
+        min(one.storage_s for one in given),
         max(starts, default=None),
     )
     if met.are_none:

@@ -69,7 +69,7 @@ def pause_grant(tx: Tx, grant_id: str, queue: Queue) -> None:
     _note_pause(tx, grant)
     leases = _list_living(tx, grant)
     for token in leasing.list_open(tx, grant_id=grant.id):
-        if token.platform_id is not None:
+        if token.platform_id is not None or token.storage_id is not None:
             leasing.end(tx, token, "its grant was paused", queue)
     trail.record(
         tx, TenantId(grant.tenant_id), "grant.pause_asked", grant.id, {"logins": len(leases)}
@@ -98,6 +98,8 @@ def _get_locked(tx: Tx, lease_id: str) -> tuple[Lease, Grant]:
     tx.session.refresh(lease, with_for_update=True)
     if lease.platform_id is not None:
         raise Conflict(f"{lease.id} is a token: it lives minutes; end it, or pause {grant.id}")
+    if lease.storage_id is not None:
+        raise Conflict(f"{lease.id} is a session on a storage, which ends by itself; end it")
     if lease.state not in LIVING:
         raise Conflict(f"{lease.id} is {lease.state}; it can't be paused or resumed")
     return lease, grant
@@ -135,6 +137,7 @@ def _list_living(tx: Tx, grant: Grant) -> Sequence[Lease]:
         .where(
             Lease.grant_id == grant.id,
             Lease.platform_id.is_(None),
+            Lease.storage_id.is_(None),
             Lease.state.in_(LIVING),
         )
         .order_by(Lease.id)

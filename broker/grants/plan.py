@@ -87,12 +87,23 @@ class PlatformPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StoragePlan:
+    """The objects for which sessions are asked: those of `bucket` under `prefix`, to read."""
+
+    id: str
+    name: str
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     policy_version: int
     tables: tuple[TablePlan, ...]
     remarks: tuple[str, ...] = ()
     tenancy: str = ""  # digest of what was registered; "" for a database of the tenant's own
     platform: PlatformPlan | None = None
+    storage: StoragePlan | None = None
     structure: bool = False  # asked without any row
 
     @property
@@ -115,6 +126,8 @@ class Plan:
         }
         if self.platform is not None:
             document["platform"] = asdict(self.platform)
+        if self.storage is not None:
+            document["storage"] = asdict(self.storage)
         return document
 
     def digest(self) -> str:
@@ -161,6 +174,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
         tenancy=document.get("tenancy", ""),
         platform=PlatformPlan(**document["platform"]) if "platform" in document else None,
         structure=document.get("structure", False),
+        storage=StoragePlan(**document["storage"]) if "storage" in document else None,
         tables=tuple(
             TablePlan(
                 schema=table["schema"],

@@ -20,6 +20,7 @@ from broker.grants.plan import Plan, from_document
 from broker.ids import PersonId, TenantId
 from broker.people import Person
 from broker.platforms import Platform
+from broker.storages import Storage
 from broker.tenants import Tenant, TenantDatabase, TestServer
 from broker.tickets.mirror import Ticket
 from broker.tx import Tx
@@ -57,12 +58,15 @@ class GrantView:
     asked_live_s: int
     asked_copy_s: int
     asked_platform_s: int
+    asked_storage_s: int
     given_live_s: int
     given_copy_s: int
     given_platform_s: int
+    given_storage_s: int
     live_until: datetime | None
     copy_until: datetime | None
     platform_until: datetime | None
+    storage_until: datetime | None
     ends_at: datetime | None
     end_reason: str | None
     asked_digest: str | None
@@ -84,7 +88,11 @@ class GrantView:
     raw_columns: tuple[str, ...]
     given_kind: str | None
     platform_id: str | None
+    storage_id: str | None
     platform: str | None
+    storage: str | None
+    bucket: str | None
+    prefix: str | None
     audience: str | None
 
 
@@ -93,8 +101,8 @@ class LeaseView:
     """A login: where to connect, until when, and how far its end or its pause has come.
 
     `pause` is `open`, `asked`, `paused` or `resuming`; `paused_side` is of the login's own pause or
-    of its grant's. Or a token (`kind` `platform`): then `audience` is where it holds, and there is
-    no place to connect to.
+    of its grant's. Or a token (`kind` `platform`), which holds at `audience`; or a session (`kind`
+    `storage`) on the objects of `bucket` under `prefix`: then there is no place to connect to.
     """
 
     id: str
@@ -110,6 +118,9 @@ class LeaseView:
     port: int | None
     dbname: str | None
     platform_id: str | None
+    storage_id: str | None
+    bucket: str | None
+    prefix: str | None
     audience: str | None
     ends_at: datetime
     pause: str
@@ -165,12 +176,16 @@ def _grants() -> sa.Select[*tuple[Any, ...]]:
             _approvals.label("approvals"),
             Platform.name.label("platform"),
             Platform.audience.label("audience"),
+            Storage.name.label("storage"),
+            Storage.bucket.label("bucket"),
+            Storage.prefix.label("prefix"),
         )
         .join(Tenant, Tenant.id == Grant.tenant_id)
         .join(_Requester, _Requester.id == Grant.requester_id)
         .join(Ticket, Ticket.id == Grant.ticket_id)
         .join(TenantDatabase, TenantDatabase.id == Grant.database_id)
         .outerjoin(Platform, Platform.id == Grant.platform_id)
+        .outerjoin(Storage, Storage.id == Grant.storage_id)
         .outerjoin(Decision, (Decision.grant_id == Grant.id) & Decision.settles)
     )
 
@@ -201,12 +216,15 @@ def _view(row: sa.Row[Any]) -> GrantView:
         asked_live_s=grant.asked_live_s,
         asked_copy_s=grant.asked_copy_s,
         asked_platform_s=grant.asked_platform_s,
+        asked_storage_s=grant.asked_storage_s,
         given_live_s=grant.given_live_s,
         given_copy_s=grant.given_copy_s,
         given_platform_s=grant.given_platform_s,
+        given_storage_s=grant.given_storage_s,
         live_until=grant.live_until,
         copy_until=grant.copy_until,
         platform_until=grant.platform_until,
+        storage_until=grant.storage_until,
         ends_at=grant.ends_at,
         end_reason=grant.end_reason,
         asked_digest=grant.asked_digest,
@@ -228,7 +246,11 @@ def _view(row: sa.Row[Any]) -> GrantView:
         raw_columns=tuple(grant.raw_columns),
         given_kind=grant.given_kind,
         platform_id=grant.platform_id,
+        storage_id=grant.storage_id,
         platform=row.platform,
+        storage=row.storage,
+        bucket=row.bucket,
+        prefix=row.prefix,
         audience=row.audience,
     )
 
@@ -282,10 +304,12 @@ def get_plan_view(tx: Tx, grant_id: str, which: str = "asked") -> PlanView:
 # Built once: whoever waits for a login asks it.
 _lease, _grant = Lease.__table__.c, Grant.__table__.c
 _database, _server = TenantDatabase.__table__.c, TestServer.__table__.c
+_storage = Storage.__table__.c
 _LEASES: sa.Select[*tuple[Any, ...]] = (
     sa.select(
         *(_lease.id, _lease.grant_id, _lease.tenant_id, _lease.snapshot_id),
-        *(_lease.state, _lease.state_at, _lease.dbname, _lease.ends_at, _lease.platform_id),
+        *(_lease.state, _lease.state_at, _lease.dbname, _lease.ends_at),
+        *(_lease.platform_id, _lease.storage_id, _storage.bucket, _storage.prefix),
         Person.__table__.c.name.label("person"),
         _lease.role_name.label("role"),
         Platform.__table__.c.audience,
@@ -302,6 +326,7 @@ _LEASES: sa.Select[*tuple[Any, ...]] = (
     .outerjoin(TenantDatabase.__table__, _database.id == _lease.database_id)
     .outerjoin(TestServer.__table__, _server.id == _lease.server_id)
     .outerjoin(Platform.__table__, Platform.__table__.c.id == _lease.platform_id)
+    .outerjoin(Storage.__table__, _storage.id == _lease.storage_id)
 )
 _ONE_LEASE = _LEASES.where(_lease.id == sa.bindparam("id"))
 
@@ -344,4 +369,6 @@ def _lease_view(row: sa.Row[Any]) -> LeaseView:
     found |= {"kind": "login", "pause": say_pause(wanted=wanted, held=held)}
     if row.platform_id is not None:  # a token: there is no place to connect to
         found |= {"kind": "platform", "role": None, "dbname": None}
+    if row.storage_id is not None:  # nor is there one of a session
+        found |= {"kind": "storage", "role": None, "dbname": None}
     return LeaseView(**found)

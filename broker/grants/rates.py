@@ -100,6 +100,7 @@ def _ask(columns: tuple[str, ...]) -> sa.Select[*tuple[Any, ...]]:
                 lease[column] == sa.bindparam(column),
                 lease.asked_at > sa.bindparam("since"),
                 lease.platform_id.is_(None),
+                lease.storage_id.is_(None),
             )
             .order_by(lease.asked_at.desc())
             .offset(sa.bindparam(f"skip_{column}", type_=sa.Integer))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from broker import mail, people, platforms, retries, tenants, trail
+from broker import mail, people, platforms, retries, storages, tenants, trail
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants import approvals, delegates, mismatch
@@ -21,7 +21,14 @@ from broker.grants.approvals import Given, Said
 from broker.grants.delegates import Capacity
 from broker.grants.model import Grant, PlanRow
 from broker.grants.narrowing import Narrowing, Span, Windows, is_within
-from broker.grants.plan import FindObstacle, Plan, PlatformPlan, from_document, make_plan
+from broker.grants.plan import (
+    FindObstacle,
+    Plan,
+    PlatformPlan,
+    StoragePlan,
+    from_document,
+    make_plan,
+)
 from broker.grants.policy import Policy
 from broker.grants.scope_kinds import RAW, Wanted, Ways, find_problems
 from broker.grants.states import APPROVE, END, REFUSE
@@ -46,7 +53,7 @@ class GrantRefused(Denied):
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What an engineer asks for: windows in seconds, 0 for "not this kind". `platform_id` names the
-    platform for which `platform_s` is asked.
+    platform for which `platform_s` is asked, `storage_id` the objects for which `storage_s` is.
 
     The clock starts at `starts_at`, or at approval if that is later. `extends` names the grant that
     this one goes on from: it is decided by itself, and moves nothing of the old one.
@@ -61,8 +68,10 @@ class Ask:
     starts_at: datetime | None = None
     extends: str | None = None
     platform_s: int = 0
+    storage_s: int = 0
     platform_id: str | None = None
     wanted: Wanted = field(default_factory=Wanted)
+    storage_id: str | None = None
 
 
 def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
@@ -79,6 +88,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     _check_windows(ask, times, policy)
     _check_extended(tx, ask)
     _check_platform(tx, ask, ticket.tenant_id)
+    _check_storage(tx, ask, ticket.tenant_id)
     grant = Grant(
         id=new_id("grt"),
         tenant_id=ticket.tenant_id,
@@ -97,9 +107,11 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         asked_live_s=ask.live_s,
         asked_copy_s=ask.copy_s,
         asked_platform_s=ask.platform_s,
+        asked_storage_s=ask.storage_s,
         platform_id=ask.platform_id,
         asked_kind=ask.wanted.kind,
         raw_columns=list(ask.wanted.raw),
+        storage_id=ask.storage_id,
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
     )
     facts = {
@@ -115,6 +127,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     }
     if ask.platform_id is not None:
         facts |= {"platform": ask.platform_id, "platform_s": ask.platform_s}
+    if ask.storage_id is not None:
+        facts |= {"storage": ask.storage_id, "storage_s": ask.storage_s}
     if ask.extends is not None:
         facts["extends"] = ask.extends
     if ask.starts_at is not None:
@@ -136,16 +150,30 @@ def _check_ask(ask: Ask, times: Times) -> None:
         fields["live_s"] = f"0 to {times.access_max_s} seconds"
     if not 0 <= ask.copy_s <= times.copy_max_s:
         fields["copy_s"] = f"0 to {times.copy_max_s} seconds"
+    fields |= _check_things(ask, times)
+    if ask.live_s == ask.copy_s == ask.platform_s == ask.storage_s == 0:
+        fields["live_s"] = "ask for live access, a copy, a platform, a storage, or several of them"
+    whole = ask.platform_s > 0 or ask.storage_s > 0
+    ways = Ways(live=ask.live_s > 0, copy=ask.copy_s > 0, platform=whole)
+    fields |= find_problems(ask.wanted, ways)
+    if fields:
+        raise Invalid("the request can't be made like this", fields=fields)
+
+
+def _check_things(ask: Ask, times: Times) -> dict[str, str]:
+    """Problems of what is asked on a platform or a storage, by field."""
+    fields: dict[str, str] = {}
     if not 0 <= ask.platform_s <= times.access_max_s:
         fields["platform_s"] = f"0 to {times.access_max_s} seconds"
     if (ask.platform_id is None) != (ask.platform_s == 0):
         fields["platform"] = "name a platform and for how long, or neither"
-    if ask.live_s == 0 and ask.copy_s == 0 and ask.platform_s == 0:
-        fields["live_s"] = "ask for live access, a copy, a platform, or several of them"
-    ways = Ways(live=ask.live_s > 0, copy=ask.copy_s > 0, platform=ask.platform_s > 0)
-    fields |= find_problems(ask.wanted, ways)
-    if fields:
-        raise Invalid("the request can't be made like this", fields=fields)
+    if not 0 <= ask.storage_s <= times.access_max_s:
+        fields["storage_s"] = f"0 to {times.access_max_s} seconds"
+    elif 0 < ask.storage_s < storages.SHORTEST_S:
+        fields["storage_s"] = f"{storages.SHORTEST_S} seconds at least: no session is shorter"
+    if (ask.storage_id is None) != (ask.storage_s == 0):
+        fields["storage"] = "name a storage and for how long, or neither"
+    return fields
 
 
 def _check_extended(tx: Tx, ask: Ask) -> None:
@@ -171,6 +199,20 @@ def _check_platform(tx: Tx, ask: Ask, tenant_id: str) -> None:
         raise NotFound("there is no such platform for this ticket's customer")
 
 
+def _check_storage(tx: Tx, ask: Ask, tenant_id: str) -> None:
+    if ask.storage_id is None:
+        return
+    if storages.get_storage(tx, ask.storage_id).tenant_id != tenant_id:
+        raise NotFound("there is no such storage for this ticket's customer")
+
+
+def _plan_storage(tx: Tx, grant: Grant) -> StoragePlan | None:
+    if grant.storage_id is None:
+        return None
+    storage = storages.get_storage(tx, grant.storage_id)
+    return StoragePlan(storage.id, storage.name, storage.bucket, storage.prefix)
+
+
 def _plan_platform(tx: Tx, grant: Grant) -> PlatformPlan | None:
     if grant.platform_id is None:
         return None
@@ -191,6 +233,10 @@ def _check_windows(ask: Ask, times: Times, policy: ApprovalPolicy) -> None:
         fields["platform_s"] = f"this customer gives {live} seconds at most"
     if policy.masked_only and ask.wanted.kind == RAW:
         fields["kind"] = "this customer shows nothing in clear; ask for masked rows"
+    if ask.storage_s > live:  # live objects: the same limit
+        fields["storage_s"] = f"this customer gives {live} seconds at most"
+    if policy.masked_only and ask.storage_s > 0:  # objects are not masked
+        fields["storage"] = "this customer shows nothing in clear, and objects are not masked"
     if fields:
         raise Invalid("the request asks for more than this customer gives", fields=fields)
 
@@ -219,7 +265,7 @@ def keep_plan(
         tenancy=tenancy.digest(),
         wanted=Wanted(grant.asked_kind, tuple(grant.raw_columns)),
     )
-    plan = replace(made, platform=_plan_platform(tx, grant))
+    plan = replace(made, platform=_plan_platform(tx, grant), storage=_plan_storage(tx, grant))
     digest = plan.digest()
     grant.asked_digest = digest
     retries.note_success(grant)
@@ -326,6 +372,7 @@ def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
 def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
     """What the entry of an approval says of the plan shown and of what is given."""
     platform = {"platform_s": given.windows.platform_s} if given.plan.platform else {}
+    storage = {"storage_s": given.windows.storage_s} if given.plan.storage else {}
     return {
         "shown": shown_digest,
         "given": given.plan.digest(),
@@ -333,6 +380,7 @@ def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
         "copy_s": given.windows.copy_s,
         "kind": given.plan.kind,
         **platform,
+        **storage,
         **({"starts_at": start.isoformat()} if (start := given.windows.starts_at) else {}),
         **_counts(given.plan),
     }
@@ -364,12 +412,14 @@ def settle(
             "given_live_s": given.windows.live_s,
             "given_copy_s": given.windows.copy_s,
             "given_platform_s": given.windows.platform_s,
+            "given_storage_s": given.windows.storage_s,
             "given_digest": given.plan.digest(),
             "given_kind": given.plan.kind,
             "given_starts_at": given.windows.starts_at,
             "live_until": ends[0],
             "copy_until": ends[1],
             "platform_until": ends[2],
+            "storage_until": ends[3],
             "ends_at": max(end for end in ends if end is not None),
             "standing_id": facts.get("standing"),
         },
@@ -392,8 +442,8 @@ def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
 
 
 def _ends(at: datetime, windows: Windows) -> tuple[datetime | None, ...]:
-    """Of live access, of copies, of the platform's tokens."""
-    lengths = (windows.live_s, windows.copy_s, windows.platform_s)
+    """Of live access, of copies, of the platform's tokens, of sessions on the storage."""
+    lengths = (windows.live_s, windows.copy_s, windows.platform_s, windows.storage_s)
     return tuple(at + timedelta(seconds=length) if length else None for length in lengths)
 
 
@@ -444,7 +494,7 @@ def forget_literals(tx: Tx, grant: Grant) -> None:
 
 
 def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
-    """Until when `kind` (`live`, `copy` or `platform`) is given.
+    """Until when `kind` (`live`, `copy`, `platform` or `storage`) is given.
 
     Raises GrantRefused saying what to do, ApprovalLost when an approver has lost the role since.
     """
@@ -464,6 +514,7 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
         "live": grant.live_until,
         "copy": grant.copy_until,
         "platform": grant.platform_until,
+        "storage": grant.storage_until,
     }
     until = ends[kind]
     if until is None:

@@ -37,7 +37,7 @@ class Ways:
 
     live: bool
     copy: bool
-    platform: bool
+    platform: bool  # or a storage: both show rows or objects as they are there
 
 
 def find_problems(wanted: Wanted, ways: Ways) -> dict[str, str]:
@@ -54,5 +54,5 @@ def find_problems(wanted: Wanted, ways: Ways) -> dict[str, str]:
     if wanted.kind == RAW and (ways.copy or not ways.live):
         fields["kind"] = "columns are raw in live access alone; ask for a copy by itself: masked"
     if wanted.kind == STRUCTURE and ways.platform:
-        fields["kind"] = "an application shows rows; ask for its tokens by themselves"
+        fields["kind"] = "applications and objects show values; ask for these by themselves"
     return fields

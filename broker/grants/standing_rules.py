@@ -71,7 +71,10 @@ def find_misfit(conditions: Conditions, givers: frozenset[str], wish: Wish) -> s
     longest = timedelta(seconds=max(wish.windows.live_s, wish.windows.copy_s))
     misfits = (
         (wish.database_id != conditions.database_id, "it is for another database"),
-        (not wish.by_itself, "an extension, a platform or raw columns are never given in advance"),
+        (
+            not wish.by_itself,
+            "an extension, a platform, a storage or raw columns are never given in advance",
+        ),
         (not _is_named(wish.severity, conditions.severities), "not for tickets of this severity"),
         (not _is_named(wish.category, conditions.categories), "not for tickets of this category"),
         (wish.windows.live_s > conditions.live_max_s, "the live access asked is longer"),

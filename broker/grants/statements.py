@@ -128,6 +128,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "copy_s": grant.asked_copy_s,
             **_on_platform(grant, grant.asked_platform_s),
             "kind": grant.asked_kind,
+            **_on_storage(grant, grant.asked_storage_s),
             "starts": _instant(grant.starts_at),
             "extends": grant.extends,
         },
@@ -138,6 +139,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             **_gives(decision.given_digest, decision.live_s, decision.copy_s),
             **_on_platform(grant, decision.platform_s),
             "kind": decision.kind,
+            **_on_storage(grant, decision.storage_s),
             "starts": _instant(decision.starts_at),
         }
         if approved
@@ -182,6 +184,11 @@ def _on_platform(grant: Grant, platform_s: int) -> dict[str, Any]:
     return {"platform": grant.platform_id, "platform_s": platform_s} if grant.platform_id else {}
 
 
+def _on_storage(grant: Grant, storage_s: int) -> dict[str, Any]:
+    """Nothing, where no storage was asked."""
+    return {"storage": grant.storage_id, "storage_s": storage_s} if grant.storage_id else {}
+
+
 def _result(grant: Grant) -> dict[str, Any]:
     """What is given in all. Set once, at approval, so it is the same whenever it is signed."""
     return {
@@ -192,6 +199,8 @@ def _result(grant: Grant) -> dict[str, Any]:
         "copy_until": _instant(grant.copy_until),
         **_on_platform(grant, grant.given_platform_s),
         **({"platform_until": _instant(grant.platform_until)} if grant.platform_id else {}),
+        **_on_storage(grant, grant.given_storage_s),
+        **({"storage_until": _instant(grant.storage_until)} if grant.storage_id else {}),
         "ends": _instant(grant.ends_at),
     }
 
@@ -203,7 +212,7 @@ def _sign_end(tx: Tx, signer: Signer, lease_id: str) -> None:
         "grant": lease.grant_id,
         "person": lease.person_id,
         "role": lease.role_name,
-        "server": lease.database_id or lease.server_id or lease.platform_id,
+        "server": lease.database_id or lease.server_id or lease.platform_id or lease.storage_id,
         "snapshot": lease.snapshot_id,
         "at": {
             "promised": _instant(lease.ends_at),

@@ -129,7 +129,9 @@ def fetch(tx: Tx, lease_id: str) -> bytes | None:
 
 def promised_at(lease: Lease) -> datetime:
     """Since when the end of a condemned lease is owed: a token dies by itself, not at our word."""
-    return lease.state_at if lease.platform_id is None else max(lease.state_at, lease.ends_at)
+    if lease.platform_id is None and lease.storage_id is None:
+        return lease.state_at
+    return max(lease.state_at, lease.ends_at)
 
 
 def digest(token: Secret[str]) -> bytes:

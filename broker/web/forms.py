@@ -52,6 +52,7 @@ def read_narrowing(form: Form) -> Narrowing:
         live_s=read_seconds(form, "live_s"),
         copy_s=read_seconds(form, "copy_s"),
         platform_s=read_seconds(form, "platform_s"),
+        storage_s=read_seconds(form, "storage_s"),
         starts_at=read_instant(form, "starts_at"),
     )
 
@@ -67,7 +68,9 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
         starts_at=read_instant(form, "starts_at"),
         extends=form.get("extends") or None,
         platform_s=read_seconds(form, "platform_s") or 0,
+        storage_s=read_seconds(form, "storage_s") or 0,
         platform_id=form.get("platform") or None,
+        storage_id=form.get("storage") or None,
         wanted=_read_wanted(form),
     )
 

@@ -56,6 +56,7 @@ class GrantPage:
     live_choices: Sequence[Choice]
     copy_choices: Sequence[Choice]
     platform_choices: Sequence[Choice]
+    storage_choices: Sequence[Choice]
     servers: Sequence[str]
 
     @property
@@ -94,6 +95,7 @@ def _offer(grant: GrantView, ticked: Narrowing) -> dict[str, Sequence[Choice]]:
         "live_choices": (grant.asked_live_s, ticked.live_s),
         "copy_choices": (grant.asked_copy_s, ticked.copy_s),
         "platform_choices": (grant.asked_platform_s, ticked.platform_s),
+        "storage_choices": (grant.asked_storage_s, ticked.storage_s),
     }
     several = sum(asked > 0 for asked, _ in windows.values()) > 1
     return {

@@ -25,6 +25,7 @@ from broker.secret import Secret
 from broker.tx import Actor, system
 from tests.api.conftest import Api
 from tests.grants.platforms import register
+from tests.grants.storages import register_storage
 from tests.world import World, add_person, enrol
 
 DOCUMENT = json.loads(make_specification())
@@ -66,6 +67,13 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "name": "P",
         "audience": "https://crm.example/taken",
     },
+    "register_storage": lambda ids: {
+        "tenant": ids["tenant_id"],
+        "name": "S",
+        "bucket": "objects",
+        "prefix": "taken/",
+    },
+    "ask_session": lambda _: {"public": base64.b64encode(bytes(32)).decode()},
     "register_logins": lambda _: {"known_logins": ["app"]},
     "register_standbys": lambda _: {"standbys": ["standby.example:5432"]},
     "allow_drills": lambda _: {"allowed": True},
@@ -109,6 +117,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "remove_person": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_databases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_platforms": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_storages": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_standing": lambda ids: f"?tenant={ids['tenant_id']}",
@@ -166,7 +175,7 @@ def made_up() -> Ids:
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
-    prefixes |= {"platform": "plt"}
+    prefixes |= {"platform": "plt", "storage": "sto"}
     prefixes |= {"hold": "hld"}
     prefixes |= {"standing": "sta"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
@@ -225,6 +234,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "database_id": world.database_id,
         "server_id": world.server_id,
         "platform_id": register(world).id,
+        "storage_id": register_storage(world, "taken/"),
         "digest": world.grant(grant_id).asked_digest or "",
         "quarantine_id": new_id("qrt"),
         "hold_id": hold.json["id"],
@@ -324,7 +334,9 @@ def _kept_secrets(world: World) -> set[str]:
     return secrets
 
 
+STORAGES = ("register_storage", "remove_storage")
 PLATFORMS = (
+    *STORAGES,
     *("register_platform", "replace_platform_secret", "remove_platform"),
     "withdraw_token_keys",
 )
@@ -357,6 +369,7 @@ DENIED = {
     ),
     "admin": (
         *PLATFORMS,
+        *("ask_session", "fetch_session"),
         *("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
         *("check_server", "get_server_preflight", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
@@ -365,6 +378,7 @@ DENIED = {
     ),
     "auditor": (
         *PLATFORMS,
+        *("ask_session", "fetch_session"),
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),

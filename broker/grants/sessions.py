@@ -1,0 +1,98 @@
+"""Sessions: leases whose credential is a session on a tenant's objects in a bucket.
+
+Here: asking for one under a grant, and fetching it once. The worker that starts it is
+`session_steps`. What must stay true: a session reads below the one prefix that the plan names, and
+ends by itself no later than its grant. Nobody can end a single session before its time, so a
+condemned one is `revoking` until its own end is past, and only then `revoked` (G3). Hence the
+shortest life that token services give.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from broker import people, retries, storages
+from broker.errors import Conflict, Denied
+from broker.grants import leases, requests
+from broker.grants.model import Lease
+from broker.grants.requests import GrantRefused
+from broker.ids import LeaseId, new_id
+from broker.jobs import Queue
+from broker.states import record_birth
+from broker.tx import Tx
+
+LIFE_S = storages.SHORTEST_S
+SLACK = timedelta(seconds=60)  # for the worker that starts it, and for clocks
+OPEN_PER_GRANT = 5
+
+
+def ask(tx: Tx, grant_id: str, public: bytes, queue: Queue) -> LeaseId:
+    """Ask for a session; the worker seals it to `public` (32 bytes, X25519).
+
+    Raises GrantRefused when the grant gives none or too little time is left, Conflict for too many.
+    """
+    people.check(tx, "lease:issue")  # first: who may ask for none learns of no grant (G12)
+    grant = requests.get_grant(tx, grant_id, lock=True)
+    if tx.actor.person_id != grant.requester_id:
+        raise Denied("only who asked for a grant uses it")
+    until = requests.check_usable(tx, grant, kind="storage")
+    storage = storages.get_storage(tx, grant.storage_id or "")
+    ends_at = (tx.at + timedelta(seconds=LIFE_S) + SLACK).replace(microsecond=0)
+    if ends_at > until:
+        raise GrantRefused(
+            f"{grant.id} ends at {until.isoformat()}: no session is as short as what is left"
+        )
+    _check_few(tx, grant.id)
+    identity = new_id("lse")
+    lease = Lease(
+        id=identity,
+        tenant_id=grant.tenant_id,
+        state="pending",
+        grant_id=grant.id,
+        person_id=tx.actor.person_id,
+        storage_id=storage.id,
+        dbname="",
+        role_name=identity,
+        scope_name="",
+        sealed_to=public,
+        ends_at=ends_at,
+    )
+    retries.hint(lease, tx.at)
+    facts = {
+        "grant": grant.id,
+        "on": storage.id,
+        "kind": "storage",
+        "ends_at": ends_at.isoformat(),
+    }
+    record_birth(tx, lease, "lease.asked", facts=facts)
+    queue.put(tx, "issue_session", lease.id, queue="access")
+    return LeaseId(lease.id)
+
+
+def _check_few(tx: Tx, grant_id: str) -> None:
+    alive = sa.select(sa.func.count()).where(
+        Lease.grant_id == grant_id,
+        Lease.storage_id.is_not(None),
+        Lease.state.in_(("pending", "issued")),
+    )
+    count = tx.session.scalar(alive) or 0
+    if count >= OPEN_PER_GRANT:
+        raise Conflict(f"{grant_id} has {count} live sessions; use one of them")
+
+
+def fetch(tx: Tx, lease_id: str) -> bytes:
+    """The sealed session of the actor's own lease, once: it is forgotten here. Raises Conflict."""
+    people.check(tx, "lease:issue")
+    lease = leases.get_lease(tx, lease_id)
+    if lease.person_id != tx.actor.person_id:
+        raise Denied("this session was asked by another person")
+    tx.session.refresh(lease, with_for_update=True)
+    sealed = lease.sealed
+    if sealed is None or lease.state != "issued":
+        raise Conflict(
+            f"{lease.id} is {lease.state}, and holds no session to fetch; ask for another"
+        )
+    lease.sealed = None
+    return sealed
