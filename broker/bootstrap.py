@@ -21,8 +21,8 @@ from broker.grants.policy import load_policy
 from broker.ids import PersonId
 from broker.jobs import Queue, open_queue
 from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.keys.building import build_keys
 from broker.keys.intake import INTAKE_KEY
-from broker.keys.keyring import Keyring
 from broker.secret import Secret
 from broker.settings import Settings
 from broker.snapshots.ports import Ports
@@ -57,13 +57,11 @@ def build(settings: Settings) -> Broker:
 def build_ports(broker: Broker) -> Ports:
     """The outside world of a worker: key port, store, masking policy. Raises SettingsError."""
     settings = broker.settings
-    if settings.keys.keyring is None:
-        raise SettingsError("the setting keys.keyring is missing; set BROKER_KEYS__KEYRING")
     store, listing = build_store(settings.store)
     return Ports(
         database=broker.database,
         queue=broker.queue,
-        keys=Keyring(settings.keys.keyring),
+        keys=build_keys(settings.keys),
         store=store,
         listing=listing,
         policy=load_policy(settings.tools.config / "masking.toml", frozenset(MASKS)),

@@ -68,7 +68,13 @@ class Web(Section):
 
 
 class Keys(Section):
+    """With `openbao`, an address, copies' wrapping keys are its; the rest stays in the keyring."""
+
     keyring: Path | None = None
+    openbao: str | None = None
+    openbao_token_file: Path | None = None
+    openbao_mount: str = Field(default="transit", pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$")
+    openbao_ca: Path | None = None
 
 
 class Store(Section):

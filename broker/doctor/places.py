@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from broker import bootstrap
 from broker.doctor.line import Line, bad, ok, warn
 from broker.keys import LOG_KEY
+from broker.keys.building import build_keys
 from broker.keys.keyring import Keyring
 from broker.settings import Settings
 from broker.stores.building import build_bucket
@@ -48,6 +49,9 @@ def _check_keyring(settings: Settings) -> Iterator[Line]:
     keys.public(LOG_KEY)
     keys.intake_public()
     yield ok("keyring", f"{settings.keys.keyring} is whole and private")
+    if settings.keys.openbao is not None:
+        names = build_keys(settings.keys).list_names("snapshot/")
+        yield ok("OpenBao", f"{settings.keys.openbao} lists {len(names)} keys of copies")
 
 
 def _check_store(settings: Settings) -> Iterator[Line]:
