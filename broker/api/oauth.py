@@ -119,7 +119,7 @@ def exchange() -> Response:
         raise OAuthError("invalid_request", f"requested_token_type is {ACCESS_TOKEN}")
     if "actor_token" in request.form:
         raise OAuthError("invalid_request", "send no actor_token: who acts is who owns the token")
-    g.signed_in = _authenticate(Secret(_field("subject_token")))
+    g.signed_in, g.opened = _authenticate(Secret(_field("subject_token"))), None
     token, ends_in_s = _make(_field("audience"), _named_grant())
     return jsonify(
         access_token=token.reveal(),
