@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +76,16 @@ def seaweed(folder: Path, actions: Mapping[str, list[str]] | None = None) -> Ite
     (folder / "iam.json").write_text(json.dumps(_iam()))
     for part in ("data", "logs"):
         (folder / part).mkdir()
+    process, endpoint = _start(folder)
+    try:
+        yield Seaweed(endpoint, admin, logins)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _start(folder: Path, tries: int = 3) -> tuple[subprocess.Popen[bytes], str]:
+    """The process and where it answers. Another may take a port before it does: then once more."""
     port = _free_ports(8)
     command = [
         *(_WEED, f"-logdir={folder}/logs", "server", f"-dir={folder}/data", "-ip=127.0.0.1"),
@@ -90,13 +99,14 @@ def seaweed(folder: Path, actions: Mapping[str, list[str]] | None = None) -> Ite
     env = {**os.environ, "WEED_S3_SSE_KEY": secrets.token_hex(32), "HOME": str(folder)}
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=env)
-    try:
-        endpoint = f"http://127.0.0.1:{port[6]}"
-        _wait(endpoint, process, folder / "out")
-        yield Seaweed(endpoint, admin, logins)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    endpoint = f"http://127.0.0.1:{port[6]}"
+    if _answers(endpoint, process):
+        return process, endpoint
+    process.kill()
+    process.wait()
+    if tries > 1:
+        return _start(folder, tries - 1)
+    raise AssertionError((folder / "out").read_text(errors="replace")[-2000:])
 
 
 def _iam() -> dict[str, Any]:
@@ -133,15 +143,12 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in held]
 
 
-def _wait(endpoint: str, process: subprocess.Popen[bytes], out: Path) -> None:
+def _answers(endpoint: str, process: subprocess.Popen[bytes]) -> bool:
+    """False when the process ended, or was not ready by the deadline."""
     deadline = time.monotonic() + _DEADLINE_S
-    while True:
-        try:
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
             urllib.request.urlopen(f"{endpoint}/healthz", timeout=2).close()  # noqa: S310
-        except (OSError, urllib.error.URLError):
-            said = out.read_text(errors="replace")[-2000:]
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline, said
-            time.sleep(0.1)
-        else:
-            return
+            return True
+        time.sleep(0.1)
+    return False
