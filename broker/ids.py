@@ -20,6 +20,7 @@ PlatformId = NewType("PlatformId", str)  # plt_  a SaaS application that trusts 
 GrantId = NewType("GrantId", str)  # grt_
 LeaseId = NewType("LeaseId", str)  # lse_
 StandingId = NewType("StandingId", str)  # sta_  a standing approval
+ReviewId = NewType("ReviewId", str)  # rev_  a review that is owed after break-glass
 SnapshotId = NewType("SnapshotId", str)  # snp_
 RemnantId = NewType("RemnantId", str)  # rmn_  what was found of a destroyed snapshot
 CertificateId = NewType("CertificateId", str)  # crt_
@@ -28,6 +29,7 @@ LogId = NewType("LogId", str)  # log_
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt"),
     *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld", "dlg"),
+    "rev",
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

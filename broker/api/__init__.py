@@ -22,6 +22,7 @@
     POST /leases/{id}/pause …/resume · POST /grants/{id}/pause …/resume
     GET /glass?tenant=&wait=
     GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
+    GET /reviews · GET /reviews/{id} · POST …/close
     GET POST /snapshots/{id}/holds · POST /holds/{id}/agree …/refuse …/lift
     GET /certificates · GET /certificates/{id} · …/envelope
 
@@ -56,6 +57,7 @@ from broker.api import (
     platforms,
     policies,
     quarantines,
+    reviews,
     standing,
 )
 from broker.api.problems import MEDIA_TYPE
@@ -78,6 +80,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     platforms.blueprint,
     drills.blueprint,
     standing.blueprint,
+    reviews.blueprint,
 )
 
 

@@ -130,6 +130,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "kind": grant.asked_kind,
             "starts": _instant(grant.starts_at),
             "extends": grant.extends,
+            "break_glass": grant.break_glass,
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "standing": _standing(decision),

@@ -69,6 +69,7 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
         platform_s=read_seconds(form, "platform_s") or 0,
         platform_id=form.get("platform") or None,
         wanted=_read_wanted(form),
+        break_glass="break_glass" in form,
     )
 
 
