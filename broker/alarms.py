@@ -80,15 +80,25 @@ def _note(tx: Tx, late: Late) -> _Fresh | None:
 
 
 def _tell_operators(tx: Tx, fresh: Sequence[_Fresh]) -> None:
-    lines = [f"{_line(found)}\n  {found.late.reason}" for found in fresh]
-    _write(tx, people.list_recipients(tx, None, ["operator"]), None, lines)
+    to = people.list_recipients(tx, None, ["operator"])
+    for mail_of, these in _sort(fresh):
+        lines = [f"{_line(found)}\n  {found.late.reason}" for found in these]
+        _write(tx, to, None, mail_of, lines)
 
 
 def _tell_tenants(tx: Tx, fresh: Sequence[_Fresh]) -> None:
     """Without the reason: it may name a server of the vendor's."""
     for tenant_id in sorted({found.late.tenant_id for found in fresh if found.late.tenant_id}):
-        lines = [_line(found) for found in fresh if found.late.tenant_id == tenant_id]
-        _write(tx, people.list_recipients(tx, tenant_id, ["admin"]), tenant_id, lines)
+        to = people.list_recipients(tx, tenant_id, ["admin"])
+        for mail_of, these in _sort([one for one in fresh if one.late.tenant_id == tenant_id]):
+            _write(tx, to, tenant_id, mail_of, [_line(found) for found in these])
+
+
+def _sort(fresh: Sequence[_Fresh]) -> list[tuple[_Words, list[_Fresh]]]:
+    """Ends, which the broker itself goes on trying, and reviews, which a person must close."""
+    reviews = [found for found in fresh if found.late.what == "review"]
+    ends = [found for found in fresh if found.late.what != "review"]
+    return [(_ENDS, ends), (_REVIEWS, reviews)]
 
 
 def _line(found: _Fresh) -> str:
@@ -101,22 +111,49 @@ _WORDS = {
     "lease": "the end of login",
     "look": "the look at destroyed copy",
     "find": "the end of what was found of",
+    "review": "the review of break-glass",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How a mail about several of a kind begins, ends, and what it calls them."""
+
+    first: str
+    last: str
+    several: str
+
+
+_ENDS = _Words(
+    "What was promised is late, and is tried again until it is done:",
+    "The console shows how it stands now.",
+    "promised ends",
+)
+_REVIEWS = _Words(
+    "The glass was broken, and its review is not closed in time:",
+    "An admin of the customer closes it, on the first page of the console. Until then no other "
+    "glass is broken there.",
+    "reviews",
+)
+
+
 def _write(
-    tx: Tx, to: Sequence[PersonId], tenant_id: TenantId | None, lines: Sequence[str]
+    tx: Tx,
+    to: Sequence[PersonId],
+    tenant_id: TenantId | None,
+    words: _Words,
+    lines: Sequence[str],
 ) -> None:
     if not lines:
         return
     more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
     text = "\n\n".join(
         [
-            "What was promised is late, and is tried again until it is done:",
+            words.first,
             *lines[:_MOST],
             *more,
-            "The console shows how it stands now.",
+            words.last,
         ]
     )
     for person_id in to:
-        mail.write(tx, person_id, tenant_id, f"Late: {len(lines)} promised ends", text)
+        mail.write(tx, person_id, tenant_id, f"Late: {len(lines)} {words.several}", text)

@@ -21,6 +21,7 @@ StorageId = NewType("StorageId", str)  # sto_  objects of a tenant in a bucket
 GrantId = NewType("GrantId", str)  # grt_
 LeaseId = NewType("LeaseId", str)  # lse_
 StandingId = NewType("StandingId", str)  # sta_  a standing approval
+ReviewId = NewType("ReviewId", str)  # rev_  a review that is owed after break-glass
 SnapshotId = NewType("SnapshotId", str)  # snp_
 RemnantId = NewType("RemnantId", str)  # rmn_  what was found of a destroyed snapshot
 CertificateId = NewType("CertificateId", str)  # crt_
@@ -29,6 +30,7 @@ LogId = NewType("LogId", str)  # log_
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt", "sto"),
     *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld", "dlg"),
+    "rev",
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

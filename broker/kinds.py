@@ -68,6 +68,8 @@ _POLICY = {
     "escalate_after_s": "number",
     "escalate_to": "words",
     "masked_only": "yes or no",
+    "break_glass": "yes or no",
+    "break_glass_max_s": "number",
 }
 _TERMS = {
     "database": "id",
@@ -254,6 +256,7 @@ KINDS: Mapping[str, Kind] = {
             "kind": "word",
             "storage": "id",
             "storage_s": "number",
+            "break_glass": "yes or no",
         },
         ("reason",),
     ),
@@ -262,13 +265,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "plan.read": Kind("Somebody read a plan.", "grant", {"digest": "digest"}),
     "approval.given": Kind(
-        "An admin approved what was shown, or less; others must too.",
+        "An admin approved what was shown, or less, or a lead of the vendor did for break-glass; "
+        "others must too.",
         "grant",
         {**_GIVEN, **_STOOD_IN, "missing": "number"},
     ),
     "grant.approved": Kind(
         "The last admin needed approved; this is what all of them give. With `standing` they "
-        "did so in advance, by the terms with that digest.",
+        "did so in advance, by the terms with that digest. With `break_glass` two leads of the "
+        "vendor did, as the policy of that version allows.",
         "grant",
         {
             **_GIVEN,
@@ -277,6 +282,7 @@ KINDS: Mapping[str, Kind] = {
             "policy": "number",
             "standing": "id",
             "terms": "digest",
+            "break_glass": "yes or no",
         },
         ("severity", "category"),
     ),
@@ -322,6 +328,15 @@ KINDS: Mapping[str, Kind] = {
         "A standing approval is over; what it gave ends too, unless `kept`.",
         "standing approval",
         {**_WHY, "kept": "yes or no"},
+    ),
+    # Break-glass: the vendor let itself in, and owes a review.
+    "review.owed": Kind(
+        "The vendor breaks the glass, and owes the customer a review of it.",
+        "review",
+        {"grant": "id", "due_at": "instant"},
+    ),
+    "review.closed": Kind(
+        "An admin of the customer closed the review.", "review", {"grant": "id"}, ("note",)
     ),
     # How a tenant approves.
     "delegate.named": Kind(

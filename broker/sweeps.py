@@ -29,7 +29,7 @@ from broker.grants import (
     tokens,
 )
 from broker.grants.drills import Drill
-from broker.grants.model import Grant, Lease, Standing
+from broker.grants.model import Grant, Lease, Review, Standing
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
@@ -239,12 +239,26 @@ class Late:
     reason: str
 
 
+def _list_late_reviews(tx: Tx, after_s: int) -> list[Late]:
+    """Of break-glass, that the customer has not closed in time."""
+    rows = tx.session.scalars(
+        sa.select(Review).where(Review.state == "open", Review.due_at <= tx.at)
+    )
+    ages = [(row, (tx.at - row.due_at).total_seconds()) for row in rows]
+    reason = "the customer has not closed it; until then no other glass is broken there"
+    return [
+        Late("review", row.id, TenantId(row.tenant_id), row.due_at, age_s, reason)
+        for row, age_s in ages
+        if age_s >= after_s
+    ]
+
+
 _WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "look"}
 
 
 def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
-    """Condemned copies and remnants, revoking leases, due looks, and what the janitor found and has
-    not ended, not done after `after_s`.
+    """Condemned copies and remnants, revoking leases, due looks, what the janitor found and has not
+    ended, and reviews that are owed, not done after `after_s`.
     """
     held = sa.select(LegalHold.snapshot_id).where(  # counted apart, and never late
         LegalHold.state == "in_force", LegalHold.closed_at.is_not(None)
@@ -269,7 +283,7 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
         *((row, row.id, row.tenant_id, tokens.promised_at(row)) for row in ends),
         *((row, row.snapshot_id, tenants[row.snapshot_id], row.due_at) for row in looks),
     ]
-    late: list[Late] = []
+    late = _list_late_reviews(tx, after_s)
     for row, identity, tenant_id, since in promised:
         age_s = (tx.at - since).total_seconds()
         if age_s >= after_s:

@@ -237,7 +237,7 @@ def statements_name(origin: str) -> str:
 class Entry(NamedTuple):
     kind: str
     at: datetime
-    side: Json
+    actor: dict[str, Json]
     subject: str
     facts: dict[str, Json]
     personal: dict[str, bytes]
@@ -260,7 +260,7 @@ def read_entry(data: bytes, origin: str) -> Entry:
         raise Refused(f"it is of another log, {entry['log']}")
     personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
     subject, facts, nonce = a_name(entry["subject"]), entry["facts"], bytes_of(entry["nonce"], 16)
-    return Entry(kind, instant, actor["side"], subject, take(dict, facts), personal, nonce)
+    return Entry(kind, instant, actor, subject, take(dict, facts), personal, nonce)
 
 
 def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes) -> bytes:
@@ -334,7 +334,8 @@ class _Bundle:
         self.notes = [take(str, item) for item in take(list, document["checkpoints"])]
         self.envelopes = [bytes_of(item) for item in take(list, document["certificates"])]
         self.entries: dict[int, Entry] = {}  # by position; filled by check_entries
-        self.standing: dict[str, Entry] = {}  # the last that was said of each standing approval
+        self.said: dict[tuple[str, str], Entry] = {}  # the last of each kind on what it is about
+        self.who: dict[tuple[str, str], set[Json]] = {}  # who did that
         self.unvouched: list[str] = []
         self.hinted = [read_key(take(str, item)) for item in take(list, document["keys"])]
 
@@ -385,16 +386,40 @@ class _Bundle:
         self.report.good(f"{len(self.entries)} entries of {self.origin} were read.")
 
     def _check_ground(self, e: Entry) -> None:
-        """What nobody of the customer approved was approved in advance, by terms in force."""
-        if e.kind.startswith("standing."):
-            self.standing[e.subject] = e
-        elif e.kind == "grant.approved" and (e.side != "tenant" or "standing" in e.facts):
-            given = self.standing.get(a_name(e.facts.get("standing")))
+        """What nobody of the customer approved was approved in advance, or is break-glass."""
+        kind, about = "standing" if e.kind.startswith("standing.") else e.kind, [e.subject]
+        if kind == "policy.changed":
+            about = [str(e.facts.get("version"))]
+            self.said["policy", ""] = e
+        elif kind == "review.owed":
+            about = [str(e.facts.get("grant"))]
+        for one in about:
+            self.said[kind, one] = e
+            if kind != "approval.given" or e.actor["side"] == "vendor":
+                self.who.setdefault((kind, one), set()).add(e.actor.get("id", ""))
+        if kind == "grant.approved" and "break_glass" in e.facts:
+            self._check_glass(e)
+        elif kind == "grant.approved" and (e.actor["side"] != "tenant" or "standing" in e.facts):
+            given = self.said.get(("standing", a_name(e.facts.get("standing"))))
             if given is None or given.kind != "standing.given":
                 raise Refused("no standing approval in force explains it")
             ends, digest = (a_name(given.facts.get(name)) for name in ("ends_at", "digest"))
             if digest != e.facts.get("terms") or ends[:19] <= e.at.isoformat()[:19]:
                 raise Refused("its standing approval was over, or had other terms")
+
+    def _check_glass(self, e: Entry) -> None:
+        """The customer allows it; two of the vendor who did not ask do it, and owe a review."""
+        for key in (("policy", ""), ("policy.changed", str(e.facts.get("policy")))):
+            policy = self.said.get(key)
+            if policy is None or policy.facts.get("break_glass") is not True:
+                raise Refused("no policy of the customer's allows break-glass")
+        yes, asked = (
+            self.who.get((k, e.subject), {""}) for k in ("approval.given", "grant.requested")
+        )
+        if e.actor["side"] != "vendor" or len((yes | {e.actor.get("id", "")}) - asked - {""}) < 2:
+            raise Refused("two people of the vendor, who did not ask, do not stand behind it")
+        if ("review.owed", e.subject) not in self.said:
+            raise Refused("no review of it is owed")
 
     def check_openings(self) -> None:
         """Each personal value is the one that was committed to. A missing one was erased."""

@@ -28,6 +28,7 @@ OUTER += ("watching.py", "worker.py")
 STATEFUL = {
     "Grant": "access_grant",
     "Standing": "standing_approval",
+    "Review": "review",
     "Lease": "lease",
     "Snapshot": "snapshot",
     "Remnant": "remnant",

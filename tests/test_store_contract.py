@@ -44,7 +44,13 @@ def bucket_store(
     return S3Store(where, BucketLogin(Secret(server.admin.key), Secret(server.admin.secret)))
 
 
-@pytest.fixture(params=["folder", "bucket with versions", "bucket under a base"])
+@pytest.fixture(
+    params=[
+        "folder",
+        "bucket with versions",
+        pytest.param("bucket under a base", marks=pytest.mark.long),
+    ]
+)
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     if request.param == "folder":
         folder = tmp_path / "store"

@@ -36,7 +36,7 @@ def test_a_grant_gives_a_masked_login_and_a_masked_copy_and_both_end_with_the_ti
     snapshot = world.snapshot(snapshot_id)
     assert (snapshot.state, snapshot.stuck_reason) == ("ready", None)
     assert snapshot.report is not None
-    assert snapshot.report["structure_only"]["crm.tickets"] == "left out by the customer"
+    assert snapshot.report["structure_only"]["crm.tickets"] == "left out by the decision"
     sandbox_lease, sandbox_password = world.sandbox_lease(snapshot_id)
     world.work()
     with world.login(sandbox_lease, sandbox_password) as session:

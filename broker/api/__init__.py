@@ -24,6 +24,7 @@
     POST /leases/{id}/pause …/resume · POST /grants/{id}/pause …/resume
     GET /glass?tenant=&wait=
     GET POST /snapshots · GET /snapshots/{id}?wait= · POST …/destroy
+    GET /reviews · GET /reviews/{id} · POST …/close
     GET POST /snapshots/{id}/holds · POST /holds/{id}/agree …/refuse …/lift
     GET /certificates · GET /certificates/{id} · …/envelope
 
@@ -58,6 +59,7 @@ from broker.api import (
     platforms,
     policies,
     quarantines,
+    reviews,
     standing,
     storages,
 )
@@ -82,6 +84,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     storages.blueprint,
     drills.blueprint,
     standing.blueprint,
+    reviews.blueprint,
 )
 
 

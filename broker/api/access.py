@@ -114,6 +114,10 @@ class AskBody(Sent):
         allow_none=True,
         metadata={"description": "the grant that this one goes on from"},
     )
+    break_glass = fields.Boolean(
+        load_default=False,
+        metadata={"description": "decided by two leads of the vendor, where the policy allows it"},
+    )
 
 
 class GrantAnswer(Answer):
@@ -174,6 +178,9 @@ class GrantAnswer(Answer):
         attribute="standing_id",
         allow_none=True,
         metadata={"description": "the standing approval under which it was given, if one"},
+    )
+    break_glass = fields.Boolean(
+        metadata={"description": "decided by two leads of the vendor; a review is owed"}
     )
     policy_version = fields.Integer(
         metadata={"description": "of the customer's approval policy, as it was when this was asked"}
@@ -405,6 +412,7 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         platform_id=body["platform"],
         storage_id=body["storage"],
         wanted=Wanted(body["kind"], tuple(sorted(set(body["raw_columns"])))),
+        break_glass=body["break_glass"],
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
     return queries.get_grant_view(tx, grant_id)

@@ -8,7 +8,7 @@ from broker.api.operations import new_blueprint, operation
 from broker.api.shapes import Answer, Sent, identity, seconds
 from broker.db import Json
 from broker.grants import approval_policy
-from broker.grants.approval_policy import ApprovalPolicy, PolicyView
+from broker.grants.approval_policy import BREAK_GLASS_DEFAULT_S, ApprovalPolicy, PolicyView
 from broker.ids import TenantId
 from broker.tx import Tx
 
@@ -17,6 +17,7 @@ _APPROVALS = {"description": "how many admins must approve, 1 to 3"}
 _APPROVERS = {"description": "ids of the admins who may; none: every admin"}
 
 _MASKED_ONLY = {"description": "nobody may ask for columns in clear"}
+_BREAK_GLASS = {"description": "two leads of the vendor may let one in without asking"}
 
 _REMINDERS = {"description": "at which percent of its time a request is told of again"}
 _ESCALATE = {"description": "then `escalate_to` are told and may decide, once; null: never"}
@@ -50,6 +51,8 @@ class PolicyBody(Sent):
         identity("psn"), load_default=[], validate=validate.Length(0, 100), metadata=_ESCALATE_TO
     )
     masked_only = fields.Boolean(load_default=False, metadata=_MASKED_ONLY)
+    break_glass = fields.Boolean(load_default=False, metadata=_BREAK_GLASS)
+    break_glass_max_s = seconds(load_default=BREAK_GLASS_DEFAULT_S)
 
 
 class PolicyFields(Answer):
@@ -63,6 +66,8 @@ class PolicyFields(Answer):
     escalate_after_s = fields.Integer(allow_none=True, metadata=_ESCALATE)
     escalate_to = fields.List(fields.String(), metadata=_ESCALATE_TO)
     masked_only = fields.Boolean(metadata=_MASKED_ONLY)
+    break_glass = fields.Boolean(metadata=_BREAK_GLASS)
+    break_glass_max_s = fields.Integer()
 
 
 class PolicyAnswer(Answer):

@@ -173,11 +173,61 @@ def _opens(opening: Opening, entry: Entry) -> bool:
     return opened == entry.personal[opening.field]
 
 
-def _check_ground(entry: Entry, said: Mapping[str, Entry]) -> None:
-    """`said` is the last entry of each standing approval so far. Raises VerificationFailed."""
+@dataclass(slots=True)
+class _Said:
+    """What the log said so far that can explain an approval: the last entry of each standing
+    approval; policies by version, and the last of all; who asked for and who approved each grant;
+    grants of which a review is owed.
+    """
+
+    standing: dict[str, Entry] = field(default_factory=dict)
+    policies: dict[str, Entry] = field(default_factory=dict)
+    last_policy: Entry | None = None
+    asked: dict[str, set[str]] = field(default_factory=dict)
+    approved: dict[str, set[str]] = field(default_factory=dict)
+    owed: set[str] = field(default_factory=set)
+
+    def note(self, entry: Entry) -> None:
+        who = entry.actor.get("id", "")
+        if entry.kind.startswith("standing."):
+            self.standing[entry.subject] = entry
+        elif entry.kind == "policy.changed":
+            self.last_policy = entry
+            self.policies[str(entry.facts.get("version"))] = entry
+        elif entry.kind == "grant.requested":
+            self.asked.setdefault(entry.subject, set()).add(who)
+        elif entry.kind == "approval.given" and entry.actor["side"] == "vendor":
+            self.approved.setdefault(entry.subject, set()).add(who)
+        elif entry.kind == "review.owed":
+            self.owed.add(str(entry.facts.get("grant")))
+
+
+def _check_glass(entry: Entry, said: _Said) -> None:
+    """Two people of the vendor, as the customer allows, and owing a review. Raises
+    VerificationFailed.
+    """
+    frozen = said.policies.get(str(entry.facts.get("policy")))
+    for policy in (frozen, said.last_policy):
+        if policy is None or policy.facts.get("break_glass") is not True:
+            raise VerificationFailed("no policy of the customer's allows break-glass")
+    who = {entry.actor.get("id", ""), *said.approved.get(entry.subject, ())}
+    others = who - said.asked.get(entry.subject, set()) - {""}
+    if entry.actor["side"] != "vendor" or len(others) < 2:
+        raise VerificationFailed(
+            "two people of the vendor, who did not ask, do not stand behind it"
+        )
+    if entry.subject not in said.owed:
+        raise VerificationFailed("no review of it is owed")
+
+
+def _check_ground(entry: Entry, said: _Said) -> None:
+    """Raises VerificationFailed."""
+    if "break_glass" in entry.facts:
+        _check_glass(entry, said)
+        return
     if entry.actor["side"] == "tenant" and "standing" not in entry.facts:
         return
-    terms = said.get(get_name(entry.facts, "standing"))
+    terms = said.standing.get(get_name(entry.facts, "standing"))
     if terms is None or terms.kind != "standing.given":
         raise VerificationFailed("no standing approval in force is named")
     if get_name(terms.facts, "digest") != entry.facts.get("terms"):
@@ -350,13 +400,12 @@ class _Check:
 
     def grounds(self, entries: Mapping[int, Entry]) -> None:
         """A grant that nobody of the customer approved is explained by a standing approval: one in
-        force then, with the very terms that the entry names.
+        force then, with the very terms that the entry names; or by break-glass.
         """
-        said: dict[str, Entry] = {}
+        said = _Said()
         for index, entry in entries.items():
-            if entry.kind.startswith("standing."):
-                said[entry.subject] = entry
-            elif entry.kind == "grant.approved":
+            said.note(entry)
+            if entry.kind == "grant.approved":
                 try:
                     _check_ground(entry, said)
                 except VerificationFailed as error:

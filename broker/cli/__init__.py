@@ -33,6 +33,7 @@ _COMMANDS = {
     "policy": "broker.cli.policy:policy",
     "standing": "broker.cli.standing:standing",
     "delegates": "broker.cli.delegates:delegates",
+    "reviews": "broker.cli.reviews:reviews",
     "certificates": "broker.cli.certificates:certificates",
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",

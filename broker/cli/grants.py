@@ -97,6 +97,9 @@ def plan(session: Session, grant: str, which: str) -> None:
 @click.option("--sessions", "storage_s", type=Duration(), help="For how long, e.g. 1h.")
 @click.option("--start", "starts_at", metavar="INSTANT", help="Not before, e.g. 2027-01-31T06:00Z.")
 @click.option("--extends", metavar="GRANT", help="Goes on from this grant; decided by itself.")
+@click.option(
+    "--break-glass", is_flag=True, help="Two leads decide, where the customer's policy allows it."
+)
 @click.option("--wait", "wait_s", type=Duration(), help="Wait until its plan is made.")
 @pass_session
 def request(
@@ -116,6 +119,7 @@ def request(
     storage_s: int | None,
     starts_at: str | None,
     extends: str | None,
+    break_glass: bool,
     wait_s: int | None,
 ) -> None:
     """Ask a tenant for access: live, by a copy, on its platform or storage, or several of them."""
@@ -137,6 +141,7 @@ def request(
         "storage_s": storage_s,
         "starts_at": starts_at,
         "extends": extends,
+        "break_glass": break_glass or None,
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     made = api.post("grants", body=body)

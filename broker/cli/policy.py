@@ -32,6 +32,8 @@ def show(session: Session, tenant: str) -> None:
 @click.option("--live-max", "live_max_s", type=Duration(), help="Live access at most, e.g. 2h.")
 @click.option("--copy-max", "copy_max_s", type=Duration(), help="A copy's life at most, e.g. 2d.")
 @click.option("--lapse", "unanswered_s", type=Duration(), help="Unanswered requests lapse after.")
+@click.option("--break-glass", is_flag=True, help="Two leads of the vendor may open, unasked.")
+@click.option("--break-glass-max", "break_glass_max_s", type=Duration(), help="1h if not said.")
 @click.option("--second-person", is_flag=True, help="Changing the policy needs another admin.")
 @click.option("--masked-only", is_flag=True, help="Nobody may ask for columns in clear.")
 @click.option(
@@ -61,6 +63,8 @@ def set_policy(session: Session, /, tenant: str, *, silent: bool, **chosen: Any)
     """
     lists = {name: list(chosen[name]) for name in ("approvers", "reminders", "escalate_to")}
     body = {**chosen, **lists, **({"reminders": []} if silent else {})}
+    if chosen["break_glass_max_s"] is None:
+        del body["break_glass_max_s"]
     _print(session, session.api().post("tenants", tenant, "approval-policy", body=body))
 
 

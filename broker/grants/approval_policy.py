@@ -26,6 +26,8 @@ _MOST_APPROVALS = 3
 _LONGEST_S = 366 * 86400
 _MOST_REMINDERS = 5
 REMINDERS = (25, 75)  # percent of the time between a request and its lapse
+BREAK_GLASS_DEFAULT_S = 3600
+BREAK_GLASS_S = (60, 14_400)  # it is short, whatever a policy says
 
 
 class PolicyRow(Base):
@@ -47,7 +49,8 @@ class ApprovalPolicy:
     broker's own. `second_person`: a change of the policy needs another admin. `masked_only`: nobody
     may ask for columns in clear. `reminders`: at which percent of its time a request is told of
     again. `escalate_after_s`: when `escalate_to`, or every admin where that is empty, are told and
-    may decide; None: never.
+    may decide; None: never. `break_glass`: two people of the vendor may let one in without asking,
+    for `break_glass_max_s` at most.
     """
 
     approvals: int = 1
@@ -60,6 +63,8 @@ class ApprovalPolicy:
     reminders: tuple[int, ...] = REMINDERS
     escalate_after_s: int | None = None
     escalate_to: tuple[str, ...] = ()
+    break_glass: bool = False
+    break_glass_max_s: int = BREAK_GLASS_DEFAULT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,9 @@ def _check(policy: ApprovalPolicy, admins: list[PersonId]) -> None:
         if value is not None and not least <= value <= _LONGEST_S:
             fields[name] = f"{least} to {_LONGEST_S} seconds"
     fields |= _check_waiting(policy, admins)
+    least, most = BREAK_GLASS_S
+    if not least <= policy.break_glass_max_s <= most:
+        fields["break_glass_max_s"] = f"{least} to {most} seconds"
     if fields:
         raise Invalid("the policy can't be like this", fields=fields)
 

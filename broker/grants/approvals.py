@@ -119,18 +119,15 @@ def choose_capacity(tx: Tx, grant: Grant, capacities: Sequence[Capacity]) -> Cap
     Raises Denied where the policy names others, Conflict for a second approval by one person. Where
     it names people, each of them is heard once, in person or by a delegate.
     """
-    policy, me = (
-        get_version(tx, TenantId(grant.tenant_id), grant.policy_version),
-        tx.actor.person_id,
-    )
-    named = list_named(grant, policy)
+    policy = get_version(tx, TenantId(grant.tenant_id), grant.policy_version)
+    named, me = () if grant.break_glass else list_named(grant, policy), tx.actor.person_id
     counted = [one for one in capacities if not named or _whose(one, me) in named]
     if not counted:
         raise Denied("your organisation's policy names others to approve this")
     spoken = _list_spoken(tx, grant)
     if me in {one.person_id for one in spoken}:
         raise Conflict(f"you approved {grant.id} already; another person must approve it too")
-    heard = {one.whose for one in spoken if one.counts} if policy.approvers else set()
+    heard = {one.whose for one in spoken if one.counts} if named else set()
     fresh = [one for one in counted if _whose(one, me) not in heard]
     if not fresh:
         raise Conflict(
@@ -155,7 +152,7 @@ class _Spoken:
 
 def _list_spoken(tx: Tx, grant: Grant) -> Sequence[_Spoken]:
     rows = tx.session.execute(
-        sa.select(Decision.person_id, Decision.for_id, stands(grant.tenant_id, tx.at)).where(
+        sa.select(Decision.person_id, Decision.for_id, stands_on(grant, tx.at)).where(
             Decision.grant_id == grant.id, Decision.verdict == "approved"
         )
     )
@@ -173,7 +170,7 @@ def list_given(tx: Tx, grant: Grant) -> Sequence[Given]:
         .where(
             Decision.grant_id == grant.id,
             Decision.verdict == "approved",
-            stands(grant.tenant_id, tx.at),
+            stands_on(grant, tx.at),
         )
     ).all()
     return [
@@ -191,13 +188,21 @@ def _windows(decision: Decision, grant: Grant) -> Windows:
     )
 
 
-def stands(tenant_id: Any, at: Any) -> sa.ColumnElement[bool]:
+def stands(tenant_id: Any, at: Any, *, break_glass: bool = False) -> sa.ColumnElement[bool]:
     """SQL for "this decision counts at `at`": its person may still approve, without a break since;
-    or decided for an admin of whom that is true, under a delegation that still stands.
+    or decided for an admin of whom that is true, under a delegation that still stands. Of
+    `break_glass` the vendor's leads decide, in person.
     """
+    if break_glass:
+        held = people.held_since(Decision.person_id, None, "glass:break", Decision.at)
+        return sa.and_(Decision.side == "vendor", Decision.delegation_id.is_(None), held)
     own = people.held_since(Decision.person_id, tenant_id, "grant:approve", Decision.at)
     in_person = sa.and_(Decision.delegation_id.is_(None), own)
     return sa.or_(in_person, delegates.stands(tenant_id, at))
+
+
+def stands_on(grant: Grant, at: Any) -> sa.ColumnElement[bool]:
+    return stands(grant.tenant_id, at, break_glass=grant.break_glass)
 
 
 def check_still_reached(tx: Tx, grant: Grant) -> None:
@@ -209,7 +214,7 @@ def check_still_reached(tx: Tx, grant: Grant) -> None:
     mine = sa.select(sa.func.count(sa.distinct(Decision.person_id))).where(
         Decision.grant_id == grant.id,
         Decision.verdict == "approved",
-        stands(grant.tenant_id, tx.at),
+        stands_on(grant, tx.at),
     )
     check_count(grant, tx.session.scalar(mine) or 0)
 

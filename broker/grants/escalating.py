@@ -43,6 +43,7 @@ def _list_due(tx: Tx) -> Sequence[Grant]:
             Grant.lapses_at > tx.at,
             Grant.asked_digest.is_not(None),
             Grant.escalated_at.is_(None),
+            ~Grant.break_glass,  # its leads decide
             waited >= after_s,
         )
     )

@@ -76,26 +76,27 @@ def prove(tx: Tx, signer: Signer, grant: Grant) -> None:
         raise GrantAltered(grant.id, sorted(fields))
 
 
-# Built once: every login asks it before it is made.
-_APPROVALS = (
-    sa.select(
-        Decision,
-        Statement.envelope,
-        Tenant.log_origin,
-        approvals.stands(sa.bindparam("tenant"), sa.bindparam("at")).label("stands"),
+def _approvals(*, break_glass: bool) -> sa.Select[*tuple[Any, ...]]:
+    stands = approvals.stands(sa.bindparam("tenant"), sa.bindparam("at"), break_glass=break_glass)
+    return (
+        sa.select(Decision, Statement.envelope, Tenant.log_origin, stands.label("stands"))
+        .select_from(Decision)
+        .join(Tenant, Tenant.id == sa.bindparam("tenant"))
+        .outerjoin(Statement, Statement.subject == Decision.id)
+        .where(Decision.grant_id == sa.bindparam("grant"), Decision.verdict == "approved")
     )
-    .select_from(Decision)
-    .join(Tenant, Tenant.id == sa.bindparam("tenant"))
-    .outerjoin(Statement, Statement.subject == Decision.id)
-    .where(Decision.grant_id == sa.bindparam("grant"), Decision.verdict == "approved")
-)
+
+
+# Built once: every login asks it before it is made.
+_APPROVALS = {glass: _approvals(break_glass=glass) for glass in (False, True)}
 # The same bytes under the same key always say the same; what does not verify is not kept.
 _open_decision = functools.lru_cache(maxsize=256)(open_statement)
 
 
 def _read(tx: Tx, grant: Grant) -> list[_Approval]:
     rows = tx.session.execute(
-        _APPROVALS, {"tenant": grant.tenant_id, "grant": grant.id, "at": tx.at}
+        _APPROVALS[grant.break_glass],
+        {"tenant": grant.tenant_id, "grant": grant.id, "at": tx.at},
     )
     return [_Approval(*row) for row in rows]
 

@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from broker import mail, people
-from broker.grants import approvals, requests, standing
+from broker.grants import approvals, break_glass, requests, standing
 from broker.grants.approval_policy import get_version
 from broker.grants.approvals import Given, Said
 from broker.grants.model import Grant, Standing
@@ -39,6 +39,9 @@ def answer(tx: Tx, grant_id: str) -> None:
     """Approve a request that a standing approval fits; tell the admins of it, or that it waits."""
     grant = requests.get_grant(tx, grant_id, lock=True)
     if grant.state != "requested" or grant.asked_digest is None:
+        return
+    if grant.break_glass:
+        break_glass.tell_that_it_waits(tx, grant)
         return
     fitting = _find_fitting(tx, grant)
     if fitting is None:
@@ -87,7 +90,8 @@ def _wish(tx: Tx, grant: Grant, ticket: Ticket, row: Standing) -> Wish:
         used=tx.session.scalar(used) or 0,
         by_itself=grant.extends is None
         and grant.asked_platform_s == grant.asked_storage_s == 0
-        and grant.asked_kind != RAW,
+        and grant.asked_kind != RAW
+        and not grant.break_glass,
     )
 
 

@@ -62,6 +62,7 @@ class Grant(StatefulRow, Retried):
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
     settled_at: Mapped[datetime | None]
     standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
+    break_glass: Mapped[bool] = mapped_column(default=False)  # frozen when asked
 
 
 class PlanRow(Base):
@@ -145,6 +146,19 @@ class Voice(Base):
     person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"), primary_key=True)
     via: Mapped[str]
     at: Mapped[datetime]
+
+
+class Review(StatefulRow):
+    """What the vendor owes the customer after break-glass: open until an admin of theirs closes it.
+
+    `due_at` is 72 hours after the glass was broken; `note` is what the customer wrote at the end.
+    """
+
+    __tablename__ = "review"
+    grant_id: Mapped[str] = mapped_column(sa.ForeignKey("access_grant.id"), unique=True)
+    owed_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    note: Mapped[str | None]
 
 
 class Statement(Base):

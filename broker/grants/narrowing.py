@@ -14,7 +14,7 @@ from datetime import datetime
 from broker.errors import Invalid
 from broker.grants.plan import ColumnPlan, Plan, TablePlan, mask_kept
 
-LEFT_OUT = "left out by the customer"
+LEFT_OUT = "left out by the decision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
         names = {f"{table.full_name}.{column.name}", f"{root}.{column.name}"}
         if not names & narrowing.columns_masked:
             return column
-        masked = mask_kept(column, "masked by the customer")
+        masked = mask_kept(column, "masked by the decision")
         if masked is None:
             raise Invalid(
                 f"{root}.{column.name} joins tables or its constraints allow no mask; "

@@ -81,6 +81,7 @@ class GrantView:
     paused_side: str | None
     given_starts_at: datetime | None
     standing_id: str | None
+    break_glass: bool
     policy_version: int
     approvals_needed: int
     approvals_given: int
@@ -239,6 +240,7 @@ def _view(row: sa.Row[Any]) -> GrantView:
         paused_side=grant.paused_side,
         given_starts_at=grant.given_starts_at,
         standing_id=grant.standing_id,
+        break_glass=grant.break_glass,
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,
@@ -268,14 +270,19 @@ def list_grants(
     *,
     requester_id: PersonId | None = None,
     states: Sequence[str] = (),
+    break_glass: bool = False,
     before: Place | None = None,
     limit: int = 50,
 ) -> list[GrantView]:
-    """Newest first: a tenant's, or all that the actor may see. `before` continues a page."""
+    """Newest first: a tenant's, or all that the actor may see; with `break_glass` only such.
+    `before` continues a page.
+    """
     query = _grants().order_by(Grant.requested_at.desc(), Grant.id.desc())
     query = query.where(Grant.tenant_id.in_(people.list_readable(tx, "grant:read", tenant_id)))
     if requester_id is not None:
         query = query.where(Grant.requester_id == requester_id)
+    if break_glass:
+        query = query.where(Grant.break_glass)
     if states:
         query = query.where(Grant.state.in_(states))
     if before is not None:

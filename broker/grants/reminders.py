@@ -57,6 +57,7 @@ def _list_due(tx: Tx) -> Sequence[Grant]:
             Grant.state == "requested",
             Grant.lapses_at > tx.at,
             Grant.asked_digest.is_not(None),
+            ~Grant.break_glass,  # it does not wait for them
             due.correlate(Grant, PolicyRow).exists(),
         )
     )
@@ -90,5 +91,5 @@ def _approvers(tx: Tx, grant: Grant) -> sa.Select[str]:
     return sa.select(Decision.person_id).where(
         Decision.grant_id == grant.id,
         Decision.verdict == "approved",
-        approvals.stands(grant.tenant_id, tx.at),
+        approvals.stands_on(grant, tx.at),
     )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from broker import mail, people, platforms, retries, storages, tenants, trail
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants import approvals, delegates, mismatch
+from broker.grants import approvals, break_glass, delegates, mismatch
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
 from broker.grants.approvals import Given, Said
 from broker.grants.delegates import Capacity
@@ -56,7 +56,8 @@ class Ask:
     platform for which `platform_s` is asked, `storage_id` the objects for which `storage_s` is.
 
     The clock starts at `starts_at`, or at approval if that is later. `extends` names the grant that
-    this one goes on from: it is decided by itself, and moves nothing of the old one.
+    this one goes on from: it is decided by itself, and moves nothing of the old one. For
+    `break_glass` see the module of that name.
     """
 
     ticket_id: str
@@ -72,6 +73,7 @@ class Ask:
     platform_id: str | None = None
     wanted: Wanted = field(default_factory=Wanted)
     storage_id: str | None = None
+    break_glass: bool = False
 
 
 def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
@@ -84,11 +86,16 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     database = tenants.get_database(tx, ask.database_id)
     if database.tenant_id != ticket.tenant_id:
         raise NotFound("there is no such database for this ticket's customer")
+    if ask.break_glass:
+        break_glass.hold_policy(tx, TenantId(ticket.tenant_id))
     version, policy = find_in_force(tx, TenantId(ticket.tenant_id))
     _check_windows(ask, times, policy)
     _check_extended(tx, ask)
     _check_platform(tx, ask, ticket.tenant_id)
     _check_storage(tx, ask, ticket.tenant_id)
+    unanswered_s = at_most(times.unanswered_s, policy.unanswered_s)
+    if ask.break_glass:
+        unanswered_s = min(unanswered_s, break_glass.ANSWERED_WITHIN_S)
     grant = Grant(
         id=new_id("grt"),
         tenant_id=ticket.tenant_id,
@@ -99,11 +106,12 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         category=ask.category,
         reason=ask.reason.strip(),
         requested_at=tx.at,
-        lapses_at=tx.at + timedelta(seconds=at_most(times.unanswered_s, policy.unanswered_s)),
+        lapses_at=tx.at + timedelta(seconds=unanswered_s),
         extends=ask.extends,
         starts_at=ask.starts_at,
         policy_version=version,
-        approvals_needed=policy.approvals,
+        approvals_needed=break_glass.APPROVALS if ask.break_glass else policy.approvals,
+        break_glass=ask.break_glass,
         asked_live_s=ask.live_s,
         asked_copy_s=ask.copy_s,
         asked_platform_s=ask.platform_s,
@@ -114,30 +122,43 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         storage_id=ask.storage_id,
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
     )
-    facts = {
-        "ticket": ticket.id,
-        "database": database.id,
-        "category": ask.category,
-        "live_s": ask.live_s,
-        "copy_s": ask.copy_s,
-        "lapses_at": grant.lapses_at.isoformat(),
-        "policy": version,
-        "approvals": policy.approvals,
-        "kind": ask.wanted.kind,
-    }
-    if ask.platform_id is not None:
-        facts |= {"platform": ask.platform_id, "platform_s": ask.platform_s}
-    if ask.storage_id is not None:
-        facts |= {"storage": ask.storage_id, "storage_s": ask.storage_s}
-    if ask.extends is not None:
-        facts["extends"] = ask.extends
-    if ask.starts_at is not None:
-        facts["starts_at"] = ask.starts_at.isoformat()
+    if grant.break_glass:
+        break_glass.check_request(tx, grant, policy)
+        break_glass.tell_asked(tx, grant)
     record_birth(
-        tx, grant, "grant.requested", facts=facts, personal=[Personal("reason", grant.reason)]
+        tx,
+        grant,
+        "grant.requested",
+        facts=_facts_asked(grant),
+        personal=[Personal("reason", grant.reason)],
     )
     queue.put(tx, "plan_grant", grant.id, queue="access")
     return GrantId(grant.id)
+
+
+def _facts_asked(grant: Grant) -> dict[str, str | int]:
+    start = grant.starts_at
+    more = {
+        "platform": grant.platform_id,
+        "platform_s": grant.asked_platform_s if grant.platform_id else None,
+        "storage": grant.storage_id,
+        "storage_s": grant.asked_storage_s if grant.storage_id else None,
+        "extends": grant.extends,
+        "starts_at": start.isoformat() if start else None,
+        "break_glass": grant.break_glass or None,
+    }
+    return {
+        "ticket": grant.ticket_id,
+        "database": grant.database_id,
+        "category": grant.category,
+        "live_s": grant.asked_live_s,
+        "copy_s": grant.asked_copy_s,
+        "lapses_at": grant.lapses_at.isoformat(),
+        "policy": grant.policy_version,
+        "approvals": grant.approvals_needed,
+        "kind": grant.asked_kind,
+        **{name: value for name, value in more.items() if value is not None},
+    }
 
 
 def _check_ask(ask: Ask, times: Times) -> None:
@@ -327,19 +348,25 @@ def get_plan(tx: Tx, grant_id: str, digest: str | None) -> Plan:
 
 def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note: str = "") -> None:
     """A tenant's admin says yes to what was shown, or to less; the last one needed settles it.
+    Of break-glass, two leads of the vendor do.
 
     Raises StateConflict when somebody decided first, GrantRefused for one's own request, Conflict
     when the plan shown is not the one that stands, when the ticket has ended, or for a second
     approval by one person; Invalid when nothing is left that all give.
     """
     grant = get_grant(tx, grant_id)
-    capacities = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:approve")
-    _check_decider(tx, grant)
+    if grant.break_glass:
+        capacities = break_glass.list_capacities(tx, grant)
+    else:
+        capacities = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:approve")
+        _check_decider(tx, grant)
     tx.session.refresh(grant, with_for_update=True)  # approvals come one after the other
     if grant.state != "requested":
         advance(tx, grant, APPROVE)  # raises, and says who decided and when
     _check_shown(tx, grant, shown_digest)
     capacity = approvals.choose_capacity(tx, grant, capacities)
+    if grant.break_glass:
+        break_glass.check_still_allowed(tx, grant)
     asked = get_plan(tx, grant.id, grant.asked_digest)
     mismatch.check_plan(grant.id, asked, grant.asked_digest)
     mine = approvals.narrow(
@@ -358,7 +385,18 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
         _tell_other_admins(tx, grant, missing)
     else:
         facts = facts_given(shown_digest, met) | _stood_in(capacity) | {"approvals": len(all_given)}
+        _settle_by_people(tx, grant, met, facts)
+
+
+def _settle_by_people(tx: Tx, grant: Grant, met: Given, facts: dict[str, str | int]) -> None:
+    if not grant.break_glass:
         settle(tx, grant, met, facts)
+        return
+    if met.windows.starts_at is not None:
+        raise Invalid("break-glass starts at once", fields={"starts_at": "leave it out"})
+    break_glass.owe_review(tx, grant)
+    settle(tx, grant, met, facts | {"break_glass": True})
+    break_glass.tell_opened(tx, grant)
 
 
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
@@ -431,6 +469,9 @@ def settle(
 
 
 def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
+    if grant.break_glass:
+        break_glass.tell_that_it_waits(tx, grant)
+        return
     tenant_id = TenantId(grant.tenant_id)
     text = (
         f"Somebody approved {grant.id}; {missing} more must, or nothing is seen. Read exactly what "
@@ -500,7 +541,9 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     """
     if grant.state == "requested":
         raise GrantRefused(
-            f"{grant.id} is not approved yet; the customer's admin must decide first"
+            f"{grant.id} is not approved yet; "
+            + ("two leads" if grant.break_glass else "the customer's admin")
+            + " must decide first"
         )
     if grant.state != "approved":
         raise GrantRefused(f"{grant.id} is {grant.state}; make a new request")

@@ -131,6 +131,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             **_on_storage(grant, grant.asked_storage_s),
             "starts": _instant(grant.starts_at),
             "extends": grant.extends,
+            "break_glass": grant.break_glass,
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "standing": _standing(decision),

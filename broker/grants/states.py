@@ -1,7 +1,8 @@
-"""The state machines of grants, standing approvals and leases.
+"""The state machines of grants, standing approvals, reviews and leases.
 
     grant     requested ─▶ approved ─▶ ended            requested ─▶ refused | ended
     standing  proposed ─▶ given ─▶ ended                proposed ─▶ ended
+    review    open ─▶ closed
     lease     pending ─▶ issued ─▶ revoking ─▶ revoked  pending ─▶ revoking
 
 A refused or ended grant never comes back. A lease once revoking ends revoked, however long that
@@ -18,6 +19,8 @@ END = Move(("requested", "approved"), "ended", "grant.ended")
 
 STANDING_GIVEN = Move(("proposed",), "given", "standing.given")
 STANDING_ENDED = Move(("proposed", "given"), "ended", "standing.ended")
+
+REVIEW_CLOSED = Move(("open",), "closed", "review.closed")
 
 LEASE_ISSUED = Move(("pending",), "issued", "lease.issued")
 LEASE_REVOKING = Move(("pending", "issued"), "revoking", "lease.revoking")

@@ -24,6 +24,7 @@ from broker.web import (
     policies,
     preflights,
     records,
+    reviews,
     session,
     standing,
 )
@@ -59,6 +60,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         glass,
         holds,
         standing,
+        reviews,
     ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

@@ -72,6 +72,7 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
         platform_id=form.get("platform") or None,
         storage_id=form.get("storage") or None,
         wanted=_read_wanted(form),
+        break_glass="break_glass" in form,
     )
 
 

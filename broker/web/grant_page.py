@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from broker import people, tenants
 from broker.engines import Literal
 from broker.grants.decisions import DecisionView, list_decisions
-from broker.grants.delegates import find_capacity, name_giver
+from broker.grants.delegates import Capacity, find_capacity, name_giver
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
+from broker.grants.reviews import ReviewView, list_reviews
 from broker.ids import TenantId
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.tx import Tx
@@ -47,6 +48,9 @@ class GrantPage:
     use: Use
     may_decide: bool
     stands_in_for: str | None
+    may_refuse: bool
+    reviews: Sequence[ReviewView]  # one after break-glass, else none
+    may_close: bool
     decisions: Sequence[DecisionView]
     wanted: Filter
     plan: PlanShown | None
@@ -74,10 +78,14 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
     decided = list_decisions(tx, grant_id)
     has_approved = any(one.person_id == tx.actor.person_id for one in decided)
     capacity = find_capacity(tx, tenant_id) if grant.state == "requested" else None
+    may_read = people.may(tx, "review:read", tenant_id)
     return GrantPage(
         use=read_use(tx, grant),
-        may_decide=capacity is not None and not has_approved,
+        may_decide=_may_decide(tx, grant, capacity) and not has_approved,
+        may_refuse=capacity is not None and not has_approved,
         stands_in_for=name_giver(tx, tenant_id, capacity),
+        reviews=list_reviews(tx, tenant_id, grant_id=grant_id) if may_read else (),
+        may_close=people.may(tx, "review:close", tenant_id),
         decisions=decided,
         wanted=wanted,
         plan=show_plan((given or shown).plan, wanted, ticked) if shown else None,
@@ -87,6 +95,13 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
         **_offer(grant, ticked),
         servers=[server.name for server in tenants.list_servers(tx)],
     )
+
+
+def _may_decide(tx: Tx, grant: GrantView, capacity: Capacity | None) -> bool:
+    if not grant.break_glass:
+        return capacity is not None
+    others = tx.actor.person_id != grant.requester_id
+    return grant.state == "requested" and others and people.may(tx, "glass:break")
 
 
 def _offer(grant: GrantView, ticked: Narrowing) -> dict[str, Sequence[Choice]]:

@@ -12,8 +12,9 @@ from broker import finds, lifecycle, people, quarantine, sweeps, tenants
 from broker.errors import Invalid
 from broker.grants import delegates
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
+from broker.grants.reviews import ReviewView, list_reviews
 from broker.grants.states import LEASE_OPEN
-from broker.ids import TenantId
+from broker.ids import PersonId, TenantId
 from broker.snapshots import holds
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
@@ -31,6 +32,8 @@ class Home:
 
     mine: bool
     waiting: Sequence[GrantView]
+    glass: Sequence[GrantView]  # break-glass of others, that waits for this lead
+    reviews: Sequence[ReviewView]  # open
     grants: Sequence[GrantView]
     leases: Sequence[LeaseView]
     copies: Sequence[SnapshotView]
@@ -62,6 +65,8 @@ def _read(tx: Tx, who: Visitor) -> Home:
     return Home(
         mine=mine,
         waiting=list_grants(tx, requester_id=me, states=("requested",)),
+        glass=_list_glass(tx, me) if "glass:break" in who.permissions else (),
+        reviews=list_reviews(tx, states=("open",)) if "review:read" in who.permissions else (),
         grants=list_grants(tx, requester_id=me, states=("approved",)),
         leases=list_leases(tx, person_id=me, states=LEASE_OPEN),
         copies=list_snapshots(tx, requester_id=me, states=NOT_DESTROYED),
@@ -71,6 +76,11 @@ def _read(tx: Tx, who: Visitor) -> Home:
         decides=delegates.decides_somewhere(tx),
         held="health:read" in who.permissions and quarantine.find_open(tx) is not None,
     )
+
+
+def _list_glass(tx: Tx, me: PersonId | None) -> Sequence[GrantView]:
+    found = list_grants(tx, states=("requested",), break_glass=True)
+    return [grant for grant in found if grant.requester_id != me]
 
 
 @pages.get("/late")

@@ -9,8 +9,9 @@ from flask.typing import ResponseReturnValue
 
 from broker import people, platforms, tenants
 from broker.errors import Invalid
-from broker.grants import requests
+from broker.grants import approval_policy, requests
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE
+from broker.ids import TenantId
 from broker.tickets.queries import get_ticket_view, list_open_tickets
 from broker.tx import Tx
 from broker.web.forms import choices, read_ask, read_seconds
@@ -46,7 +47,11 @@ def ask(ticket_id: str) -> ResponseReturnValue:
     except Invalid as error:
         with begin() as tx:
             return _form(tx, ticket_id, error.facts.get("fields", {})), 422
-    flash("Your request is made. Its plan comes next; then the customer's admins are told.")
+    flash(
+        "Your request is made and the customer's admins are told. Its plan is next; then two leads."
+        if asked.break_glass
+        else "Your request is made. Its plan comes next; then the customer's admins are told."
+    )
     return redirect(url_for("console.grants.show", grant_id=grant_id), 303)
 
 
@@ -57,6 +62,7 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
     times, sent = the_broker().settings.times, request.form
     live = times.access_default_s if "live_s" in problems else read_seconds(sent, "live_s")
     copy = 0 if "copy_s" in problems else read_seconds(sent, "copy_s")
+    _, policy = approval_policy.find_in_force(tx, TenantId(ticket.tenant_id))
     platform = 0 if "platform_s" in problems else read_seconds(sent, "platform_s")
     return render_template(
         "console/new_request.html",
@@ -71,6 +77,7 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
         categories_offered=requests.CATEGORIES,
         kinds_offered=[(kind, KINDS[kind]) for kind in (MASKED, STRUCTURE, RAW)],
         extends=request.values.get("extends", ""),
+        glass_s=policy.break_glass_max_s if policy.break_glass else 0,
         problems=problems,
         sent=sent,
     )

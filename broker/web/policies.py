@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from broker import people, tenants
 from broker.errors import Invalid
 from broker.grants import approval_policy
-from broker.grants.approval_policy import ApprovalPolicy
+from broker.grants.approval_policy import BREAK_GLASS_DEFAULT_S, BREAK_GLASS_S, ApprovalPolicy
 from broker.ids import TenantId
 from broker.people import Member
 from broker.tx import Tx
@@ -65,7 +65,9 @@ def _read(form: Form) -> ApprovalPolicy:
         "copy_max_s": times.copy_max_s,
         "unanswered_s": times.unanswered_s,
     }
-    own = {name: read_seconds(form, name) for name in limits}
+    read = {name: read_seconds(form, name) for name in limits}
+    own = {name: None if read[name] == most else read[name] for name, most in limits.items()}
+    glass_s = read_seconds(form, "break_glass_max_s")
     return ApprovalPolicy(
         approvals=int(approvals),
         approvers=tuple(form.getlist("approvers")),
@@ -74,7 +76,11 @@ def _read(form: Form) -> ApprovalPolicy:
         escalate_to=tuple(form.getlist("escalate_to")),
         escalate_after_s=read_seconds(form, "escalate_after_s") or None,
         masked_only="masked_only" in form,
-        **{name: None if own[name] == most else own[name] for name, most in limits.items()},
+        break_glass="break_glass" in form,
+        break_glass_max_s=BREAK_GLASS_DEFAULT_S if glass_s is None else glass_s,
+        live_max_s=own["live_max_s"],
+        copy_max_s=own["copy_max_s"],
+        unanswered_s=own["unanswered_s"],
     )
 
 
@@ -102,6 +108,7 @@ def _page(tx: Tx, tenant_id: TenantId, problems: Mapping[str, str]) -> str:
         live_choices=_choices(times.access_max_s, policy.live_max_s, none=True),
         copy_choices=_choices(times.copy_max_s, policy.copy_max_s, none=True),
         unanswered_choices=_choices(times.unanswered_s, policy.unanswered_s, none=False),
+        glass_choices=choices(BREAK_GLASS_S[1], policy.break_glass_max_s, none=False),
     )
 
 

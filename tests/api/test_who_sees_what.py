@@ -24,6 +24,7 @@ from broker.ids import new_id
 from broker.secret import Secret
 from broker.tx import Actor, system
 from tests.api.conftest import Api
+from tests.grants.glass_breaking import break_glass
 from tests.grants.platforms import register
 from tests.grants.storages import register_storage
 from tests.world import World, add_person, enrol
@@ -103,6 +104,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     },
     "agree_to_standing": lambda ids: {"shown_digest": ids["digest"]},
     "end_standing": lambda _: {},
+    "close_review": lambda _: {"note": "looking for what is not mine"},
     "lift_quarantine": lambda _: {"grants": "end"},
     "confirm_database": lambda _: {"cluster": "1"},
     "confirm_server": lambda _: {"cluster": "1"},
@@ -121,6 +123,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_standing": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_reviews": lambda ids: f"?tenant={ids['tenant_id']}",
     "watch_leases": lambda ids: f"?tenant={ids['tenant_id']}&wait=0",
     "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
@@ -178,6 +181,7 @@ def made_up() -> Ids:
     prefixes |= {"platform": "plt", "storage": "sto"}
     prefixes |= {"hold": "hld"}
     prefixes |= {"standing": "sta"}
+    prefixes |= {"review": "rev"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     return {**ids, "external_id": "T-none", "digest": "0" * 64, "soon": soon()}
@@ -217,6 +221,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     absence = {"delegate": colleague, "ends_at": ends_at}
     named = api.post(world.admin, f"/tenants/{world.tenant}/delegates", absence)
     return {
+        "review_id": break_glass(world),
         "standing_id": given.json["id"],
         "soon": ids["soon"],
         "colleague_id": colleague,
@@ -354,12 +359,14 @@ DENIED = {
         *("get_approval_policy", "set_approval_policy", "confirm_approval_policy"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
         *("list_standing", "get_standing", "get_standing_plan"),
+        "close_review",
         *("give_standing", "agree_to_standing", "end_standing"),
         *("list_delegates", "name_delegate", "end_delegation"),
     ),
     "operator": (
         *("register_logins", "allow_drills"),
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
+        *("list_reviews", "get_review", "close_review"),
         *("list_delegates", "name_delegate", "end_delegation"),
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
@@ -379,6 +386,7 @@ DENIED = {
     "auditor": (
         *PLATFORMS,
         *("ask_session", "fetch_session"),
+        "close_review",
         *("approve_grant", "refuse_grant", "end_grant", "end_lease", "destroy_snapshot"),
         *("end_everything", "add_person", "remove_person", "disable_person", "ask_lease"),
         *("check_database", "get_database_preflight", "check_server", "get_server_preflight"),

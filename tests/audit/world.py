@@ -44,6 +44,7 @@ class Log:
         minutes: float | None = None,
         facts: Mapping[str, Json] | None = None,
         side: str = "",
+        who: str = "psn_a",
     ) -> None:
         side = side or ("tenant" if kind == "grant.approved" else "vendor")
         after = timedelta(minutes=len(self.entries) if minutes is None else minutes)
@@ -51,7 +52,7 @@ class Log:
             kind=kind,
             at=AT + after,
             log_origin=self.origin,
-            actor={"side": side, "via": "password", "id": "psn_a"},
+            actor={"side": side, "via": "password", "id": who},
             subject=subject,
             facts=facts or {},
             personal={"name": "Zoë"} if kind == "grant.approved" else {},

@@ -46,7 +46,8 @@ def test_an_approval_says_what_was_shown_what_was_given_and_by_whom(world: World
     statement = said(world, envelope_of(world, grant_id, "approved"))
     assert statement["verdict"] == "approved"
     assert statement["settles"] is True
-    assert statement["by"] == {"id": world.admin.person_id, "side": "tenant", "via": "password"}
+    by = {"id": world.admin.person_id, "side": "tenant", "via": "password", "for": None}
+    assert statement["by"] == by
     assert statement["shown"] == statement["asked"]["plan"] == grant.asked_digest
     windows = {"live_s": 600, "copy_s": 86400, "kind": "masked", "starts": None}
     assert statement["gives"] == {"plan": grant.given_digest, **windows}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 
 
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0030_storages.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0031_storages.sql").read_text())

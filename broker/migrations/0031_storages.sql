@@ -20,7 +20,10 @@ ALTER TABLE access_grant
     ADD COLUMN given_storage_s bigint NOT NULL DEFAULT 0,
     ADD COLUMN storage_until timestamptz,
     ADD CONSTRAINT storage_narrowed CHECK (given_storage_s BETWEEN 0 AND asked_storage_s),
-    ADD CONSTRAINT storage_named CHECK ((storage_id IS NULL) = (asked_storage_s = 0));
+    ADD CONSTRAINT storage_named CHECK ((storage_id IS NULL) = (asked_storage_s = 0)),
+    -- Break-glass is masked live access and nothing else (beside break_glass_is_narrow).
+    ADD CONSTRAINT break_glass_without_storage
+        CHECK (NOT break_glass OR (storage_id IS NULL AND asked_storage_s = 0));
 ALTER TABLE decision ADD COLUMN storage_s bigint NOT NULL DEFAULT 0;
 
 CREATE FUNCTION check_storage_fixed() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,0 +1,16 @@
+"""Break-glass and its reviews."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0030"
+down_revision = "0029"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0030_break_glass.sql").read_text())
