@@ -13,10 +13,14 @@ from broker.engines.postgres.connect import find_tool
 from tests.conftest import admin
 from tests.engines.registered import wait_for
 
+# What a query of the standby still needs stays on the primary: replay waits for no query, and none
+# is cancelled for it.
+_SETTINGS = {"hot_standby_feedback": "on", "wal_receiver_status_interval": "1s"}
+
 
 @contextmanager
 def standby_of(primary: EmbeddedServer, folder: Path) -> Iterator[EmbeddedServer]:
-    standby = EmbeddedServer(folder, install=primary.install)
+    standby = EmbeddedServer(folder, install=primary.install, settings=_SETTINGS)
     folder.mkdir()
     (folder / "superuser.password").write_text(primary.password.reveal())
     way = {

@@ -33,6 +33,8 @@ from tests.engines.registered import (
 from tests.engines.standby import lagging, replayed, standby_of
 from tests.engines.test_revoking import NOTHING, is_dead
 
+pytestmark = pytest.mark.long  # a base backup, and many waits for its replay
+
 
 @dataclass(frozen=True)
 class Pair:

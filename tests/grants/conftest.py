@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
+from broker.embedded import EmbeddedServer, running
 from broker.grants import approval_policy
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.tx import system
@@ -20,25 +22,39 @@ from tests.shared_database import (
     rows_of,
     share,
 )
-from tests.world import ControlTemplate, World, build_world, clone_crm
+from tests.world import ControlTemplate, World, build_world, clone_crm, make_crm_template
 
 
 @pytest.fixture(scope="package")
-def dbname(live_server: EmbeddedServer) -> str:
-    return make_shared_database(live_server)
+def sharing_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
+    """A live server of their own: what stands there for the whole package is nobody else's."""
+    server = EmbeddedServer(servers_folder / f"sharing-{secrets.token_hex(4)}")
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="package")
+def sharing_marks(sharing_server: EmbeddedServer) -> Marks:
+    return make_crm_template(sharing_server, scale=0.01)
+
+
+@pytest.fixture(scope="package")
+def dbname(sharing_server: EmbeddedServer) -> str:
+    return make_shared_database(sharing_server)
 
 
 @pytest.fixture(scope="package")
 def anyone(
     control_template: ControlTemplate,
-    live_server: EmbeddedServer,
+    sharing_server: EmbeddedServer,
     test_server: EmbeddedServer,
-    crm_marks: Marks,
+    sharing_marks: Marks,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("tenancy")
-    crm = clone_crm(live_server)
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as world:
+    folder, crm = tmp_path_factory.mktemp("tenancy"), clone_crm(sharing_server)
+    with build_world(
+        control_template, sharing_server, test_server, folder, crm, sharing_marks
+    ) as world:
         yield world
 
 

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
+from broker.demo.canaries import Marks
+from broker.embedded import EmbeddedServer
 from tests.grants.conftest import anyone, dbname, own
 from tests.grants.test_tenancy import *  # noqa: F403  # the tests themselves, and their fixtures
 
 __all__ = ["anyone", "dbname", "own"]
+
+
+@pytest.fixture(scope="package")
+def sharing_server(live_server: EmbeddedServer) -> EmbeddedServer:
+    return live_server
+
+
+@pytest.fixture(scope="package")
+def sharing_marks(crm_marks: Marks) -> Marks:
+    return crm_marks
