@@ -92,7 +92,8 @@ def _start(folder: Path, tries: int = 3) -> tuple[subprocess.Popen[bytes], str]:
         *(f"-master.port={port[0]}", f"-master.port.grpc={port[1]}"),
         *(f"-volume.port={port[2]}", f"-volume.port.grpc={port[3]}"),
         *(f"-filer.port={port[4]}", f"-filer.port.grpc={port[5]}"),
-        *("-s3", f"-s3.port={port[6]}", f"-s3.port.grpc={port[7]}", "-s3.port.iceberg=0"),
+        *("-s3", f"-s3.port={port[6]}", f"-s3.port.grpc={port[7]}"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # else on ports of their own, the same for all
         *("-filer", f"-s3.config={folder}/s3.json", f"-s3.iam.config={folder}/iam.json"),
         *("-volume.max=1000", "-volume.preStopSeconds=1", "-master.volumeSizeLimitMB=64"),
     ]
