@@ -193,6 +193,47 @@ def call(tx: Tx, lease: Lease, queue: Queue) -> None:
     queue.call(tx, lease.id, lease.database_id or lease.server_id or "", lease.scope_name)
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A credential that no server knows by name: it is sealed to `public`, its asker's own key.
+
+    `kind` is "platform" or "storage", `on` the id of the one it is for.
+    """
+
+    kind: str
+    on: str
+    public: bytes
+    ends_at: datetime
+
+
+def begin_sealed(tx: Tx, grant: Grant, asked: Sealed) -> LeaseId:
+    """The pending lease of such a credential, with its entry; who calls it puts the job."""
+    identity = new_id("lse")
+    lease = Lease(
+        id=identity,
+        tenant_id=grant.tenant_id,
+        state="pending",
+        grant_id=grant.id,
+        person_id=tx.actor.person_id,
+        platform_id=asked.on if asked.kind == "platform" else None,
+        storage_id=asked.on if asked.kind == "storage" else None,
+        dbname="",
+        role_name=identity,
+        scope_name="",
+        sealed_to=asked.public,
+        ends_at=asked.ends_at,
+    )
+    retries.hint(lease, tx.at)
+    facts = {
+        "grant": grant.id,
+        "on": asked.on,
+        "kind": asked.kind,
+        "ends_at": asked.ends_at.isoformat(),
+    }
+    record_birth(tx, lease, "lease.asked", facts=facts)
+    return LeaseId(identity)
+
+
 def get_lease(tx: Tx, lease_id: str) -> Lease:
     lease = tx.session.get(Lease, lease_id)
     if lease is None:

@@ -13,14 +13,13 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from broker import people, retries, storages
+from broker import people, storages
 from broker.errors import Conflict, Denied
 from broker.grants import leases, requests
 from broker.grants.model import Lease
 from broker.grants.requests import GrantRefused
-from broker.ids import LeaseId, new_id
+from broker.ids import LeaseId
 from broker.jobs import Queue
-from broker.states import record_birth
 from broker.tx import Tx
 
 LIFE_S = storages.SHORTEST_S
@@ -45,30 +44,10 @@ def ask(tx: Tx, grant_id: str, public: bytes, queue: Queue) -> LeaseId:
             f"{grant.id} ends at {until.isoformat()}: no session is as short as what is left"
         )
     _check_few(tx, grant.id)
-    identity = new_id("lse")
-    lease = Lease(
-        id=identity,
-        tenant_id=grant.tenant_id,
-        state="pending",
-        grant_id=grant.id,
-        person_id=tx.actor.person_id,
-        storage_id=storage.id,
-        dbname="",
-        role_name=identity,
-        scope_name="",
-        sealed_to=public,
-        ends_at=ends_at,
-    )
-    retries.hint(lease, tx.at)
-    facts = {
-        "grant": grant.id,
-        "on": storage.id,
-        "kind": "storage",
-        "ends_at": ends_at.isoformat(),
-    }
-    record_birth(tx, lease, "lease.asked", facts=facts)
-    queue.put(tx, "issue_session", lease.id, queue="access")
-    return LeaseId(lease.id)
+    asked = leases.Sealed("storage", storage.id, public, ends_at)
+    lease_id = leases.begin_sealed(tx, grant, asked)
+    queue.put(tx, "issue_session", lease_id, queue="access")
+    return lease_id
 
 
 def _check_few(tx: Tx, grant_id: str) -> None:

@@ -15,16 +15,15 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from broker import people, quarantine, retries
+from broker import people, quarantine
 from broker.errors import Conflict, Denied
 from broker.grants import leases, requests
 from broker.grants.model import Grant, Lease
 from broker.grants.requests import GrantRefused
-from broker.ids import LeaseId, new_id
+from broker.ids import LeaseId
 from broker.jobs import Queue
 from broker.platforms import Platform
 from broker.secret import Secret
-from broker.states import record_birth
 from broker.tx import Tx
 
 LIFE = timedelta(seconds=300)
@@ -56,30 +55,10 @@ def ask(tx: Tx, audience: str, grant_id: str | None, public: bytes, queue: Queue
     # Whole seconds, as a token has them; rounded down, so that it never outlives its grant.
     ends_at = min(tx.at + LIFE, until).replace(microsecond=0)
     _check_few(tx, grant)
-    identity = new_id("lse")
-    lease = Lease(
-        id=identity,
-        tenant_id=grant.tenant_id,
-        state="pending",
-        grant_id=grant.id,
-        person_id=tx.actor.person_id,
-        platform_id=platform.id,
-        dbname="",
-        role_name=identity,
-        scope_name="",
-        sealed_to=public,
-        ends_at=ends_at,
-    )
-    retries.hint(lease, tx.at)
-    facts = {
-        "grant": grant.id,
-        "on": platform.id,
-        "kind": "platform",
-        "ends_at": ends_at.isoformat(),
-    }
-    record_birth(tx, lease, "lease.asked", facts=facts)
-    queue.put(tx, "issue_token", lease.id, queue="access")
-    return LeaseId(lease.id)
+    asked = leases.Sealed("platform", platform.id, public, ends_at)
+    lease_id = leases.begin_sealed(tx, grant, asked)
+    queue.put(tx, "issue_token", lease_id, queue="access")
+    return lease_id
 
 
 def _find_grant(tx: Tx, audience: str, grant_id: str | None) -> tuple[Grant, Platform]:
