@@ -161,7 +161,7 @@ def test_only_what_was_named_is_raw_and_narrowing_only_takes_away(
         (Wanted(RAW, ("b.c",)), LIVE, "raw_columns", "schema.table.column"),
         (Wanted(RAW, tuple(f"a.b.{n}" for n in range(101))), LIVE, "raw_columns", "at most 100"),
         (Wanted(RAW, ("a.b.c",)), replace(LIVE, copy=True), "kind", "live access alone"),
-        (Wanted(STRUCTURE), replace(LIVE, platform=True), "kind", "application shows rows"),
+        (Wanted(STRUCTURE), replace(LIVE, platform=True), "kind", "show values"),
     ],
 )
 def test_what_can_not_be_asked_is_refused_by_field(
