@@ -25,7 +25,7 @@ from broker.entries import Json, canonical, decode_base64, encode_base64, get_te
 from broker.errors import VerificationFailed
 
 # Parts of a decision's statement that the person signs; the rest is what came of it.
-_SIGNED = ("log", "tenant", "decision", "grant", "ticket", "database", "verdict")
+_SIGNED: tuple[str, ...] = ("log", "tenant", "decision", "grant", "ticket", "database", "verdict")
 _SIGNED += ("asked", "policy", "shown", "gives")
 _CONTEXT = b"broker/decision/v1\x00"
 _PRESENT, _VERIFIED = 0x01, 0x04  # flags: the user touched it; it knew the user by PIN or body
@@ -108,7 +108,7 @@ def check_assertion(assertion: Assertion, challenge: bytes) -> None:
 
 
 def _check_signature(assertion: Assertion, message: bytes) -> None:
-    """The algorithm follows from the key alone: no field can choose another (RFC 9864, RFC 8812)."""
+    """The algorithm follows from the key alone: no field can choose another."""
     try:
         match load_der_public_key(assertion.public_key):
             case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()) as key:

@@ -27,7 +27,7 @@ LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt"),
-    *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld"),
+    *("pky", "grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

@@ -1,9 +1,9 @@
 """Passkeys (WebAuthn): registering, signing in, confirming, and answering for a decision.
 
 What must stay true: a challenge is made here, kept here, bound to one session (or to one browser
-that is not signed in yet), good for 5 minutes and for one answer, whatever that answer is worth; the
-authenticator must have verified its user; a counter that does not rise ends the passkey, for then
-two devices hold it. An attestation is not asked for: which make of device it is decides nothing.
+that is not signed in yet), good for 5 minutes and for one answer, whatever that answer is worth;
+the authenticator must have verified its user; a counter that does not rise ends the passkey, for
+then two devices hold it. No attestation is asked for: the make of a device decides nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +74,13 @@ class Challenge(Base):
     expires_at: Mapped[datetime]
 
 
-class PasskeyCloned(NotAuthenticated):
+class PasskeyRefused(NotAuthenticated):
+    """What a passkey answered proves nothing here."""
+
+    type = "passkey-refused"
+
+
+class PasskeyCloned(PasskeyRefused):
     """The counter did not rise: another device holds the same key. It is ended."""
 
     type = "passkey-cloned"
@@ -213,9 +219,7 @@ def ask_confirmation(tx: Tx, party: Party, session_id: str) -> Json:
     return _options(party, _keep_challenge(tx, CONFIRM, session_id), list_passkeys(tx))
 
 
-def ask_decision(
-    tx: Tx, party: Party, session_id: str, challenge: bytes, decision_id: str
-) -> Json:
+def ask_decision(tx: Tx, party: Party, session_id: str, challenge: bytes, decision_id: str) -> Json:
     """Options by which the person's passkey signs `challenge`, the digest of the decision."""
     held = list_passkeys(tx)
     if not held:
@@ -261,7 +265,7 @@ def _keep_challenge(
 
 def take(database: Database, party: Party, text: str, purpose: str, bound_to: str) -> Answered:
     """Use up the challenge that `text`, a browser's JSON, answers: in a transaction of its own, so
-    that it is gone whatever comes of the answer. Raises Invalid, NotAuthenticated.
+    that it is gone whatever comes of the answer. Raises Invalid, PasskeyRefused.
     """
     credential, challenge = _read(text)
     with database.begin(system("passkeys")) as tx:
@@ -276,16 +280,14 @@ def take(database: Database, party: Party, text: str, purpose: str, bound_to: st
             .returning(Challenge.decision_id)
         ).first()
     if taken is None:
-        raise NotAuthenticated("this answer of a passkey was used, has lapsed, or is not of here")
+        raise PasskeyRefused("this answer of a passkey was used, has lapsed, or is not of here")
     return Answered(party, challenge, credential, taken.decision_id)
 
 
 def _read(text: str) -> tuple[Json, bytes]:
     """The credential as the browser gave it, and the challenge that it says it answers."""
     try:
-        if len(text) > _MAX_ANSWER:
-            raise ValueError(text[:10])
-        credential: Any = json.loads(text)
+        credential: Any = json.loads(text[:_MAX_ANSWER])
         said = json.loads(webauthn.base64url_to_bytes(credential["response"]["clientDataJSON"]))
         return dict(credential), webauthn.base64url_to_bytes(said["challenge"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -295,14 +297,14 @@ def _read(text: str) -> tuple[Json, bytes]:
 def sign_in(
     database: Database, answered: Answered, *, address: str
 ) -> tuple[Secret[str], PersonId]:
-    """Open a session for the passkey's owner. Raises TooMany or NotAuthenticated."""
+    """Open a session for the passkey's owner. Raises TooMany or PasskeyRefused."""
     named = str(answered.credential.get("id", ""))
     attempt = signin.count_attempt(database, hashlib.sha256(named.encode()).digest(), address)
     with database.begin(system("sign-in")) as tx:
         row, _ = verify(tx, answered, None)
         person = tx.session.get_one(Person, row.person_id)
         if person.disabled_at is not None:
-            raise NotAuthenticated(_NO)
+            raise PasskeyRefused(_NO)
         signin.forget_attempt(tx, attempt)
         return signin.open_session(tx, person, "passkey"), PersonId(person.id)
 
@@ -313,7 +315,7 @@ _NO = "the passkey is not known here, or did not sign as it should"
 def verify(tx: Tx, answered: Answered, person_id: str | None) -> tuple[Passkey, Assertion]:
     """The passkey that answered, of `person_id` if that is given, and what it signed.
 
-    Raises NotAuthenticated; PasskeyCloned when its counter did not rise.
+    Raises PasskeyRefused; PasskeyCloned when its counter did not rise.
     """
     try:
         credential = webauthn.helpers.parse_authentication_credential_json(answered.credential)
@@ -328,10 +330,10 @@ def verify(tx: Tx, answered: Answered, person_id: str | None) -> tuple[Passkey, 
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError):
-        raise NotAuthenticated(_NO) from None
+        raise PasskeyRefused(_NO) from None
     handle = credential.response.user_handle
     if handle is not None and handle != row.person_id.encode():
-        raise NotAuthenticated(_NO)
+        raise PasskeyRefused(_NO)
     if max(used.new_sign_count, row.sign_count) and used.new_sign_count <= row.sign_count:
         raise PasskeyCloned(row.id)
     row.sign_count, row.used_at = used.new_sign_count, tx.at
@@ -352,7 +354,7 @@ def _find(tx: Tx, credential_id: bytes, person_id: str | None) -> Passkey:
     )
     row = tx.session.scalar(query.with_for_update())
     if row is None or person_id not in {None, row.person_id}:
-        raise NotAuthenticated(_NO)
+        raise PasskeyRefused(_NO)
     return row
 
 

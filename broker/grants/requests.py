@@ -26,6 +26,7 @@ from broker.grants.scope_kinds import RAW, Wanted, Ways, find_problems
 from broker.grants.states import APPROVE, END, REFUSE
 from broker.ids import GrantId, PersonId, TenantId, new_id
 from broker.jobs import Queue
+from broker.passkeys import Answered
 from broker.settings import Times
 from broker.states import StateConflict, advance, record_birth
 from broker.tickets import mirror
@@ -278,32 +279,32 @@ def get_plan(tx: Tx, grant_id: str, digest: str | None) -> Plan:
     return from_document(row.document)
 
 
-def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note: str = "") -> None:
+def approve(
+    tx: Tx,
+    grant_id: str,
+    shown_digest: str,
+    narrowing: Narrowing,
+    note: str = "",
+    *,
+    answered: Answered | None = None,
+) -> None:
     """A tenant's admin says yes to what was shown, or to less; the last one needed settles it.
+    `answered` is a passkey's answer for just this decision (see `challenges`).
 
     Raises StateConflict when somebody decided first, GrantRefused for one's own request, Conflict
     when the plan shown is not the one that stands, when the ticket has ended, or for a second
     approval by one person; Invalid when nothing is left that all give.
     """
-    grant = get_grant(tx, grant_id)
-    people.check(tx, "grant:approve", TenantId(grant.tenant_id))
-    _check_decider(tx, grant)
+    grant = check_may_approve(tx, grant_id)
     tx.session.refresh(grant, with_for_update=True)  # approvals come one after the other
-    if grant.state != "requested":
-        advance(tx, grant, APPROVE)  # raises, and says who decided and when
-    _check_shown(tx, grant, shown_digest)
-    approvals.check_approver(tx, grant)
-    asked = get_plan(tx, grant.id, grant.asked_digest)
-    mismatch.check_plan(grant.id, asked, grant.asked_digest)
-    mine = approvals.narrow(
-        grant, asked, narrowing, Span(tx.at, grant.requested_at + _START_WITHIN)
-    )
+    asked, mine = weigh(tx, grant, shown_digest, narrowing)
     all_given = [*approvals.list_given(tx, grant), mine]
     met = approvals.meet(all_given)
     if not is_within(met.plan, asked):  # no way leads here: the last look before it is given
         raise Invalid("a decision can only narrow what was asked")
     missing = grant.approvals_needed - len(all_given)
-    approvals.keep(tx, grant, Said("approved", settles=missing <= 0, given=mine, note=note))
+    said = Said("approved", settles=missing <= 0, given=mine, note=note, answered=answered)
+    approvals.keep(tx, grant, said)
     if missing > 0:
         facts = facts_given(shown_digest, mine) | {"missing": missing}
         trail.record(tx, TenantId(grant.tenant_id), "approval.given", grant.id, facts)
@@ -311,6 +312,25 @@ def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note
     else:
         facts = facts_given(shown_digest, met) | {"approvals": len(all_given)}
         settle(tx, grant, met, facts)
+
+
+def check_may_approve(tx: Tx, grant_id: str) -> Grant:
+    grant = get_grant(tx, grant_id)
+    people.check(tx, "grant:approve", TenantId(grant.tenant_id))
+    _check_decider(tx, grant)
+    return grant
+
+
+def weigh(tx: Tx, grant: Grant, shown_digest: str, narrowing: Narrowing) -> tuple[Plan, Given]:
+    """What was asked, and what the actor would give of it. Raises as `approve` does."""
+    if grant.state != "requested":
+        advance(tx, grant, APPROVE)  # raises, and says who decided and when
+    _check_shown(tx, grant, shown_digest)
+    approvals.check_approver(tx, grant)
+    asked = get_plan(tx, grant.id, grant.asked_digest)
+    mismatch.check_plan(grant.id, asked, grant.asked_digest)
+    span = Span(tx.at, grant.requested_at + _START_WITHIN)
+    return asked, approvals.narrow(grant, asked, narrowing, span)
 
 
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
@@ -396,15 +416,20 @@ def _check_decider(tx: Tx, grant: Grant) -> None:
         raise GrantRefused("nobody decides on their own request")
 
 
-def refuse(tx: Tx, grant_id: str, note: str) -> None:
-    """A tenant's admin says no, with a reason for the engineer."""
+def check_may_refuse(tx: Tx, grant_id: str) -> Grant:
     grant = get_grant(tx, grant_id)
     people.check(tx, "grant:refuse", TenantId(grant.tenant_id))
     _check_decider(tx, grant)
+    return grant
+
+
+def refuse(tx: Tx, grant_id: str, note: str, *, answered: Answered | None = None) -> None:
+    """A tenant's admin says no, with a reason for the engineer."""
+    grant = check_may_refuse(tx, grant_id)
     if not 3 <= len(note.strip()) <= 2000:
         raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
     advance(tx, grant, REFUSE, personal=[Personal("note", note.strip())])
-    approvals.keep(tx, grant, Said("refused", settles=True, note=note))
+    approvals.keep(tx, grant, Said("refused", settles=True, note=note, answered=answered))
     forget_literals(tx, grant)
     _tell_requester(tx, grant, "refused")
 

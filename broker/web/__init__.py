@@ -6,7 +6,8 @@ the domain's read models give to this person and nothing else; forms work withou
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, g
+from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
 from broker.bootstrap import Broker
@@ -20,11 +21,13 @@ from broker.web import (
     home,
     new_request,
     pages,
+    passkeys,
     policies,
     preflights,
     records,
     session,
     standing,
+    stepup,
 )
 
 
@@ -43,6 +46,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         static_url_path="/assets",
     )
     console.before_request(session.guard)
+    console.before_request(_ask_again)
     console.register_error_handler(CSRFError, pages.show_stale_form)
     for part in (
         account,
@@ -57,6 +61,13 @@ def register_console(app: Flask, broker: Broker) -> None:
         glass,
         holds,
         standing,
+        passkeys,
+        stepup,
     ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)
+
+
+def _ask_again() -> ResponseReturnValue | None:
+    """After `guard`, which knows who asks; strangers' pages need no proof."""
+    return stepup.require() if g.get("visitor") is not None else None

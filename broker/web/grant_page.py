@@ -11,6 +11,7 @@ from broker.grants.decisions import DecisionView, list_decisions
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
 from broker.ids import TenantId
+from broker.passkeys import list_passkeys
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.tx import Tx
 from broker.web.forms import Choice, choices
@@ -44,6 +45,7 @@ class GrantPage:
 
     use: Use
     may_decide: bool
+    has_passkey: bool
     decisions: Sequence[DecisionView]
     wanted: Filter
     plan: PlanShown | None
@@ -73,6 +75,7 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
     return GrantPage(
         use=read_use(tx, grant),
         may_decide=may_decide and not has_approved,
+        has_passkey=may_decide and bool(list_passkeys(tx)),
         decisions=decided,
         wanted=wanted,
         plan=show_plan((given or shown).plan, wanted, ticked) if shown else None,

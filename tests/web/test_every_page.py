@@ -96,6 +96,8 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "standing_id": story.standing,
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
+        "passkey_id": new_id("pky"),
+        "session_id": new_id("ses"),
     }
 
 
@@ -109,6 +111,8 @@ def ids_of_nothing() -> dict[str, str]:
         "person": "psn",
         "database": "dbs",
         "hold": "hld",
+        "passkey": "pky",
+        "session": "ses",
     }
     ids = {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
     return {**ids, "target": new_id("dbs")}
