@@ -39,7 +39,7 @@ from broker.tx import Tx, system
 REGISTER, SIGN_IN, CONFIRM, DECIDE = "register", "sign_in", "confirm", "decide"
 _GOOD_FOR = timedelta(minutes=5)
 _MOST_PASSKEYS = 20
-_MOST_STRANGERS = 1000  # challenges for browsers that are not signed in, at one time
+_MOST_STRANGERS = 100  # challenges for browsers that are not signed in, from one address
 _MAX_ANSWER = 16_384  # characters; a real one has about 1,000
 
 
@@ -64,12 +64,15 @@ class Passkey(Base):
 
 
 class Challenge(Base):
-    """`bound_to` is a session's id, or the digest of what a stranger's browser holds."""
+    """`bound_to` is a session's id, or the digest of what a stranger's browser holds; `address` is
+    from where the stranger asks.
+    """
 
     __tablename__ = "passkey_challenge"
     value: Mapped[bytes] = mapped_column(primary_key=True)
     purpose: Mapped[str]
     bound_to: Mapped[str]
+    address: Mapped[str | None]
     decision_id: Mapped[str | None]
     expires_at: Mapped[datetime]
 
@@ -122,7 +125,7 @@ def ask_registration(tx: Tx, party: Party, session_id: str) -> Json:
     held = list_passkeys(tx)
     if len(held) >= _MOST_PASSKEYS:
         raise Conflict(f"you have {_MOST_PASSKEYS} passkeys; remove one first")
-    challenge = _keep_challenge(tx, REGISTER, session_id)
+    challenge = _keep(tx, Challenge(purpose=REGISTER, bound_to=session_id))
     options = webauthn.generate_registration_options(
         rp_id=party.domain,
         rp_name=f"{party.name} support access",
@@ -205,18 +208,20 @@ def forget_person(tx: Tx, person_id: PersonId) -> None:
     tx.session.execute(sa.delete(Passkey).where(Passkey.person_id == person_id))
 
 
-def ask_sign_in(tx: Tx, party: Party, browser: str) -> Json:
+def ask_sign_in(tx: Tx, party: Party, browser: str, address: str) -> Json:
     """Options for `credentials.get` in a browser of somebody not known yet. Raises TooMany."""
     strangers = sa.select(sa.func.count()).where(
-        Challenge.purpose == SIGN_IN, Challenge.expires_at > tx.at
+        Challenge.address == address, Challenge.expires_at > tx.at
     )
     if (tx.session.scalar(strangers) or 0) >= _MOST_STRANGERS:
         raise TooMany("too many sign-ins at once; wait a minute, or use your password")
-    return _options(party, _keep_challenge(tx, SIGN_IN, browser_key(browser)), ())
+    row = Challenge(purpose=SIGN_IN, bound_to=browser_key(browser), address=address)
+    return _options(party, _keep(tx, row), ())
 
 
 def ask_confirmation(tx: Tx, party: Party, session_id: str) -> Json:
-    return _options(party, _keep_challenge(tx, CONFIRM, session_id), list_passkeys(tx))
+    challenge = _keep(tx, Challenge(purpose=CONFIRM, bound_to=session_id))
+    return _options(party, challenge, list_passkeys(tx))
 
 
 def ask_decision(tx: Tx, party: Party, session_id: str, challenge: bytes, decision_id: str) -> Json:
@@ -224,7 +229,8 @@ def ask_decision(tx: Tx, party: Party, session_id: str, challenge: bytes, decisi
     held = list_passkeys(tx)
     if not held:
         raise Conflict("you have no passkey; register one under your name, or decide without")
-    _keep_challenge(tx, DECIDE, session_id, challenge, decision_id)
+    row = Challenge(purpose=DECIDE, bound_to=session_id, value=challenge, decision_id=decision_id)
+    _keep(tx, row)
     return _options(party, challenge, held)
 
 
@@ -247,17 +253,11 @@ def _descriptors(held: Sequence[Passkey]) -> list[shapes.PublicKeyCredentialDesc
     return [shapes.PublicKeyCredentialDescriptor(id=row.credential_id) for row in held]
 
 
-def _keep_challenge(
-    tx: Tx, purpose: str, bound_to: str, value: bytes = b"", decision_id: str | None = None
-) -> bytes:
+def _keep(tx: Tx, row: Challenge) -> bytes:
+    """Keep a challenge, random unless it has a value; returns its value."""
     tx.session.execute(sa.delete(Challenge).where(Challenge.expires_at <= tx.at))
-    row = Challenge(
-        value=value or secrets.token_bytes(32),
-        purpose=purpose,
-        bound_to=bound_to,
-        decision_id=decision_id,
-        expires_at=tx.at + _GOOD_FOR,
-    )
+    row.value = row.value or secrets.token_bytes(32)
+    row.expires_at = tx.at + _GOOD_FOR
     tx.session.add(row)
     tx.session.flush()
     return row.value

@@ -33,7 +33,19 @@ else:
 
 DECISION_TYPE = "application/vnd.support-access-broker.decision+json"
 _SIGNED = frozenset(
-    "asked database decision gives grant log policy shown tenant ticket verdict".split()
+    [
+        "asked",
+        "database",
+        "decision",
+        "gives",
+        "grant",
+        "log",
+        "policy",
+        "shown",
+        "tenant",
+        "ticket",
+        "verdict",
+    ]
 )
 _PARTS = ("key", "domain", "authenticator_data", "client_data", "signature")
 _MAX_BYTES = 1024 * 1024

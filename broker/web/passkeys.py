@@ -75,7 +75,7 @@ def ask_sign_in() -> ResponseReturnValue:
     session[_BROWSER] = browser = secrets.token_urlsafe(32)
     try:
         with the_broker().database.begin(system("sign-in")) as tx:
-            return jsonify(passkeys.ask_sign_in(tx, party(), browser))
+            return jsonify(passkeys.ask_sign_in(tx, party(), browser, request.remote_addr or ""))
     except TooMany as error:
         return jsonify(error=error.message), 429
 

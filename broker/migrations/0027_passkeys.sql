@@ -21,6 +21,7 @@ CREATE TABLE passkey_challenge (
     value bytea PRIMARY KEY,
     purpose text NOT NULL CHECK (purpose IN ('register', 'sign_in', 'confirm', 'decide')),
     bound_to text NOT NULL,
+    address text CHECK ((purpose = 'sign_in') = (address IS NOT NULL)),
     decision_id text CHECK ((purpose = 'decide') = (decision_id IS NOT NULL)),
     expires_at timestamptz NOT NULL
 );
