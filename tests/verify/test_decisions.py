@@ -126,6 +126,9 @@ CHANGES: dict[str, Callable[[Said], Any]] = {
     "another key": lambda said: said["passkey"].update(
         key=signed_by(Authenticator(), decided())["passkey"]["key"]
     ),
+    "a signature of another key": lambda said: said["passkey"].update(
+        signature=signed_by(Authenticator(), said)["passkey"]["signature"]
+    ),
     "no key": lambda said: said["passkey"].update(key=""),
     "a part too many": lambda said: said["passkey"].update(note="x"),
     "a part too few": lambda said: said["passkey"].pop("signature"),
