@@ -190,7 +190,8 @@ def list_passkeys(tx: Tx) -> Sequence[Passkey]:
 
 
 def rename(tx: Tx, passkey_id: str, name: str) -> None:
-    _own(tx, passkey_id).name = _checked_name(name)
+    row = _own(tx, passkey_id)  # first: what is not there looks the same, whatever was sent (G12)
+    row.name = _checked_name(name)
 
 
 def remove(tx: Tx, passkey_id: str) -> None:
