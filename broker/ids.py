@@ -28,7 +28,7 @@ CertificateId = NewType("CertificateId", str)  # crt_
 LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
-    *("tnt", "psn", "tok", "ses", "inv", "tkt", "dbs", "srv", "plt", "sto"),
+    *("tnt", "psn", "tok", "ses", "pky", "inv", "tkt", "dbs", "srv", "plt", "sto"),
     *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld", "dlg"),
     "rev",
 )

@@ -91,7 +91,18 @@ KINDS: Mapping[str, Kind] = {
     "admin.enrolled": Kind("A tenant got its first admin.", "person", _ROLE, _NAME),
     "member.added": Kind("A person was given a role.", "person", _ROLE, _NAME),
     "member.removed": Kind("A person's roles here ended.", "person", {"roles": "words"}),
-    "person.signed_in": Kind("A person signed in with a password.", "person"),
+    "person.signed_in": Kind(
+        "A person signed in, with a password unless it says a passkey.",
+        "person",
+        {"with": "word"},
+    ),
+    "passkey.registered": Kind(
+        "A person registered a passkey; `key` is the SHA-256 of its public key.",
+        "passkey",
+        {"key": "digest"},
+    ),
+    "passkey.removed": Kind("A person removed a passkey.", "passkey"),
+    "passkey.cloned": Kind("A passkey was used by two devices, and was ended.", "passkey"),
     "person.disabled": Kind("A person was shut out.", "person"),
     "person.erased": Kind(
         "What names a person was erased; so many values can't be opened any more.",

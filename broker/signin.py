@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,7 +49,9 @@ class WebSession(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
     token_digest: Mapped[bytes] = mapped_column(unique=True)
+    via: Mapped[str]
     created_at: Mapped[datetime]
+    authenticated_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 
@@ -114,7 +116,7 @@ def change_password(tx: Tx, current: Secret[str], new: Secret[str]) -> None:
     if not _password_holds(person, current):
         raise NotAuthenticated("the current password is wrong")
     set_password(tx, tx.actor.person_id, new)
-    _record_for_all(tx, person, "password.changed")
+    record_for_all(tx, person, "password.changed")
 
 
 def sign_in(
@@ -130,20 +132,55 @@ def sign_in(
     except Invalid:
         key = ""
     account = _account_digest(key)
-    attempt = _count_attempt(database, account, address)
+    attempt = count_attempt(database, account, address)
     with database.begin(system("sign-in")) as tx:
         person = tx.session.scalar(sa.select(Person).where(Person.address_key == key))
         if not _password_holds(person, password) or person is None:
             raise NotAuthenticated("the address or the password is wrong")
-        tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.id == attempt))
-        return _open_session(tx, person), PersonId(person.id)
+        forget_attempt(tx, attempt)
+        return open_session(tx, person, "password"), PersonId(person.id)
+
+
+def confirm_password(
+    database: Database, session_id: str, password: Secret[str], *, address: str
+) -> None:
+    """Note that the session's person proved again who they are. Raises as `sign_in` does, and
+    counts as a try of it.
+    """
+    with database.begin(system("sign-in")) as tx:
+        key = tx.session.get_one(Person, _find_person(tx, session_id)).address_key
+    attempt = count_attempt(database, _account_digest(key), address)
+    with database.begin(system("sign-in")) as tx:
+        person = tx.session.get_one(Person, _find_person(tx, session_id))
+        if not _password_holds(person, password):
+            raise NotAuthenticated("the password is wrong")
+        forget_attempt(tx, attempt)
+        note_confirmed(tx, session_id, "password")
+
+
+def _find_person(tx: Tx, session_id: str) -> str:
+    return tx.session.get_one(WebSession, session_id).person_id
+
+
+def note_confirmed(tx: Tx, session_id: str, via: str) -> None:
+    tx.session.execute(
+        sa.update(WebSession)
+        .where(WebSession.id == session_id, WebSession.ended_at.is_(None))
+        .values(authenticated_at=tx.at, via=via)
+    )
+
+
+def forget_attempt(tx: Tx, attempt: int) -> None:
+    """It succeeded, so it was no guess."""
+    tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.id == attempt))
 
 
 def _account_digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _count_attempt(database: Database, account: bytes, address: str) -> int:
+def count_attempt(database: Database, account: bytes, address: str) -> int:
+    """Count a try before it is looked at; returns its id. Raises TooMany."""
     with database.begin(system("sign-in")) as tx:
         # One count at a time for an address, or tries side by side would not see each other.
         number = int.from_bytes(hashlib.sha256(address.encode()).digest()[:8], signed=True)
@@ -174,22 +211,31 @@ def _password_holds(person: Person | None, password: Secret[str]) -> bool:
     return known
 
 
-def _open_session(tx: Tx, person: Person) -> Secret[str]:
+def open_session(tx: Tx, person: Person, via: str) -> Secret[str]:
+    """`via` is `password` or `passkey`: how the person proved who they are."""
     token = Secret(secrets.token_urlsafe(32))
     tx.session.add(
         WebSession(
             id=new_id("ses"),
             person_id=person.id,
             token_digest=digest(token),
+            via=via,
             created_at=tx.at,
+            authenticated_at=tx.at,
             seen_at=tx.at,
         )
     )
-    _record_for_all(tx, person, "person.signed_in")
+    record_for_all(tx, person, "person.signed_in", facts={"with": via})
     return token
 
 
-def _record_for_all(tx: Tx, person: Person, kind: str) -> None:
+def record_for_all(
+    tx: Tx,
+    person: Person,
+    kind: str,
+    subject: str | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> None:
     """Into the vendor's log for its people, into each tenant's for theirs."""
     tenants = tx.session.scalars(
         sa.select(Membership.tenant_id)
@@ -197,7 +243,9 @@ def _record_for_all(tx: Tx, person: Person, kind: str) -> None:
         .distinct()
     )
     for tenant_id in tenants:
-        trail.record(tx, TenantId(tenant_id) if tenant_id else None, kind, person.id)
+        trail.record(
+            tx, TenantId(tenant_id) if tenant_id else None, kind, subject or person.id, facts
+        )
 
 
 def find_session(
@@ -221,8 +269,8 @@ def find_session(
         return None
     if touch:
         session.seen_at = tx.at
-    actor = Actor(side=person.side, via="password", person_id=PersonId(person.id))
-    return SignedIn(actor, person.name, session.id, session.created_at)
+    actor = Actor(side=person.side, via=session.via, person_id=PersonId(person.id))
+    return SignedIn(actor, person.name, session.id, session.authenticated_at)
 
 
 def end_session(tx: Tx, token: Secret[str]) -> None:
@@ -231,6 +279,25 @@ def end_session(tx: Tx, token: Secret[str]) -> None:
         .where(WebSession.token_digest == digest(token), WebSession.ended_at.is_(None))
         .values(ended_at=tx.at)
     )
+
+
+def list_sessions(tx: Tx, times: Times) -> Sequence[WebSession]:
+    """The actor's own that are open now, last used first."""
+    query = sa.select(WebSession).where(
+        WebSession.person_id == tx.actor.person_id,
+        WebSession.ended_at.is_(None),
+        WebSession.seen_at >= tx.at - timedelta(seconds=times.session_idle_s),
+        WebSession.created_at >= tx.at - timedelta(seconds=times.session_max_s),
+    )
+    return tx.session.scalars(query.order_by(WebSession.seen_at.desc())).all()
+
+
+def end_own_session(tx: Tx, session_id: str) -> None:
+    """End one of the actor's sessions, on whatever device. Raises NotFound."""
+    row = tx.session.get(WebSession, session_id)
+    if row is None or row.person_id != tx.actor.person_id:
+        raise NotFound("there is no such session")
+    row.ended_at = row.ended_at or tx.at
 
 
 def end_sessions(tx: Tx, person_id: PersonId) -> None:
@@ -274,7 +341,7 @@ def create_token(tx: Tx, name: str, days: int) -> tuple[TokenId, Secret[str]]:
     )
     tx.session.add(row)
     tx.session.flush()
-    _record_for_all(tx, tx.session.get_one(Person, tx.actor.person_id), "token.created")
+    record_for_all(tx, tx.session.get_one(Person, tx.actor.person_id), "token.created")
     return TokenId(row.id), token
 
 
@@ -326,7 +393,7 @@ def end_token(tx: Tx, token_id: str) -> None:
     if row is None or row.person_id != tx.actor.person_id:
         raise NotFound("there is no such token")
     row.ended_at = tx.at
-    _record_for_all(tx, tx.session.get_one(Person, row.person_id), "token.ended")
+    record_for_all(tx, tx.session.get_one(Person, row.person_id), "token.ended")
 
 
 def invite(tx: Tx, person_id: PersonId, times: Times) -> str:
@@ -367,5 +434,5 @@ def accept_invitation(tx: Tx, code: Secret[str], password: Secret[str]) -> Perso
         raise Conflict("you have a password already; sign in with it")
     set_password(tx, PersonId(row.person_id), password)
     row.used_at = tx.at
-    _record_for_all(tx, tx.session.get_one(Person, row.person_id), "invitation.accepted")
+    record_for_all(tx, tx.session.get_one(Person, row.person_id), "invitation.accepted")
     return PersonId(row.person_id)

@@ -21,8 +21,8 @@ class Actor:
     """Who acts: a signed-in person, or a part of the broker itself (`system`).
 
     `side` is `vendor`, `tenant` or `system`; `via` says how they had authenticated:
-    `password`, `token`, or the name of the process for the broker itself; `until` is when a token
-    ends.
+    `password`, `passkey`, `token`, or the name of the process for the broker itself; `until` is
+    when a token ends.
     """
 
     side: str

@@ -50,6 +50,13 @@ class DecisionAnswer(Answer):
         metadata={"description": "the standing approval by which it was given in advance"},
     )
     signed_at = fields.AwareDateTime(allow_none=True)
+    passkey = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "SHA-256 of the public key of the person's passkey that signed the "
+            "decision itself; null: the vendor attests it"
+        },
+    )
 
 
 @operation(blueprint, "GET /grants/<id:grant_id>/decisions", answer=list_of(DecisionAnswer))

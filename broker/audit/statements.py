@@ -6,15 +6,16 @@ so that erasing a person breaks no signature (G13).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from broker.assertions import challenge_of, check_assertion, parse_assertion
 from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
 from broker.audit.note import VerifierKey
 from broker.audit.revocation import REVOCATION_TYPE, verify_revocation
 from broker.audit.verify import Finding, Report, Summary, statements_key_name, verify_certificate
 from broker.entries import Json, get_name, is_version_1, parse_canonical
-from broker.errors import VerificationFailed
+from broker.errors import Invalid, VerificationFailed
 
 _VENDOR = "application/vnd.support-access-broker"
 DECISION = "decision"
@@ -46,20 +47,28 @@ _FORMS: Mapping[str, _Form] = {
 }
 
 
-def verify_signed(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
-    """Check one signed statement of any kind: certificate, revocation, decision, end of access."""
+def verify_signed(
+    data: bytes, trusted: Sequence[VerifierKey], passkeys: Collection[str] = ()
+) -> Report:
+    """Check one signed statement of any kind: certificate, revocation, decision, end of access.
+
+    `passkeys` are fingerprints that the reader got from their owners: with them, a decision that
+    none of these passkeys signed does not pass.
+    """
     try:
         told = parse_canonical(data, max_bytes=2 * MAX_PAYLOAD_BYTES).get("payloadType")
     except VerificationFailed:
         told = None
     for kind, payload_type in TYPES.items():
         if told == payload_type:
-            return _verify(data, trusted, kind)
+            return _verify(data, trusted, kind, passkeys)
     check: Verify = verify_revocation if told == REVOCATION_TYPE else verify_certificate
     return check(data, trusted)
 
 
-def _verify(data: bytes, trusted: Sequence[VerifierKey], kind: str) -> Report:
+def _verify(
+    data: bytes, trusted: Sequence[VerifierKey], kind: str, passkeys: Collection[str]
+) -> Report:
     for key in trusted:
         try:
             statement = open_statement(data, kind, key)
@@ -70,9 +79,11 @@ def _verify(data: bytes, trusted: Sequence[VerifierKey], kind: str) -> Report:
             form = _FORMS[kind]
             told = {name: statement[name] for name in form.ids}
             said = form.says.format(key=key.hint, **told) + _say_kind(statement)
-            found = (Finding(ok=True, text=said),)
+            found = [Finding(ok=True, text=said)]
+            if kind == DECISION:
+                found.append(_check_person(statement, passkeys))
             summary = Summary(origin=origin)
-            return Report(found, authenticated=True, summary=summary, statement=statement)
+            return Report(tuple(found), authenticated=True, summary=summary, statement=statement)
     text = "No trusted key has signed this statement, or it was changed since."
     return Report((Finding(ok=False, text=text),), authenticated=False)
 
@@ -90,6 +101,25 @@ def _say_kind(statement: Mapping[str, Json]) -> str:
     kind = gives.get("kind") if isinstance(gives, dict) else None
     words = KIND_WORDS.get(kind) if isinstance(kind, str) else None
     return f" It gives {words}." if words else ""
+
+
+def _check_person(statement: Mapping[str, Json], passkeys: Collection[str]) -> Finding:
+    """Whether a person's own key says what the vendor says that the person decided."""
+    document = statement.get("passkey")
+    if document is None:
+        text = "It is attested by the vendor alone: no passkey of a person signed it."
+        return Finding(ok=not passkeys, text=text)
+    try:
+        assertion = parse_assertion(document)
+        check_assertion(assertion, challenge_of(statement))
+    except (VerificationFailed, Invalid) as error:
+        return Finding(ok=False, text=f"Its passkey does not hold: {error.message}.")
+    if not passkeys:
+        text = f"Passkey {assertion.fingerprint} signed it; compare that with its owner's."
+        return Finding(ok=True, text=text)
+    known = assertion.fingerprint in passkeys
+    which = "which you trust" if known else "which is none of those you gave"
+    return Finding(ok=known, text=f"Passkey {assertion.fingerprint} signed it, {which}.")
 
 
 def open_statement(data: bytes, kind: str, key: VerifierKey) -> dict[str, Json]:

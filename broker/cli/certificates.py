@@ -102,8 +102,15 @@ def get(
     multiple=True,
     help="A file of verifier keys, in place of those that were pinned.",
 )
+@click.option(
+    "--passkey",
+    "passkeys",
+    multiple=True,
+    metavar="FINGERPRINT",
+    help="A passkey of an admin of yours; a decision must be signed by one of those given.",
+)
 @pass_session
-def verify(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
+def verify(session: Session, file: Path, keys: tuple[Path, ...], passkeys: tuple[str, ...]) -> None:
     """Check the signed statement in FILE without a network, and print it.
 
     A certificate or its revocation, a decision, or the end of a login.
@@ -112,7 +119,7 @@ def verify(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
     from broker.cli.findings import show_report
     from broker.cli.trust import load_keys
 
-    report = verify_signed(read_file(file), load_keys(keys, session.home))
+    report = verify_signed(read_file(file), load_keys(keys, session.home), passkeys)
     show_report(report, session.output, f"The statement in {file}")
     if report.statement is not None and session.output == "table":
         print_item(_told(report.statement), "table")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from broker import people
 from broker.errors import Conflict, Denied
-from broker.grants import delegates
+from broker.grants import by_passkey, delegates
 from broker.grants.approval_policy import get_version
 from broker.grants.delegates import OWN, Capacity
 from broker.grants.escalating import list_named
@@ -31,6 +31,7 @@ from broker.grants.narrowing import (
 )
 from broker.grants.plan import Plan, from_document
 from broker.ids import TenantId, new_id
+from broker.passkeys import Answered
 from broker.tx import Tx
 
 
@@ -59,6 +60,7 @@ class Said:
     note: str = ""
     in_advance: tuple[str, str] | None = None  # the standing approval, and the digest of its terms
     capacity: Capacity = OWN
+    answered: Answered | None = None  # by the person's passkey
 
 
 def narrow(grant: Grant, asked: Plan, narrowing: Narrowing, span: Span) -> Given:
@@ -75,35 +77,42 @@ def narrow(grant: Grant, asked: Plan, narrowing: Narrowing, span: Span) -> Given
 
 
 def keep(tx: Tx, grant: Grant, said: Said) -> None:
-    windows = said.given.windows if said.given else NOT_AT_ALL
-    tx.session.add(
-        Decision(
-            id=new_id("dec"),
-            grant_id=grant.id,
-            person_id=tx.actor.person_id,
-            side=tx.actor.side,
-            verdict=said.verdict,
-            settles=said.settles,
-            live_s=windows.live_s,
-            copy_s=windows.copy_s,
-            platform_s=windows.platform_s,
-            kind=said.given.plan.kind if said.given else None,
-            storage_s=windows.storage_s,
-            starts_at=windows.starts_at,
-            shown_digest=grant.asked_digest,
-            given_digest=said.given.plan.digest() if said.given else None,
-            note=said.note.strip() or None,
-            via=tx.actor.via,
-            at=tx.at,
-            standing_id=said.in_advance[0] if said.in_advance else None,
-            terms_digest=said.in_advance[1] if said.in_advance else None,
-            for_id=said.capacity.for_id,
-            for_until=said.capacity.until,
-            delegation_id=said.capacity.delegation_id,
-        )
-    )
+    """Raises PasskeyRefused when a passkey answered, and not for this decision."""
+    row = draft(tx, grant, said)
+    if said.answered is not None:
+        by_passkey.prove(tx, grant, row, said.answered)
+    tx.session.add(row)
     if said.given:
         store_plan(tx, grant, said.given.plan)
+
+
+def draft(tx: Tx, grant: Grant, said: Said) -> Decision:
+    """The row of what the actor says; not kept yet."""
+    windows = said.given.windows if said.given else NOT_AT_ALL
+    return Decision(
+        id=new_id("dec"),
+        grant_id=grant.id,
+        person_id=tx.actor.person_id,
+        side=tx.actor.side,
+        verdict=said.verdict,
+        settles=said.settles,
+        live_s=windows.live_s,
+        copy_s=windows.copy_s,
+        platform_s=windows.platform_s,
+        kind=said.given.plan.kind if said.given else None,
+        storage_s=windows.storage_s,
+        starts_at=windows.starts_at,
+        shown_digest=grant.asked_digest,
+        given_digest=said.given.plan.digest() if said.given else None,
+        note=said.note.strip() or None,
+        via=tx.actor.via,
+        at=tx.at,
+        standing_id=said.in_advance[0] if said.in_advance else None,
+        terms_digest=said.in_advance[1] if said.in_advance else None,
+        for_id=said.capacity.for_id,
+        for_until=said.capacity.until,
+        delegation_id=said.capacity.delegation_id,
+    )
 
 
 def store_plan(tx: Tx, grant: Grant, plan: Plan) -> None:

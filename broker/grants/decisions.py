@@ -12,6 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from broker import people
+from broker.assertions import parse_assertion
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.leases import get_lease
 from broker.grants.model import Decision, Grant, Statement
@@ -48,6 +49,7 @@ class DecisionView:
     note: str | None
     standing_id: str | None
     signed_at: datetime | None
+    passkey: str | None  # fingerprint of what signed it; None: the vendor attests it
 
 
 def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
@@ -92,9 +94,14 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             note=row.note,
             standing_id=row.standing_id,
             signed_at=signed_at,
+            passkey=_fingerprint(row),
         )
         for row, name, for_name, signed_at in rows
     ]
+
+
+def _fingerprint(decision: Decision) -> str | None:
+    return parse_assertion(decision.assertion).fingerprint if decision.assertion else None
 
 
 def read_decision_envelope(tx: Tx, decision_id: str) -> bytes:

@@ -107,6 +107,7 @@ class Decision(Base):
     note: Mapped[str | None]
     via: Mapped[str]
     at: Mapped[datetime]
+    assertion: Mapped[Json | None]
     standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
     terms_digest: Mapped[str | None]
     for_id: Mapped[str | None] = mapped_column(sa.ForeignKey("person.id"))

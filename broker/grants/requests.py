@@ -34,6 +34,7 @@ from broker.grants.scope_kinds import RAW, Wanted, Ways, find_problems
 from broker.grants.states import APPROVE, END, REFUSE
 from broker.ids import GrantId, PersonId, TenantId, new_id
 from broker.jobs import Queue
+from broker.passkeys import Answered
 from broker.settings import Times
 from broker.states import StateConflict, advance, record_birth
 from broker.tickets import mirror
@@ -346,38 +347,33 @@ def get_plan(tx: Tx, grant_id: str, digest: str | None) -> Plan:
     return from_document(row.document)
 
 
-def approve(tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing, note: str = "") -> None:
+def approve(
+    tx: Tx,
+    grant_id: str,
+    shown_digest: str,
+    narrowing: Narrowing,
+    note: str = "",
+    *,
+    answered: Answered | None = None,
+) -> None:
     """A tenant's admin says yes to what was shown, or to less; the last one needed settles it.
-    Of break-glass, two leads of the vendor do.
+    Of break-glass, two leads of the vendor do. `answered` is a passkey's answer for just this
+    decision (see `challenges`).
 
     Raises StateConflict when somebody decided first, GrantRefused for one's own request, Conflict
     when the plan shown is not the one that stands, when the ticket has ended, or for a second
     approval by one person; Invalid when nothing is left that all give.
     """
     grant = get_grant(tx, grant_id)
-    if grant.break_glass:
-        capacities = break_glass.list_capacities(tx, grant)
-    else:
-        capacities = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:approve")
-        _check_decider(tx, grant)
+    capacities = _list_capacities(tx, grant)  # before the lock: who may not decide waits for nobody
     tx.session.refresh(grant, with_for_update=True)  # approvals come one after the other
-    if grant.state != "requested":
-        advance(tx, grant, APPROVE)  # raises, and says who decided and when
-    _check_shown(tx, grant, shown_digest)
-    capacity = approvals.choose_capacity(tx, grant, capacities)
-    if grant.break_glass:
-        break_glass.check_still_allowed(tx, grant)
-    asked = get_plan(tx, grant.id, grant.asked_digest)
-    mismatch.check_plan(grant.id, asked, grant.asked_digest)
-    mine = approvals.narrow(
-        grant, asked, narrowing, Span(tx.at, grant.requested_at + _START_WITHIN)
-    )
+    asked, mine, capacity = _weigh(tx, grant, capacities, (shown_digest, narrowing))
     all_given = [*approvals.list_given(tx, grant), mine]
     met = approvals.meet(all_given)
     if not is_within(met.plan, asked):  # no way leads here: the last look before it is given
         raise Invalid("a decision can only narrow what was asked")
     missing = grant.approvals_needed - len(all_given)
-    said = Said("approved", settles=missing <= 0, given=mine, note=note, capacity=capacity)
+    said = Said("approved", missing <= 0, mine, note, capacity=capacity, answered=answered)
     approvals.keep(tx, grant, said)
     if missing > 0:
         facts = facts_given(shown_digest, mine) | _stood_in(capacity) | {"missing": missing}
@@ -397,6 +393,44 @@ def _settle_by_people(tx: Tx, grant: Grant, met: Given, facts: dict[str, str | i
     break_glass.owe_review(tx, grant)
     settle(tx, grant, met, facts | {"break_glass": True})
     break_glass.tell_opened(tx, grant)
+
+
+def draft_approval(
+    tx: Tx, grant_id: str, shown_digest: str, narrowing: Narrowing
+) -> tuple[Grant, Said]:
+    """What the actor would say by `approve`, and decides nothing. Raises as it does."""
+    grant = get_grant(tx, grant_id)
+    capacities = _list_capacities(tx, grant)
+    _, mine, capacity = _weigh(tx, grant, capacities, (shown_digest, narrowing))
+    return grant, Said("approved", settles=True, given=mine, capacity=capacity)
+
+
+def _list_capacities(tx: Tx, grant: Grant) -> Sequence[Capacity]:
+    """For whom the actor may approve this grant. Raises Denied, GrantRefused."""
+    if grant.break_glass:
+        return break_glass.list_capacities(tx, grant)
+    capacities = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:approve")
+    _check_decider(tx, grant)
+    return capacities
+
+
+def _weigh(
+    tx: Tx, grant: Grant, capacities: Sequence[Capacity], said: tuple[str, Narrowing]
+) -> tuple[Plan, Given, Capacity]:
+    """What was asked, what the actor gives of it, and for whom; `said` is the digest of the plan
+    that was shown, and what is taken away. Raises as `approve` does.
+    """
+    shown_digest, narrowing = said
+    if grant.state != "requested":
+        advance(tx, grant, APPROVE)  # raises, and says who decided and when
+    _check_shown(tx, grant, shown_digest)
+    capacity = approvals.choose_capacity(tx, grant, capacities)
+    if grant.break_glass:
+        break_glass.check_still_allowed(tx, grant)
+    asked = get_plan(tx, grant.id, grant.asked_digest)
+    mismatch.check_plan(grant.id, asked, grant.asked_digest)
+    span = Span(tx.at, grant.requested_at + _START_WITHIN)
+    return asked, approvals.narrow(grant, asked, narrowing, span), capacity
 
 
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
@@ -496,16 +530,30 @@ def _check_decider(tx: Tx, grant: Grant) -> None:
         raise GrantRefused("nobody decides on their own request")
 
 
-def refuse(tx: Tx, grant_id: str, note: str) -> None:
-    """A tenant's admin says no, with a reason for the engineer."""
+def draft_refusal(tx: Tx, grant_id: str) -> tuple[Grant, Said]:
+    """What the actor would say by `refuse`, and decides nothing. Raises as it does."""
+    grant, capacity = _check_may_refuse(tx, grant_id)
+    if grant.state != "requested":
+        advance(tx, grant, REFUSE)  # raises, and says who decided and when
+    return grant, Said("refused", settles=True, capacity=capacity)
+
+
+def _check_may_refuse(tx: Tx, grant_id: str) -> tuple[Grant, Capacity]:
     grant = get_grant(tx, grant_id)
     capacity, *_ = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:refuse")
     _check_decider(tx, grant)
+    return grant, capacity
+
+
+def refuse(tx: Tx, grant_id: str, note: str, *, answered: Answered | None = None) -> None:
+    """A tenant's admin says no, with a reason for the engineer."""
+    grant, capacity = _check_may_refuse(tx, grant_id)
     if not 3 <= len(note.strip()) <= 2000:
         raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
     personal = [Personal("note", note.strip())]
     advance(tx, grant, REFUSE, facts=_stood_in(capacity), personal=personal)
-    approvals.keep(tx, grant, Said("refused", settles=True, note=note, capacity=capacity))
+    said = Said("refused", settles=True, note=note, capacity=capacity, answered=answered)
+    approvals.keep(tx, grant, said)
     forget_literals(tx, grant)
     _tell_requester(tx, grant, "refused")
 

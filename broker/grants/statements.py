@@ -15,11 +15,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from broker import __version__, entries, trail
+from broker.assertions import challenge_of, check_assertion, parse_assertion
 from broker.audit import dsse
 from broker.audit.statements import DECISION, END_OF_ACCESS, TYPES
 from broker.audit.verify import statements_key_name
 from broker.db import Busy, Database
-from broker.errors import Conflict
+from broker.errors import Conflict, VerificationFailed
 from broker.grants import mismatch
 from broker.grants.mismatch import GrantAltered
 from broker.grants.model import Decision, Grant, Lease, Statement
@@ -72,12 +73,13 @@ def _sign_alone(database: Database, signer: Signer, decision_id: str) -> None:
     try:
         with database.begin(_WORKER) as tx:
             _sign_decision(tx, signer, decision_id)
-    except AlreadySigned as error:
-        _log.error("statement_is_gone", decision=decision_id, reason=describe(error))
+    except (AlreadySigned, GrantAltered) as error:
+        fields = error.fields if isinstance(error, GrantAltered) else ["statement"]
+        _log.error("decision_not_signed", decision=decision_id, reason=describe(error))
         with database.begin(_WORKER) as tx:
             decision = tx.session.get_one(Decision, decision_id)
             grant = tx.session.get_one(Grant, decision.grant_id, with_for_update=True)
-            mismatch.note(tx, grant, GrantAltered(grant.id, ["statement"]))
+            mismatch.note(tx, grant, GrantAltered(grant.id, fields))
 
 
 def _unsigned(identity: sa.orm.InstrumentedAttribute[str]) -> sa.Select[str]:
@@ -105,9 +107,22 @@ def _sign_decision(tx: Tx, signer: Signer, decision_id: str) -> None:
     if trail.names_decision(tx, decision_id):
         raise AlreadySigned(f"the statement of {decision_id} was signed before, and is gone")
     statement = state_decision(decision, grant, tx.at)
+    if decision.assertion is not None:  # nobody's word makes a person's passkey sign
+        try:
+            check_assertion(
+                parse_assertion(decision.assertion), challenge_for(tx, grant, statement)
+            )
+        except VerificationFailed:
+            raise GrantAltered(grant.id, ["passkey"]) from None
     digest = _keep(tx, signer, TenantId(grant.tenant_id), (DECISION, decision.id, statement))
     facts = {"grant": grant.id, "digest": digest}
     trail.record(tx, TenantId(grant.tenant_id), "decision.signed", decision.id, facts)
+
+
+def challenge_for(tx: Tx, grant: Grant, statement: dict[str, Any]) -> bytes:
+    """What a passkey signs of a decision that is stated so."""
+    tenant = get_tenant(tx, TenantId(grant.tenant_id))
+    return challenge_of({"log": tenant.log_origin, "tenant": tenant.id, **statement})
 
 
 def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dict[str, Any]:
@@ -151,6 +166,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "decided": _instant(decision.at),
             "signed": _instant(signed_at),
         },
+        **({"passkey": decision.assertion} if decision.assertion else {}),
     }
 
 

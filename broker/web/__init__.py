@@ -6,7 +6,8 @@ the domain's read models give to this person and nothing else; forms work withou
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, g
+from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
 from broker.bootstrap import Broker
@@ -21,12 +22,14 @@ from broker.web import (
     home,
     new_request,
     pages,
+    passkeys,
     policies,
     preflights,
     records,
     reviews,
     session,
     standing,
+    stepup,
 )
 
 
@@ -45,6 +48,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         static_url_path="/assets",
     )
     console.before_request(session.guard)
+    console.before_request(_ask_again)
     console.register_error_handler(CSRFError, pages.show_stale_form)
     for part in (
         account,
@@ -61,6 +65,13 @@ def register_console(app: Flask, broker: Broker) -> None:
         holds,
         standing,
         reviews,
+        passkeys,
+        stepup,
     ):
         console.register_blueprint(part.pages)
     app.register_blueprint(console)
+
+
+def _ask_again() -> ResponseReturnValue | None:
+    """After `guard`, which knows who asks; strangers' pages need no proof."""
+    return stepup.require() if g.get("visitor") is not None else None

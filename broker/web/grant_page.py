@@ -13,6 +13,7 @@ from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
 from broker.grants.reviews import ReviewView, list_reviews
 from broker.ids import TenantId
+from broker.passkeys import list_passkeys
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.tx import Tx
 from broker.web.forms import Choice, choices
@@ -51,6 +52,7 @@ class GrantPage:
     may_refuse: bool
     reviews: Sequence[ReviewView]  # one after break-glass, else none
     may_close: bool
+    has_passkey: bool
     decisions: Sequence[DecisionView]
     wanted: Filter
     plan: PlanShown | None
@@ -83,6 +85,7 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
         use=read_use(tx, grant),
         may_decide=_may_decide(tx, grant, capacity) and not has_approved,
         may_refuse=capacity is not None and not has_approved,
+        has_passkey=grant.state == "requested" and bool(list_passkeys(tx)),
         stands_in_for=name_giver(tx, tenant_id, capacity),
         reviews=list_reviews(tx, tenant_id, grant_id=grant_id) if may_read else (),
         may_close=people.may(tx, "review:close", tenant_id),

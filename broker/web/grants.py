@@ -7,11 +7,13 @@ from flask.typing import ResponseReturnValue
 
 from broker import lifecycle
 from broker.errors import Invalid
-from broker.grants import decisions, pausing, requests
+from broker.grants import challenges, decisions, pausing, requests
 from broker.grants.queries import get_grant_view
+from broker.passkeys import ending_clones
 from broker.snapshots import ordering
-from broker.web import grant_page
+from broker.web import fetched, grant_page
 from broker.web.forms import read_narrowing
+from broker.web.passkeys import asking, read_answer
 from broker.web.plan_page import Filter
 from broker.web.session import begin, the_broker
 
@@ -47,8 +49,9 @@ def approve(grant_id: str) -> ResponseReturnValue:
     shown, note = request.form.get("digest", ""), request.form.get("note", "")
     if len(note) > _NOTE_MAX:
         raise Invalid("the note is too long", fields={"note": f"{_NOTE_MAX} characters at most"})
-    with begin() as tx:
-        requests.approve(tx, grant_id, shown, read_narrowing(request.form), note)
+    answered = read_answer()
+    with ending_clones(the_broker().database), begin() as tx:
+        requests.approve(tx, grant_id, shown, read_narrowing(request.form), note, answered=answered)
         waits = get_grant_view(tx, grant_id).state == "requested"
     flash(
         "You approved this request. Nothing is given until another admin approves it too."
@@ -56,6 +59,25 @@ def approve(grant_id: str) -> ResponseReturnValue:
         else "You approved this request. It ends by itself; you can end it now at any time."
     )
     return redirect(url_for(".show", grant_id=grant_id), 303)
+
+
+@pages.post("/grants/<id:grant_id>/approve/options")
+def ask_approval(grant_id: str) -> ResponseReturnValue:
+    """Checks all that approving would, and gives what the person's passkey is to sign."""
+    return fetched.options(
+        lambda tx: challenges.ask_approval(
+            tx,
+            grant_id,
+            request.form.get("digest", ""),
+            read_narrowing(request.form),
+            asking(),
+        )
+    )
+
+
+@pages.post("/grants/<id:grant_id>/refuse/options")
+def ask_refusal(grant_id: str) -> ResponseReturnValue:
+    return fetched.options(lambda tx: challenges.ask_refusal(tx, grant_id, asking()))
 
 
 @pages.get("/decisions/<id:decision_id>/statement")
@@ -70,8 +92,9 @@ def statement(decision_id: str) -> ResponseReturnValue:
 
 @pages.post("/grants/<id:grant_id>/refuse")
 def refuse(grant_id: str) -> ResponseReturnValue:
-    with begin() as tx:
-        requests.refuse(tx, grant_id, request.form.get("note", ""))
+    answered = read_answer()
+    with ending_clones(the_broker().database), begin() as tx:
+        requests.refuse(tx, grant_id, request.form.get("note", ""), answered=answered)
     flash("You refused this request. Nothing was or will be seen under it.")
     return redirect(url_for(".show", grant_id=grant_id), 303)
 

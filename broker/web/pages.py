@@ -20,6 +20,7 @@ from broker.api.problems import NOT_FOUND
 from broker.bootstrap import Broker
 from broker.errors import BrokerError, NotFound
 from broker.http import ERROR_PAGE
+from broker.passkeys import PasskeyRefused
 from broker.web import words
 from broker.web.session import local_path
 
@@ -57,6 +58,9 @@ _ERRORS = {
         "Try again in a moment.",
     ),
 }
+_PASSKEY = ErrorWords(
+    "Your passkey was not accepted", "Nothing was changed.", "Go back to the page and try again."
+)
 _DEFECT = ErrorWords(
     "Something went wrong here",
     "It was logged. Nothing was changed.",
@@ -108,7 +112,7 @@ def show_error(error: BrokerError, status: int) -> ResponseReturnValue:
     hidden = isinstance(error, NotFound)
     page = render_template(
         "console/error.html",
-        words=_ERRORS.get(status, _DEFECT),
+        words=_PASSKEY if isinstance(error, PasskeyRefused) else _ERRORS.get(status, _DEFECT),
         status=status,
         what=NOT_FOUND if hidden else error.message,
         fields={} if hidden else error.facts.get("fields", {}),

@@ -27,7 +27,11 @@ COOKIE = "__Host-session"
 _PUBLIC = frozenset(
     f"console.{name}"
     for name in ("static", "account.show_sign_in", "account.sign_in", "account.show_invitation")
-) | {"console.account.accept_invitation"}
+) | {
+    "console.account.accept_invitation",
+    "console.passkeys.ask_sign_in",
+    "console.passkeys.sign_in",
+}
 # Paths of ours, with a plain query; no second slash or backslash that a browser reads as a host.
 _LOCAL = re.compile(r"/(?:[A-Za-z0-9_.-][A-Za-z0-9_./-]*)?(?:\?[A-Za-z0-9_.=&%+-]*)?")
 

@@ -100,6 +100,8 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "delegation_id": name_delegate(world),
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
+        "passkey_id": new_id("pky"),
+        "session_id": new_id("ses"),
     }
 
 
@@ -127,6 +129,8 @@ def ids_of_nothing() -> dict[str, str]:
         "person": "psn",
         "database": "dbs",
         "hold": "hld",
+        "passkey": "pky",
+        "session": "ses",
     }
     ids = {f"{name}_id": new_id(prefix) for name, prefix in prefixes.items()}
     return {**ids, "target": new_id("dbs")}
