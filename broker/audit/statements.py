@@ -92,9 +92,12 @@ def _say_kind(statement: Mapping[str, Json]) -> str:
     return f" It gives {words}." if words else ""
 
 
-def open_statement(data: bytes, kind: str, key: VerifierKey) -> dict[str, Json]:
-    """What a statement says, its signature verified first. Raises VerificationFailed."""
-    payload = open_envelope(data, TYPES[kind], [key])
+def open_statement(data: bytes, kind: str, *keys: VerifierKey) -> dict[str, Json]:
+    """What a statement says, once one of `keys` is seen to have signed it.
+
+    Raises VerificationFailed.
+    """
+    payload = open_envelope(data, TYPES[kind], keys)
     statement = parse_canonical(payload, max_bytes=MAX_PAYLOAD_BYTES)
     if not is_version_1(statement) or statement.get("type") != kind:
         raise VerificationFailed(f"this is no statement of the kind {kind} in version 1")
