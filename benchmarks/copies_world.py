@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import secrets
 import shutil
 import statistics
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from _memory import pss_mb, tree
+from _memory import processor_s, pss_mb, tree
 
 from broker.embedded import (
     ROOT_FOLDER,
@@ -90,6 +91,7 @@ class World:
     age_key: str = ""
     peak_rss_mb: float = 0.0
     times: dict[str, list[float]] = field(default_factory=dict)
+    spent: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def source_target(self, dbname: str) -> Target:
         return superuser(self.source, dbname)
@@ -98,8 +100,42 @@ class World:
         self.times.setdefault(what, []).append(seconds)
         say(f"{what}: {seconds:.2f} s")
 
+    @contextlib.contextmanager
+    def processor(self, what: str) -> Iterator[None]:
+        """Note the processor time of the source, the test server and the programs in the block."""
+        before = self._used()
+        yield
+        spent = {where: now - before[where] for where, now in self._used().items()}
+        self.spent.setdefault(what, []).append(spent)
+        say(f"{what}: processor " + ", ".join(f"{k} {v:.1f} s" for k, v in spent.items()))
+
+    def _used(self) -> dict[str, float]:
+        mine = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return {
+            "source": processor_s(pid_of(self.source)),
+            "test server": processor_s(pid_of(self.test)),
+            "programs": mine.ru_utime + mine.ru_stime,
+        }
+
+    def processors(self) -> dict[str, dict[str, float]]:
+        """Medians, by what was done and where."""
+        return {
+            what: {
+                where: round(statistics.median(spent[where] for spent in all_spent), 2)
+                for where in all_spent[0]
+            }
+            for what, all_spent in self.spent.items()
+        }
+
+    def processor_s(self, what: str) -> float:
+        return statistics.median(sum(spent.values()) for spent in self.spent[what])
+
     def median(self, what: str) -> float:
         return statistics.median(self.times[what])
+
+
+def pid_of(server: EmbeddedServer) -> int:
+    return int((server.data / "postmaster.pid").read_text().splitlines()[0])
 
 
 def superuser(server: EmbeddedServer, dbname: str) -> Target:

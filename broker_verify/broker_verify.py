@@ -3,19 +3,16 @@
     python broker_verify.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
     python broker_verify.py --certificate FILE --key KEYFILE
 
-One file, written apart from the broker's own verifier; tests hold the two to one verdict. Formats:
-RFC 6962, C2SP signed notes and checkpoints, DSSE, RFC 8785.
-What must stay true: keys come from outside; those in a bundle are hints, and what only they vouch
-for fails. Whatever the bytes, the answer is findings, a sentence each: exit 0 if all are good, 9 if
-one is not, 2 if the command can't be meant. No bundle can show that nothing came after it: keep a
-checkpoint, give it with the next bundle, and a log that was cut, rewritten or forked is refused.
+One file, written apart from the broker's own verifier; tests hold the two to one verdict.
+What must stay true: keys come from outside; what only those in a bundle vouch for fails. Whatever
+the bytes, the answer is sentences: exit 0 if all are good, 9 if one is not, 2 if the command can't
+be meant. No bundle shows that nothing came after it: keep a checkpoint, give it with the next.
 """
 
 from __future__ import annotations
 
 import argparse
 import binascii
-import hashlib
 import json
 import re
 import sys
@@ -23,7 +20,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -35,10 +32,12 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 CERTIFICATE_TYPE = "application/vnd.support-access-broker.destruction+json"
 OVERLAP = timedelta(seconds=120)  # transactions overlap, so instants may step back by this much
 _MAX_ENTRY_BYTES, _MAX_STATEMENT_BYTES = 65_535, 1024 * 1024
-_ED25519 = b"\x01"
 _SIGNATURE = re.compile(r"— ([^ +]+) ([A-Za-z0-9+/]+={0,2})")
 _KIND = re.compile(r"[a-z_]+\.[a-z_]+")
 _AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_GRANT, _COPY = ("Grant", "grant.ended"), ("Copy", "snapshot.destroyed")
+_LIVES = dict.fromkeys(("grant.approved", "grant.ended"), _GRANT)  # what it is, what ends it
+_LIVES |= dict.fromkeys(("snapshot.ordered", "snapshot.destroyed"), _COPY)
 _BUNDLE = ("v", "origin", "entries", "openings", "checkpoints", "keys", "certificates")
 _ENTRY = ("v", "kind", "at", "log", "nonce", "actor", "subject", "facts", "personal")
 
@@ -47,17 +46,13 @@ class Refused(Exception):
     """Something does not hold; the text says what."""
 
 
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
-
-
 # JSON in its canonical form (RFC 8785) alone, without fractions, its strings in Unicode's NFC.
 def read_json(data: bytes, limit: int | None = None) -> dict[str, Json]:
     """The object that these bytes are the canonical form of. Raises Refused."""
     if limit is not None and len(data) > limit:
         raise Refused(f"it has more than {limit} bytes")
     try:
-        value: Json = json.loads(data.decode(), object_pairs_hook=_in_order)
+        value: Json = json.loads(data.decode())
         again = write_json(value)
     except (ValueError, RecursionError):
         raise Refused("it is no JSON") from None
@@ -71,13 +66,6 @@ def write_json(value: Json) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _in_order(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    keys = [key.encode("utf-16-be") for key, _ in pairs]  # RFC 8785, 3.2.3
-    if any(first >= second for first, second in pairwise(keys)):
-        raise Refused("keys are out of order, or one stands there twice")
-    return dict(pairs)
-
-
 def _check_value(value: Json, depth: int = 32) -> None:
     if depth == 0 or isinstance(value, float):
         raise Refused("its JSON is nested too deeply, or holds a fraction")
@@ -85,8 +73,11 @@ def _check_value(value: Json, depth: int = 32) -> None:
         raise Refused("a string is not in Unicode's NFC form")
     if isinstance(value, int) and abs(value) >= 2**53:
         raise Refused("a number is too large")
-    items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
-    for item in items if isinstance(items, list) else ():
+    if isinstance(value, dict):
+        if [*value] != sorted(value, key=lambda key: key.encode("utf-16-be")):  # RFC 8785, 3.2.3
+            raise Refused("keys are out of order")
+        value = [*value, *value.values()]
+    for item in value if isinstance(value, list) else ():
         _check_value(item, depth - 1)
 
 
@@ -106,8 +97,7 @@ def fields_of(value: Json, names: Collection[str]) -> dict[str, Json]:
 
 def a_name(value: Json) -> str:
     """A text that is not empty and may be shown on a terminal as it is."""
-    text = take(str, value)
-    if not text or not text.isprintable():
+    if not (text := take(str, value)) or not text.isprintable():
         raise Refused("a name is empty, or can't be shown")
     return text
 
@@ -126,15 +116,15 @@ def bytes_of(value: Json, size: int | None = None) -> bytes:
 
 # Keys, signed notes and checkpoints (C2SP: signed-note, tlog-checkpoint).
 class Key(NamedTuple):
-    """A public key with its name, for which alone it speaks; its `hint` proves nothing."""
+    """An Ed25519 key (0x01) with its name, for which alone it speaks; `hint` proves nothing."""
 
     name: str
     public: bytes
 
     @property
     def hint(self) -> str:
-        encoded = self.name.encode() + b"\n" + _ED25519 + self.public
-        return f"{self.name}+{sha256(encoded).hex()[:8]}"
+        encoded = self.name.encode() + b"\n\x01" + self.public
+        return f"{self.name}+{sha256(encoded).hexdigest()[:8]}"
 
     def check(self, signature: bytes, message: bytes) -> None:
         try:
@@ -145,11 +135,10 @@ class Key(NamedTuple):
 
 def read_key(text: str) -> Key:
     """`<name>+<8 hexadecimal digits>+<base64 of 0x01 and the key>`. Raises Refused."""
-    name, _, rest = text.partition("+")
-    identity, _, encoded = rest.partition("+")
+    name, identity, encoded = (*text.split("+", 2), "", "")[:3]  # base64 has + too
     blob = bytes_of(encoded, 33)
     key = Key(name, blob[1:])
-    if blob[:1] != _ED25519 or " " in a_name(name) or key.hint != f"{name}+{identity}":
+    if blob[:1] != b"\x01" or " " in a_name(name) or key.hint != f"{name}+{identity}":
         raise Refused("a key's name, algorithm, id and bytes do not fit together")
     return key
 
@@ -193,23 +182,23 @@ def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, b
 
 def tree_roots(entries: Iterable[bytes], sizes: Collection[int]) -> dict[int, bytes]:
     """The root over the first n entries (RFC 6962, 2.1), for each n of `sizes` that they reach."""
-    found = {0: sha256(b"")}
+    found = {0: sha256(b"").digest()}
     peaks: list[tuple[int, bytes]] = []  # (height, root) of each perfect subtree, highest first
     for count, entry in enumerate(entries, start=1):
-        height, node = 0, sha256(b"\x00" + entry)
+        height, node = 0, sha256(b"\x00" + entry).digest()
         while peaks and peaks[-1][0] == height:
-            node = sha256(b"\x01" + peaks.pop()[1] + node)
+            node = sha256(b"\x01" + peaks.pop()[1] + node).digest()
             height += 1
         peaks.append((height, node))
         if count in sizes:
             for _, left in reversed(peaks[:-1]):
-                node = sha256(b"\x01" + left + node)
+                node = sha256(b"\x01" + left + node).digest()
             found[count] = node
     return found
 
 
 def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json], Key]:
-    """What a certificate says, and the key that signed it. Raises Refused."""
+    """What a certificate (DSSE) says, and the key that signed it. Raises Refused."""
     document = read_json(data, 2 * _MAX_STATEMENT_BYTES)
     envelope = fields_of(document, ("payload", "payloadType", "signatures"))
     signatures = take(list, envelope["signatures"])
@@ -250,14 +239,12 @@ def read_entry(data: bytes, origin: str) -> Entry:
     kind, at, actor = take(str, entry["kind"]), take(str, entry["at"]), take(dict, entry["actor"])
     if not _KIND.fullmatch(kind) or not _AT.fullmatch(at) or set(actor) - {"id"} != {"side", "via"}:
         raise Refused("its kind, instant or actor is malformed")
-    for value in actor.values():
-        take(str, value)
     try:
         instant = datetime.fromisoformat(at)
     except ValueError:
         raise Refused(f"{at} is no instant") from None
-    if a_name(entry["log"]) != origin:
-        raise Refused(f"it is of another log, {entry['log']}")
+    if a_name(entry["log"]) != origin or not all(isinstance(a, str) for a in actor.values()):
+        raise Refused("it is of another log, or its actor is malformed")
     personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
     subject, facts, nonce = a_name(entry["subject"]), entry["facts"], bytes_of(entry["nonce"], 16)
     return Entry(kind, instant, actor, subject, take(dict, facts), personal, nonce)
@@ -267,7 +254,7 @@ def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes)
     """What stands in an entry for a personal value; each part comes with its length."""
     log, name = origin.encode(), field.encode()
     *place, content = (len(x).to_bytes(8, "big") + x for x in (log, nonce, name, value))
-    return sha256(b"broker/commit/v1\x00" + b"".join(place) + salt + content)
+    return sha256(b"broker/commit/v1\x00" + b"".join(place) + salt + content).digest()
 
 
 class Report:
@@ -299,8 +286,8 @@ def verify_certificate(data: bytes, trusted: Sequence[Key]) -> Report:
         said, key = open_certificate(data, trusted)
         if key.name != statements_name(a_name(said["log"])):
             raise Refused("its signer does not speak for that log")
-        name, copy = said["certificate"], said["snapshot"]
-        report.good(f"Certificate {name} for copy {copy} is signed by {key.hint}.")
+        what = f"Certificate {said['certificate']} for copy {said['snapshot']}"
+        report.good(f"{what} is signed by {key.hint}.")
     return report
 
 
@@ -312,9 +299,7 @@ def verify_bundle(data: bytes, trusted: Sequence[Key], kept: Sequence[str] = ())
         bundle.check_tree(kept)
         bundle.check_entries()
         bundle.check_openings()
-        bundle.check_lives("Grant", "grant.approved", "grant.ended")
-        bundle.check_lives("Copy", "snapshot.ordered", "snapshot.destroyed")
-        bundle.check_holds()
+        bundle.check_lives()
         bundle.check_certificates()
         if bundle.unvouched:  # the last word, for it depends on all the others
             verdict = "Self-consistent, not authenticated" if report.ok else "Unauthenticated"
@@ -350,18 +335,17 @@ class _Bundle:
         """The entries, hashed afresh, give the root that each checkpoint was signed over."""
         signed: list[tuple[str, int, bytes]] = []
         above, keys = -1, self.keys(self.origin)
-        for number, note in enumerate(self.notes, start=1):
-            with self.report.naming(f"Checkpoint {number}"):
-                size, root = open_checkpoint(note, self.origin, keys)
-                if size <= above:
-                    raise Refused("it is not larger than the one before it")
-                above, self.report.checkpoint = size, note
-                signed.append((f"Checkpoint {number}", size, root))
         trusted = [key for key in self.trusted if key.name == self.origin]
-        for number, note in enumerate(kept, start=1):
-            with self.report.naming(f"Kept checkpoint {number}"):
-                size, root = open_checkpoint(note, self.origin, trusted)
-                signed.append((f"Kept checkpoint {number}", size, root))
+        notes = [(f"Checkpoint {n}", note, keys) for n, note in enumerate(self.notes, start=1)]
+        notes += [(f"Kept checkpoint {n}", note, trusted) for n, note in enumerate(kept, start=1)]
+        for what, note, by in notes:
+            with self.report.naming(what):
+                size, root = open_checkpoint(note, self.origin, by)
+                if what.startswith("Checkpoint"):
+                    if size <= above:
+                        raise Refused("it is not larger than the one before it")
+                    above, self.report.checkpoint = size, note
+                signed.append((what, size, root))
         roots = tree_roots(self.raw, {size for _, size, _ in signed})
         for what, size, root in signed:
             with self.report.naming(what):
@@ -387,16 +371,14 @@ class _Bundle:
 
     def _check_ground(self, e: Entry) -> None:
         """What nobody of the customer approved was approved in advance, or is break-glass."""
-        kind, about = "standing" if e.kind.startswith("standing.") else e.kind, [e.subject]
+        kind, one = "standing" if e.kind.startswith("standing.") else e.kind, e.subject
         if kind == "policy.changed":
-            about = [str(e.facts.get("version"))]
-            self.said["policy", ""] = e
+            one, self.said["policy", ""] = str(e.facts.get("version")), e
         elif kind == "review.owed":
-            about = [str(e.facts.get("grant"))]
-        for one in about:
-            self.said[kind, one] = e
-            if kind != "approval.given" or e.actor["side"] == "vendor":
-                self.who.setdefault((kind, one), set()).add(e.actor.get("id", ""))
+            one = str(e.facts.get("grant"))
+        self.said[kind, one] = e
+        if kind != "approval.given" or e.actor["side"] == "vendor":
+            self.who.setdefault((kind, one), set()).add(e.actor.get("id", ""))
         if kind == "grant.approved" and "break_glass" in e.facts:
             self._check_glass(e)
         elif kind == "grant.approved" and (e.actor["side"] != "tenant" or "standing" in e.facts):
@@ -409,13 +391,12 @@ class _Bundle:
 
     def _check_glass(self, e: Entry) -> None:
         """The customer allows it; two of the vendor who did not ask do it, and owe a review."""
-        for key in (("policy", ""), ("policy.changed", str(e.facts.get("policy")))):
-            policy = self.said.get(key)
-            if policy is None or policy.facts.get("break_glass") is not True:
-                raise Refused("no policy of the customer's allows break-glass")
-        yes, asked = (
-            self.who.get((k, e.subject), {""}) for k in ("approval.given", "grant.requested")
-        )
+        named = ("policy.changed", str(e.facts.get("policy")))
+        policies = [self.said.get(key) for key in (("policy", ""), named)]
+        if any(p is None or p.facts.get("break_glass") is not True for p in policies):
+            raise Refused("no policy of the customer's allows break-glass")
+        acts = ("approval.given", "grant.requested")
+        yes, asked = (self.who.get((act, e.subject), {""}) for act in acts)
         if e.actor["side"] != "vendor" or len((yes | {e.actor.get("id", "")}) - asked - {""}) < 2:
             raise Refused("two people of the vendor, who did not ask, do not stand behind it")
         if ("review.owed", e.subject) not in self.said:
@@ -429,9 +410,8 @@ class _Bundle:
                 opening = fields_of(item, ("index", "field", "salt", "value"))
                 field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
                 index, value = take(int, opening["index"]), write_json(opening["value"])
-                entry = self.entries.get(index)
-                unfit = (index, field) in seen or len(value) > _MAX_ENTRY_BYTES
-                if entry is None or index is True or unfit:
+                entry, unfit = self.entries.get(index), (index, field) in seen or index is True
+                if entry is None or unfit or len(value) > _MAX_ENTRY_BYTES:
                     raise Refused("it has no place in an entry")
                 due = entry.personal.get(field)
                 if commitment(self.origin, entry.nonce, field, salt, value) != due:
@@ -440,42 +420,38 @@ class _Bundle:
         committed = sum(len(entry.personal) for entry in self.entries.values())
         self.report.good(f"{len(seen)} of {committed} personal values are given here.")
 
-    def check_lives(self, noun: str, begin: str, end: str) -> None:
-        """Nothing begins twice, ends twice, or comes back after its end."""
-        last: dict[str, str] = {}
-        for index, entry in self.entries.items():
-            if entry.kind in (begin, end):
-                if last.get(entry.subject) in (entry.kind, end):
-                    self.report.bad(f"Entry {index}: {noun} {entry.subject} begins or ends again.")
-                last[entry.subject] = entry.kind
-        for subject in (subject for subject, kind in last.items() if kind == begin):
+    def check_lives(self) -> None:
+        """Nothing begins twice, ends twice or comes back; no copy goes while the law keeps it."""
+        last: dict[tuple[str, str], str] = {}
+        stands: dict[str, str] = {}  # how each copy stands that was condemned
+        held: dict[str, Json] = {}  # by hold, the copy that it keeps
+        for index, e in self.entries.items():
+            if e.kind in _LIVES:
+                noun, end = _LIVES[e.kind]
+                if last.get((noun, e.subject)) in (e.kind, end):
+                    self.report.bad(f"Entry {index}: {noun} {e.subject} begins or ends again.")
+                last[noun, e.subject] = e.kind
+            if e.kind == "snapshot.destroyed" and e.subject in held.values():
+                self.report.bad(f"Entry {index}: a legal hold kept {e.subject}.")
+            if e.kind == "hold.begun":
+                held[e.subject] = e.facts.get("snapshot")
+            elif e.kind == "hold.ended":
+                held.pop(e.subject, None)
+            elif e.kind in ("snapshot.condemned", "snapshot.destroyed"):
+                stands[e.subject] = e.kind
+        for noun, subject in (key for key, kind in last.items() if kind != _LIVES[kind][1]):
             self.report.good(f"{noun} {subject} has not ended yet.")
-
-    def check_holds(self) -> None:
-        """No copy is destroyed while the law keeps it; what is condemned and stands is named."""
-        last: dict[str, str] = {}
-        held: dict[str, Json] = {}
-        for index, entry in self.entries.items():
-            if entry.kind == "hold.begun":
-                held[entry.subject] = entry.facts.get("snapshot")
-            elif entry.kind == "hold.ended":
-                held.pop(entry.subject, None)
-            elif entry.kind in ("snapshot.condemned", "snapshot.destroyed"):
-                last[entry.subject] = entry.kind
-                if entry.kind == "snapshot.destroyed" and entry.subject in held.values():
-                    self.report.bad(f"Entry {index}: a legal hold kept {entry.subject}.")
-        for copy in sorted(copy for copy, kind in last.items() if kind == "snapshot.condemned"):
+        for copy in sorted(copy for copy, kind in stands.items() if kind == "snapshot.condemned"):
             why = "held by law" if copy in held.values() else "not destroyed yet"
             self.report.good(f"Copy {copy} is condemned and {why}.")
 
     def check_certificates(self) -> None:
         """Each certificate stands in the log, and each that stands there is in the bundle."""
         issued = {i: e for i, e in self.entries.items() if e.kind == "certificate.issued"}
-        keys = self.keys(statements_name(self.origin)) if issued else []
         destroyed = {e.subject for e in self.entries.values() if e.kind == "snapshot.destroyed"}
-        files = {sha256(data).hex(): data for data in self.envelopes}
-        if len(files) != len(self.envelopes):
-            self.report.bad("A certificate stands in the bundle twice.")
+        keys = self.keys(statements_name(self.origin)) if issued else []
+        files = {sha256(data).hexdigest(): data for data in self.envelopes}
+        twice = len(self.envelopes) - len(files)
         seen: set[Json] = set()
         for index, entry in issued.items():
             with self.report.naming(f"The certificate of entry {index}"):
@@ -491,8 +467,8 @@ class _Bundle:
                     raise Refused("it was issued twice, or no entry says the copy was destroyed")
                 seen.add(name)
                 self.report.good(f"Certificate {name} for copy {copy} is signed and in the log.")
-        if files:
-            self.report.bad(f"{len(files)} certificates in the bundle have no entry in the log.")
+        if files or twice:
+            self.report.bad(f"{len(files)} certificates have no entry, {twice} are here twice.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -57,6 +57,17 @@ def test_what_was_wrapped_is_unwrapped_also_by_another_process(
     assert Keyring(folder).unwrap(NAME, wrapped, b"here") == SECRET
 
 
+def test_a_turned_key_signs_no_more_and_is_remembered(keyring: Keyring, folder: Path) -> None:
+    assert keyring.list_former(STATEMENTS_KEY) == []
+    first, log = keyring.public(STATEMENTS_KEY), keyring.public(LOG_KEY)
+    second = keyring.turn_statements()
+    third = Keyring(folder).turn_statements()
+    assert len({first, second, third}) == 3
+    assert keyring.public(STATEMENTS_KEY) == third
+    assert sorted(keyring.list_former(STATEMENTS_KEY)) == sorted([first, second])
+    assert (keyring.public(LOG_KEY), keyring.list_former(LOG_KEY)) == (log, [])
+
+
 def test_creating_a_key_again_changes_nothing(keyring: Keyring) -> None:
     keyring.create(NAME)
     wrapped = keyring.wrap(NAME, SECRET, b"")

@@ -105,12 +105,11 @@ def _say_kind(statement: Mapping[str, Json]) -> str:
 
 def _check_person(statement: Mapping[str, Json], passkeys: Collection[str]) -> Finding:
     """Whether a person's own key says what the vendor says that the person decided."""
-    document = statement.get("passkey")
-    if document is None:
+    if "passkey" not in statement:
         text = "It is attested by the vendor alone: no passkey of a person signed it."
         return Finding(ok=not passkeys, text=text)
     try:
-        assertion = parse_assertion(document)
+        assertion = parse_assertion(statement["passkey"])
         check_assertion(assertion, challenge_of(statement))
     except (VerificationFailed, Invalid) as error:
         return Finding(ok=False, text=f"Its passkey does not hold: {error.message}.")
@@ -122,9 +121,12 @@ def _check_person(statement: Mapping[str, Json], passkeys: Collection[str]) -> F
     return Finding(ok=known, text=f"Passkey {assertion.fingerprint} signed it, {which}.")
 
 
-def open_statement(data: bytes, kind: str, key: VerifierKey) -> dict[str, Json]:
-    """What a statement says, its signature verified first. Raises VerificationFailed."""
-    payload = open_envelope(data, TYPES[kind], [key])
+def open_statement(data: bytes, kind: str, *keys: VerifierKey) -> dict[str, Json]:
+    """What a statement says, once one of `keys` is seen to have signed it.
+
+    Raises VerificationFailed.
+    """
+    payload = open_envelope(data, TYPES[kind], keys)
     statement = parse_canonical(payload, max_bytes=MAX_PAYLOAD_BYTES)
     if not is_version_1(statement) or statement.get("type") != kind:
         raise VerificationFailed(f"this is no statement of the kind {kind} in version 1")

@@ -3,7 +3,9 @@
 Between a decision and its use an approver may lose the role, and somebody may write into our own
 database by hand. So a worker counts the approvals that still stand, verifies the signed statement
 of each, says the same statement again from the rows, and compares: scope, windows, kinds, who, on
-what ticket and database. One query; an Ed25519 verification for each approval.
+what ticket and database. One query; an Ed25519 verification for each approval. The keys that may
+have signed, the present one and those before it, are the key port's: one that only the control
+database names counts for nothing.
 
 What it can't see is a row that was changed before its statement was signed, seconds after the
 decision: then the signature is of the changed row (`docs/threat-model.md`).
@@ -70,8 +72,8 @@ def prove(tx: Tx, signer: Signer, grant: Grant) -> None:
     approvals.check_count(grant, sum(one.stands for one in found))
     if sum(one.decision.settles for one in found) != 1:
         raise GrantAltered(grant.id, ["decision"])
-    public = signer.public(STATEMENTS_KEY)
-    fields = {field for one in found for field in _differing(grant, one, public)}
+    publics = (signer.public(STATEMENTS_KEY), *signer.list_former(STATEMENTS_KEY))
+    fields = {field for one in found for field in _differing(grant, one, publics)}
     if fields:
         raise GrantAltered(grant.id, sorted(fields))
 
@@ -101,10 +103,11 @@ def _read(tx: Tx, grant: Grant) -> list[_Approval]:
     return [_Approval(*row) for row in rows]
 
 
-def _differing(grant: Grant, approval: _Approval, public: bytes) -> Iterator[str]:
-    key = VerifierKey(statements_key_name(approval.origin), public)
+def _differing(grant: Grant, approval: _Approval, publics: tuple[bytes, ...]) -> Iterator[str]:
+    name = statements_key_name(approval.origin)
+    keys = (VerifierKey(name, public) for public in publics)
     try:
-        signed = _open_decision(approval.envelope or b"", DECISION, key)
+        signed = _open_decision(approval.envelope or b"", DECISION, *keys)
     except VerificationFailed:
         yield "signature"
         return

@@ -94,6 +94,13 @@ class Signer(Protocol):
     def public(self, purpose: str) -> bytes:
         """The 32 bytes of the public key."""
 
+    def list_former(self, purpose: str) -> list[bytes]:
+        """Public keys that signed for LOG_KEY or STATEMENTS_KEY before the present one.
+
+        From the key port alone: the control database can be written by whom these keys guard
+        against. What they signed still holds; nothing signs with them any more.
+        """
+
     def sign(self, purpose: str, message: bytes) -> bytes:
         """64 bytes."""
 

@@ -3,6 +3,7 @@
     keyring/            0700, owned by the user that runs the broker
       wrapping/         <name, "/" as ".">.key   32 random bytes, AES-256-GCM
       signing/          <purpose, as above>.key  32 bytes, Ed25519 seed
+      former/           <purpose>.<hex>          a public key that signed before: only ever added
       erased/           <name, "/" as ".">       tombstones: only ever added
       heads/            <sha256 of origin>       last signed checkpoint of a log
       mark                                       how far the control database had come
@@ -173,6 +174,31 @@ class Keyring:
 
     def public(self, purpose: str) -> bytes:
         return self._signing_key(purpose).public_key().public_bytes_raw()
+
+    def list_former(self, purpose: str) -> list[bytes]:
+        start = f"{_encode(purpose)}."
+        with self._reading():
+            folder = self._folder / "former"
+            if not folder.is_dir():  # a keyring that never turned a key has none
+                return []
+            files = [file for file in sorted(folder.iterdir()) if file.name.startswith(start)]
+            return [_get_key(file) for file in files]
+
+    def turn_statements(self) -> bytes:
+        """Sign statements with a new key from now on; the new public half.
+
+        The old public half is kept before the old seed goes: a crash between the two leaves the
+        old key both present and former, and calling again turns it. Whoever pinned the old key is
+        told beforehand; the log's own key stays.
+        """
+        with self._locked():
+            former = self.public(STATEMENTS_KEY)
+            folder = self._folder / "former"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(self._folder)
+            _write(folder / f"{STATEMENTS_KEY}.{former.hex()}", former)
+            _write(self._signing_path(STATEMENTS_KEY), secrets.token_bytes(_KEY_BYTES))
+        return self.public(STATEMENTS_KEY)
 
     def sign(self, purpose: str, message: bytes) -> bytes:
         return self._signing_key(purpose).sign(message)

@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker import people, sweeps
+from broker import people, sweeps, tenants
 from broker.db import Database
 from broker.grants import grounds, leases, mismatch, requests, statements
 from broker.grants.approval_policy import ApprovalPolicy
@@ -24,6 +25,8 @@ from broker.grants.approvals import ApprovalLost
 from broker.grants.mismatch import GrantAltered
 from broker.grants.narrowing import Narrowing
 from broker.ids import PersonId
+from broker.keys import STATEMENTS_KEY
+from broker.keys.keyring import Keyring
 from broker.snapshots import making, ordering
 from broker.tx import Actor, Tx, system
 from tests.grants.test_approvals import TWO, admins, approve, planned, set_policy
@@ -283,6 +286,31 @@ def test_a_grant_is_signed_where_it_is_used_before_the_job_came_by(world: World)
     assert sweeps.sweep_ends(world.broker.database, world.broker.queue, 0) == 0
 
 
+def test_what_was_signed_before_the_key_was_turned_still_holds(world: World) -> None:
+    grant_id = world.approved()
+    statements.sign_due(world.broker.database, world.ports.keys)
+    keyring = world.ports.keys
+    assert isinstance(keyring, Keyring)
+    keyring.turn_statements()
+    with world.as_(system("tests")) as tx:
+        grounds.prove(tx, keyring, requests.get_grant(tx, grant_id))
+
+
+def test_a_key_that_only_the_control_database_names_signs_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    """Whoever writes SQL there can publish a key; only the key port's own count."""
+    grant_id = world.approved()
+    invented = Keyring.create_folder(tmp_path / "invented")
+    statements.sign_due(world.broker.database, invented)
+    public = invented.public(STATEMENTS_KEY)
+    with world.as_(system("tests")) as tx:
+        tenants.publish_key(tx, STATEMENTS_KEY, public)
+    with world.as_(system("tests")) as tx, pytest.raises(GrantAltered) as found:
+        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id))
+    assert found.value.fields == ("signature",)
+
+
 _values = st.recursive(
     st.none() | st.integers() | st.text(max_size=3),
     lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
@@ -291,6 +319,8 @@ _values = st.recursive(
 _documents = st.dictionaries(st.sampled_from("abc"), _values, max_size=3)
 
 
+# A machine that does much else draws slowly, which says nothing of what is compared.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(_documents, _documents)
 def test_what_was_signed_is_compared_whole(signed: dict, fresh: dict) -> None:
     """Nothing differs just when every part that was signed stands in the fresh one."""

@@ -155,6 +155,7 @@ def test_the_vendor_can_sign_no_change_that_the_person_did_not(
     mine = fingerprint(said)
     CHANGES[change](said)
     assert not verdict(alone, said, (mine,))
+    assert not verdict(alone, said)  # nor does it pass for one without a passkey
 
 
 def test_an_authenticator_that_verified_nobody_does_not_count(alone: ModuleType) -> None:
