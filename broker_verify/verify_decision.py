@@ -82,7 +82,7 @@ def challenge_of(statement: dict[str, base.Json]) -> bytes:
     parts: dict[str, base.Json] = {name: statement.get(name) for name in _SIGNED}
     parts |= {"by": by.get("id"), "for": by.get("for"), "type": "decision", "v": 1}
     whole = base.write_json({name: parts[name] for name in sorted(parts)})
-    return base.sha256(b"broker/decision/v1\x00" + whole)
+    return hashlib.sha256(b"broker/decision/v1\x00" + whole).digest()
 
 
 def check_passkey(passkey: base.Json, challenge: bytes) -> str:
@@ -102,9 +102,9 @@ def check_passkey(passkey: base.Json, challenge: bytes) -> str:
         raise base.Refused("it was used for another domain")
     if not (told[32] & 1 and told[32] & 4):
         raise base.Refused("its device did not verify who used it")
-    key = base.bytes_of(given["key"])
-    check_signature(key, base.bytes_of(given["signature"]), told + base.sha256(client_data))
-    return base.sha256(key).hex()
+    key, message = base.bytes_of(given["key"]), told + hashlib.sha256(client_data).digest()
+    check_signature(key, base.bytes_of(given["signature"]), message)
+    return hashlib.sha256(key).hexdigest()
 
 
 def challenge_text(challenge: bytes) -> str:
