@@ -6,21 +6,35 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from broker.cli.command import Noun
 from broker.cli.files import read_file, read_text, write_new
+from broker.cli.output import print_list
 from broker.cli.session import Session, pass_session
 from broker.errors import Invalid
 
 _FILE = click.Path(path_type=Path)
+_ENTRY = ("position", "at", "kind", "actor_name", "side", "subject")
+_PAGE = 100
 
 
 @click.group(cls=Noun)
 def log() -> None:
     """A tenant's log: export it, verify it offline."""
+
+
+@log.command()
+@click.argument("tenant")
+@click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@pass_session
+def show(session: Session, tenant: str, last: int) -> None:
+    """What the log of TENANT says, the youngest first. To prove it: export it, then verify."""
+    found = session.api().pages("tenants", tenant, "log", "entries", limit=min(last, _PAGE))
+    print_list(list(islice(found, last)), _ENTRY, session.output)
 
 
 @log.command()

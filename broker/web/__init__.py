@@ -29,6 +29,24 @@ from broker.web import (
     standing,
 )
 
+# Each holds its blueprint as `pages`.
+PARTS = (
+    account,
+    home,
+    grants,
+    new_request,
+    copies,
+    records,
+    preflights,
+    policies,
+    delegates,
+    databases,
+    glass,
+    holds,
+    standing,
+    reviews,
+)
+
 
 def register_console(app: Flask, broker: Broker) -> None:
     """Put the console on the application, at `/`."""
@@ -46,21 +64,6 @@ def register_console(app: Flask, broker: Broker) -> None:
     )
     console.before_request(session.guard)
     console.register_error_handler(CSRFError, pages.show_stale_form)
-    for part in (
-        account,
-        home,
-        grants,
-        new_request,
-        copies,
-        records,
-        preflights,
-        policies,
-        delegates,
-        databases,
-        glass,
-        holds,
-        standing,
-        reviews,
-    ):
+    for part in PARTS:
         console.register_blueprint(part.pages)
     app.register_blueprint(console)

@@ -137,6 +137,7 @@ OWN = (
         "list_tokens",
         "create_token",
         "list_tenants",
+        "list_preflights",
         "create_tenant",
     }
     | {*("list_servers", "register_server", "get_intake_key", "list_late", "look_at_ticket")}
@@ -350,6 +351,7 @@ DENIED = {
     "engineer": (
         *PLATFORMS,
         *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
+        *("list_entries", "list_preflights"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
@@ -369,6 +371,7 @@ DENIED = {
         *("list_reviews", "get_review", "close_review"),
         *("list_delegates", "name_delegate", "end_delegation"),
         *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
+        "list_entries",
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
