@@ -4,6 +4,7 @@
     GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable · …/end-access
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries
     POST /tenants/{id}/end-everything · GET /preflights
+    GET /tenants/{id}/log/checkpoint · …/tile/{tile} · …/proof?index= · …/consistency?old=
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
@@ -60,6 +61,7 @@ from broker.api import (
     pauses,
     platforms,
     policies,
+    proofs,
     quarantines,
     reviews,
     standing,
@@ -73,6 +75,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts.blueprint,
     estate.blueprint,
     logs.blueprint,
+    proofs.blueprint,
     checks.blueprint,
     access.blueprint,
     decisions.blueprint,
