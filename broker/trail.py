@@ -73,6 +73,17 @@ class AuditCheckpoint(Base):
     at: Mapped[datetime]
 
 
+class AuditTile(Base):
+    """A full hash tile and the root over it, derived from the entries; see `audit/tiles.py`."""
+
+    __tablename__ = "audit_tile"
+    log_id: Mapped[str] = mapped_column(sa.ForeignKey("audit_log.id"), primary_key=True)
+    level: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    root: Mapped[bytes]
+    hashes: Mapped[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Personal:
     """A field about a person or free text, which may name one: committed to, not written out."""

@@ -2,7 +2,9 @@
 
     POST /sign-in · POST /invitations/accept · GET /me · GET POST /tokens · DELETE /tokens/{id}
     GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable · …/end-access
-    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · POST …/end-everything
+    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries
+    POST /tenants/{id}/end-everything · GET /preflights
+    GET /tenants/{id}/log/checkpoint · …/tile/{tile} · …/proof?index= · …/consistency?old=
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
@@ -55,9 +57,11 @@ from broker.api import (
     estate,
     glass,
     holds,
+    logs,
     pauses,
     platforms,
     policies,
+    proofs,
     quarantines,
     reviews,
     standing,
@@ -70,6 +74,8 @@ from broker.db import Json
 BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts.blueprint,
     estate.blueprint,
+    logs.blueprint,
+    proofs.blueprint,
     checks.blueprint,
     access.blueprint,
     decisions.blueprint,

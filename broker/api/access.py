@@ -38,6 +38,12 @@ blueprint = new_blueprint("access", "Tickets, grants and logins")
 class TicketQuery(PageQuery):
     tenant = identity("tnt", required=False)
     external_id = text(128, required=False)
+    search = text(
+        200,
+        required=False,
+        load_default="",
+        metadata={"description": "part of its id there, its title, or its tenant's name"},
+    )
 
 
 class TicketAnswer(Answer):
@@ -63,6 +69,7 @@ class LookAnswer(Answer):
 
 class GrantQuery(PageQuery):
     tenant = identity("tnt", required=False)
+    requester = identity("psn", required=False)
     state = DelimitedList(
         fields.String(validate=validate.OneOf(["requested", "approved", "refused", "ended"])),
         load_default=[],
@@ -364,6 +371,7 @@ def list_tickets(tx: Tx, query: Json) -> Json:
         tx,
         query.get("tenant"),
         external_id=query.get("external_id"),
+        text=query["search"],
         before=read_cursor(query),
         limit=query["limit"] + 1,
     )
@@ -388,6 +396,7 @@ def list_grants(tx: Tx, query: Json) -> Json:
     found = queries.list_grants(
         tx,
         query.get("tenant"),
+        requester_id=query.get("requester"),
         states=query["state"],
         before=read_cursor(query),
         limit=query["limit"] + 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields
 
 from broker.api.operations import new_blueprint, operation, the_broker
-from broker.api.shapes import Answer, WaitQuery
+from broker.api.shapes import Answer, WaitQuery, list_of, whole
 from broker.api.waiting import wait_for
 from broker.db import Json
 from broker.grants import preflights
@@ -42,6 +42,12 @@ class PreflightAnswer(Answer):
     attempts = fields.Integer()
     stuck_since = fields.AwareDateTime(allow_none=True)
     stuck_reason = fields.String(allow_none=True)
+
+
+@operation(blueprint, "GET /preflights", answer=list_of(PreflightAnswer))
+def list_preflights(tx: Tx) -> Json:
+    """What the last look found on each database and test server that I may look at."""
+    return whole(preflights.list_views(tx))
 
 
 @operation(blueprint, "POST /databases/<id:database_id>/check", answer=PreflightAnswer, status=202)

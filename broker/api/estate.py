@@ -1,8 +1,7 @@
-"""Tenants, their keys and logs, and the servers that are registered."""
+"""Tenants, their keys, and the servers that are registered."""
 
 from __future__ import annotations
 
-from flask import Response
 from marshmallow import fields, validate
 
 from broker import enrolling, lifecycle, people, sweeps, tenants
@@ -20,7 +19,6 @@ from broker.api.shapes import (
     whole,
 )
 from broker.api.waiting import wait_for
-from broker.audit.export import export_bundle
 from broker.db import Json
 from broker.enrolling import NewTenant
 from broker.errors import Unavailable
@@ -29,7 +27,6 @@ from broker.grants.contacts import Registered
 from broker.grants.releasing import ReleaseView
 from broker.ids import TenantId
 from broker.keys.intake import INTAKE_KEY
-from broker.snapshots import certificates
 from broker.tenancy import DATABASE, FORMS, TYPES
 from broker.tenants import Tenant, TenantDatabase, TestServer
 from broker.tx import Tx
@@ -241,18 +238,6 @@ def get_tenant(tx: Tx, tenant_id: TenantId) -> Tenant:
 def list_keys(tx: Tx, tenant_id: TenantId) -> Json:
     """The public keys that the tenant pins, to verify its log and certificates by itself."""
     return whole(enrolling.list_keys(tx, tenant_id))
-
-
-@operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})
-def export_log(tx: Tx, tenant_id: TenantId) -> Response:
-    """The tenant's log with its certificates, as one file that verifies offline."""
-    people.check(tx, "log:read", tenant_id)
-    issued = certificates.list_of_tenant(tx, tenant_id)
-    keys = [key.format() for key in enrolling.list_keys(tx, tenant_id)]
-    bundle = export_bundle(tx, tenant_id, [(row.id, row.envelope) for row in issued], keys)
-    answer = Response(bundle, mimetype="application/json")
-    answer.headers.set("Content-Disposition", "attachment", filename=f"{tenant_id}.log.json")
-    return answer
 
 
 @operation(blueprint, "POST /tenants/<id:tenant_id>/end-everything", answer=EndedAnswer)

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from broker.audit.merkle import Frontier, leaf_hash
 from broker.audit.note import Checkpoint, checkpoint_text, sign_note
+from broker.audit.tiling import store_tiles
 from broker.db import Database
 from broker.errors import VerificationFailed
 from broker.trail import AuditCheckpoint, AuditEntry, AuditLog
@@ -92,6 +93,7 @@ def integrate_all(database: Database, signer: Signer) -> int:
     for log_id in waiting | set(unsigned):
         while taken := give_positions(database, log_id):
             total += taken
+        store_tiles(database, log_id)
         sign_checkpoint(database, signer, log_id)
     return total
 

@@ -77,17 +77,22 @@ def inclusion_proof(leaf_hashes: Sequence[bytes], index: int, size: int) -> list
     """
     if not 0 <= index < size <= len(leaf_hashes):
         raise Invalid(f"leaf {index} is not in a tree of {size} of {len(leaf_hashes)} leaves")
-    proof: list[bytes] = []
+    return [root(leaf_hashes[start:end]) for start, end in inclusion_path(index, size)]
+
+
+def inclusion_path(index: int, size: int) -> list[tuple[int, int]]:
+    """The leaves, from and until, under each hash of an inclusion proof, in its order."""
+    path: list[tuple[int, int]] = []
     start, end = 0, size
     while end - start > 1:
         middle = start + _split(end - start)
         if index < middle:
-            proof.append(root(leaf_hashes[middle:end]))
+            path.append((middle, end))
             end = middle
         else:
-            proof.append(root(leaf_hashes[start:middle]))
+            path.append((start, middle))
             start = middle
-    return proof[::-1]
+    return path[::-1]
 
 
 def verify_inclusion(
@@ -126,21 +131,26 @@ def consistency_proof(leaf_hashes: Sequence[bytes], size1: int, size2: int) -> l
     """
     if not 0 <= size1 <= size2 <= len(leaf_hashes):
         raise Invalid(f"no tree of {len(leaf_hashes)} leaves grows from {size1} to {size2}")
+    return [root(leaf_hashes[start:end]) for start, end in consistency_path(size1, size2)]
+
+
+def consistency_path(size1: int, size2: int) -> list[tuple[int, int]]:
+    """The leaves, from and until, under each hash of a consistency proof, in its order."""
     if size1 in (0, size2):
         return []
-    proof: list[bytes] = []
+    path: list[tuple[int, int]] = []
     start, end = 0, size2
     while end != size1:
         middle = start + _split(end - start)
         if size1 <= middle:
-            proof.append(root(leaf_hashes[middle:end]))
+            path.append((middle, end))
             end = middle
         else:
-            proof.append(root(leaf_hashes[start:middle]))
+            path.append((start, middle))
             start = middle
     if start != 0:  # the old tree is not itself a subtree of the new: its last part is needed too
-        proof.append(root(leaf_hashes[start:end]))
-    return proof[::-1]
+        path.append((start, end))
+    return path[::-1]
 
 
 def verify_consistency(

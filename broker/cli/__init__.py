@@ -23,6 +23,7 @@ _COMMANDS = {
     "people": "broker.cli.people:people",
     "databases": "broker.cli.databases:databases",
     "servers": "broker.cli.servers:servers",
+    "preflights": "broker.cli.preflights:preflights",
     "platforms": "broker.cli.platforms:platforms",
     "storages": "broker.cli.storages:storages",
     "tickets": "broker.cli.tickets:tickets",

@@ -39,7 +39,7 @@ def run_check(session: Session, noun: str, target: str, wait_s: int) -> None:
         raise WaitTimedOut(f"{target} is not looked at yet; a worker does it") from None
     if found["pending"]:
         raise Unavailable(f"{target} could not be looked at: {found['stuck_reason']}")
-    _show(found, session.output)
+    show_preflight(found, session.output)
     if found["fatal"]:
         raise Conflict(f"nothing is issued on {target} until what is fatal is mended")
 
@@ -48,7 +48,7 @@ def _is_over(item: Item) -> bool:
     return not item["pending"] or item["stuck_reason"] is not None
 
 
-def _show(found: Item, form: str) -> None:
+def show_preflight(found: Item, form: str) -> None:
     match form:
         case "json":
             print_json(found)

@@ -43,6 +43,14 @@ def list_databases(session: Session, tenant: str) -> None:
 
 
 @databases.command()
+@click.argument("database")
+@pass_session
+def show(session: Session, database: str) -> None:
+    """One database, as it is registered."""
+    print_item(session.api().get("databases", database), session.output)
+
+
+@databases.command()
 @click.option("--tenant", required=True, metavar="TENANT")
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--host", required=True)

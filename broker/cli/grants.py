@@ -44,10 +44,13 @@ def grants() -> None:
 @grants.command("list")
 @tenant_option
 @state_option
+@click.option("--requester", metavar="PERSON", help="What this person asked for only.")
 @pass_session
-def list_grants(session: Session, tenant: str | None, state: str | None) -> None:
+def list_grants(
+    session: Session, tenant: str | None, state: str | None, requester: str | None
+) -> None:
     """Requests and grants that you may see, newest first."""
-    found = session.api().pages("grants", tenant=tenant, state=state)
+    found = session.api().pages("grants", tenant=tenant, state=state, requester=requester)
     print_list(list(found), _COLUMNS, session.output)
 
 

@@ -1,26 +1,42 @@
 """A tenant's transparency log: its export, and its check, which needs neither us nor a network.
 
-`verify` reads a file and keys; it imports nothing of the database or the network (G10).
+`verify` and `verify-proof` read a file and keys; they import nothing of the database or the network
+(G10).
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from broker.cli.command import Noun
 from broker.cli.files import read_file, read_text, write_new
+from broker.cli.output import print_list
+from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
 from broker.errors import Invalid
 
 _FILE = click.Path(path_type=Path)
+_ENTRY = ("position", "at", "kind", "actor_name", "side", "subject")
+_PAGE = 100
 
 
 @click.group(cls=Noun)
 def log() -> None:
-    """A tenant's log: export it, verify it offline."""
+    """A tenant's log: export it, verify it offline, see that it only grows."""
+
+
+@log.command()
+@click.argument("tenant")
+@click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@pass_session
+def show(session: Session, tenant: str, last: int) -> None:
+    """What the log of TENANT says, the youngest first. To prove it: export it, then verify."""
+    found = session.api().pages("tenants", tenant, "log", "entries", limit=min(last, _PAGE))
+    print_list(list(islice(found, last)), _ENTRY, session.output)
 
 
 @log.command()
@@ -37,6 +53,51 @@ def export(session: Session, tenant: str, file: Path | None) -> None:
     else:
         write_new(file, bundle)
         click.echo(f"{len(bundle)} bytes in {file}; check them with: broker log verify {file}")
+
+
+@log.command()
+@click.argument("tenant")
+@pass_session
+def check(session: Session, tenant: str) -> None:
+    """See that the log of TENANT continues the checkpoint that you saw last, and remember the next.
+
+    Reads a few hashes instead of the whole log. Exit 9: it was cut, rewritten or forked.
+    """
+    from broker.cli import watching_log
+    from broker.cli.trust import list_pinned
+
+    told = watching_log.check(session.api(), tenant, session.home, list_pinned(session.home))
+    click.echo(told)
+
+
+@log.command()
+@click.argument("tenant")
+@click.argument("position", type=click.IntRange(0))
+@click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
+@pass_session
+def prove(session: Session, tenant: str, position: int, file: Path | None) -> None:
+    """Get one entry of the log of TENANT with its proof: `broker log verify-proof` checks it."""
+    proof = session.api().get_bytes("tenants", tenant, "log", "proof", index=position)
+    if file is None:
+        sys.stdout.buffer.write(proof)
+    else:
+        write_new(file, proof)
+        click.echo(f"{file}; check it with: broker log verify-proof {file}")
+
+
+@log.command("verify-proof")
+@click.argument("file", type=_FILE)
+@click.option("--key", "keys", type=_FILE, multiple=True, help="In place of the pinned keys.")
+@pass_session
+def verify_proof(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
+    """Check one entry and its proof (C2SP tlog-proof) in FILE, without a network."""
+    from broker.audit import proof_text
+    from broker.cli.trust import load_keys
+
+    trusted = load_keys(keys, session.home)
+    proof, entry = proof_text.verify_proof(read_text(file), trusted)
+    click.echo(plain(f"{entry.kind} of {entry.subject}, {entry.at:%Y-%m-%d %H:%M:%S} UTC."))
+    click.echo(plain(f"It is entry {proof.index} of {entry.log_origin}, as signed."))
 
 
 @log.command()

@@ -34,6 +34,14 @@ def list_servers(session: Session) -> None:
 
 
 @servers.command()
+@click.argument("server")
+@pass_session
+def show(session: Session, server: str) -> None:
+    """One test server, as it is registered."""
+    print_item(session.api().get("servers", server), session.output)
+
+
+@servers.command()
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--host", required=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True)

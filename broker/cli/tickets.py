@@ -19,10 +19,13 @@ def tickets() -> None:
 @tickets.command("list")
 @tenant_option
 @click.option("--external-id", help="The ticket's name in its own system.")
+@click.option("--search", help="Part of its name, its title, or its tenant's name.")
 @pass_session
-def list_tickets(session: Session, tenant: str | None, external_id: str | None) -> None:
+def list_tickets(
+    session: Session, tenant: str | None, external_id: str | None, search: str | None
+) -> None:
     """Open tickets that were seen."""
-    found = session.api().pages("tickets", tenant=tenant, external_id=external_id)
+    found = session.api().pages("tickets", tenant=tenant, external_id=external_id, search=search)
     print_list(list(found), _COLUMNS, session.output)
 
 

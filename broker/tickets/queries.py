@@ -31,31 +31,19 @@ class TicketView:
     seen_at: datetime
 
 
-def list_open_tickets(tx: Tx, text: str = "", limit: int = 50) -> list[TicketView]:
-    """Those on which access can be asked, the last seen first; `text` is part of id or title."""
-    readable = people.list_readable(tx, "ticket:read")
-    query = _tickets().where(Ticket.ended_at.is_(None), Ticket.tenant_id.in_(readable))
-    if text:
-        query = query.where(
-            Ticket.external_id.icontains(text, autoescape=True)
-            | Ticket.title.icontains(text, autoescape=True)
-            | Tenant.name.icontains(text, autoescape=True)
-        )
-    query = query.order_by(Ticket.seen_at.desc(), Ticket.id).limit(min(limit, MAX_PAGE))
-    return [_view(*row) for row in tx.session.execute(query)]
-
-
 def list_tickets(
     tx: Tx,
     tenant_id: TenantId | None = None,
     *,
     external_id: str | None = None,
+    text: str = "",
     before: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> list[TicketView]:
     """Open ones that the actor may see, the last seen first; by `external_id` also one that ended.
 
-    `before` is instant and id of the last item of the page before.
+    `text` is part of its id in its own system, its title, or its tenant's name. `before` is the
+    instant and id of the last item of the page before.
     """
     readable = people.list_readable(tx, "ticket:read", tenant_id)
     query = _tickets().where(Ticket.tenant_id.in_(readable))
@@ -63,6 +51,12 @@ def list_tickets(
         query = query.where(Ticket.ended_at.is_(None))
     else:
         query = query.where(Ticket.external_id == external_id)
+    if text:
+        query = query.where(
+            Ticket.external_id.icontains(text, autoescape=True)
+            | Ticket.title.icontains(text, autoescape=True)
+            | Tenant.name.icontains(text, autoescape=True)
+        )
     if before is not None:
         query = query.where(sa.tuple_(Ticket.seen_at, Ticket.id) < sa.tuple_(*before))
     query = query.order_by(Ticket.seen_at.desc(), Ticket.id.desc()).limit(min(limit, MAX_PAGE))

@@ -32,6 +32,26 @@ from broker.web import (
     stepup,
 )
 
+# Each holds its blueprint as `pages`.
+PARTS = (
+    account,
+    home,
+    grants,
+    new_request,
+    copies,
+    records,
+    preflights,
+    policies,
+    delegates,
+    databases,
+    glass,
+    holds,
+    standing,
+    reviews,
+    passkeys,
+    stepup,
+)
+
 
 def register_console(app: Flask, broker: Broker) -> None:
     """Put the console on the application, at `/`."""
@@ -50,24 +70,7 @@ def register_console(app: Flask, broker: Broker) -> None:
     console.before_request(session.guard)
     console.before_request(_ask_again)
     console.register_error_handler(CSRFError, pages.show_stale_form)
-    for part in (
-        account,
-        home,
-        grants,
-        new_request,
-        copies,
-        records,
-        preflights,
-        policies,
-        delegates,
-        databases,
-        glass,
-        holds,
-        standing,
-        reviews,
-        passkeys,
-        stepup,
-    ):
+    for part in PARTS:
         console.register_blueprint(part.pages)
     app.register_blueprint(console)
 

@@ -12,7 +12,7 @@ from broker.errors import Invalid
 from broker.grants import approval_policy, requests
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE
 from broker.ids import TenantId
-from broker.tickets.queries import get_ticket_view, list_open_tickets
+from broker.tickets.queries import get_ticket_view, list_tickets
 from broker.tx import Tx
 from broker.web.forms import choices, read_ask, read_seconds
 from broker.web.session import begin, the_broker
@@ -26,7 +26,7 @@ def choose_ticket() -> ResponseReturnValue:
     text = request.args.get("q", "").strip()
     with begin() as tx:
         people.check(tx, "grant:request")
-        tickets = list_open_tickets(tx, text)
+        tickets = list_tickets(tx, text=text)
     return render_template("console/choose_ticket.html", tickets=tickets, text=text)
 
 

@@ -80,7 +80,7 @@ def download_pdf(certificate_id: str) -> Response:
 
 @pages.get("/log")
 def show_log() -> ResponseReturnValue:
-    before = request.args.get("before", type=_entry_id)
+    before = request.args.get("before", type=_position)
     with begin() as tx:
         tenant_id = _chosen_tenant(tx)
         log = get_log_view(tx, tenant_id, before=before, limit=_ENTRIES)
@@ -88,7 +88,7 @@ def show_log() -> ResponseReturnValue:
     return render_template("console/log.html", log=log, tenant_id=tenant_id, tenants=own)
 
 
-def _entry_id(text: str) -> int:
+def _position(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(text)
     return int(text)

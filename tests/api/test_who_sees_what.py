@@ -128,6 +128,8 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_certificates": lambda ids: f"?tenant={ids['tenant_id']}",
+    "prove_entry": lambda _: "?index=0",
+    "prove_consistency": lambda _: "?old=0",
 }
 # About the person who asks, or the vendor's own: they name nothing of a tenant.
 OWN = (
@@ -137,6 +139,7 @@ OWN = (
         "list_tokens",
         "create_token",
         "list_tenants",
+        "list_preflights",
         "create_tenant",
     }
     | {*("list_servers", "register_server", "get_intake_key", "list_late", "look_at_ticket")}
@@ -184,6 +187,7 @@ def made_up() -> Ids:
     prefixes |= {"review": "rev"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
+    ids["tile"] = "entries/000.p/1"
     return {**ids, "external_id": "T-none", "digest": "0" * 64, "soon": soon()}
 
 
@@ -227,6 +231,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "colleague_id": colleague,
         "delegation_id": named.json["items"][0]["id"],
         "tenant_id": world.tenant,
+        "tile": "entries/000.p/1",
         "grant_id": grant_id,
         "lease_id": lease_id,
         "decision_id": decided[0]["id"],
@@ -339,6 +344,14 @@ def _kept_secrets(world: World) -> set[str]:
     return secrets
 
 
+LOG = (
+    "export_log",
+    "list_entries",
+    "get_checkpoint",
+    "get_tile",
+    "prove_entry",
+    "prove_consistency",
+)
 STORAGES = ("register_storage", "remove_storage")
 PLATFORMS = (
     *STORAGES,
@@ -349,7 +362,8 @@ PLATFORMS = (
 DENIED = {
     "engineer": (
         *PLATFORMS,
-        *("export_log", "approve_grant", "refuse_grant", "create_tenant"),
+        *LOG,
+        *("approve_grant", "refuse_grant", "create_tenant", "list_preflights"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
@@ -368,7 +382,8 @@ DENIED = {
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
         *("list_reviews", "get_review", "close_review"),
         *("list_delegates", "name_delegate", "end_delegation"),
-        *("export_log", "approve_grant", "refuse_grant", "end_grant", "end_everything"),
+        *LOG,
+        *("approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),

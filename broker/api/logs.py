@@ -1,0 +1,75 @@
+"""A tenant's log: its entries for reading, and the whole of it for verifying."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow import fields, validate
+
+from broker import enrolling, people
+from broker.api.operations import new_blueprint, operation
+from broker.api.shapes import MAX_LIMIT, Answer, Sent, as_file
+from broker.audit.export import export_bundle
+from broker.audit.queries import get_log_view
+from broker.db import Json
+from broker.ids import TenantId
+from broker.snapshots import certificates
+from broker.tx import Tx
+
+blueprint = new_blueprint("logs", "Logs of tenants")
+
+
+class EntriesQuery(Sent):
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_LIMIT))
+    cursor = fields.String(
+        validate=validate.Regexp(r"\A[0-9]{1,18}\Z"),
+        metadata={"description": "`next` of the page before: a position"},
+    )
+
+
+class EntryAnswer(Answer):
+    position = fields.Integer(allow_none=True, metadata={"description": "null until it has one"})
+    kind = fields.String(metadata={"description": "see docs/audit-events.md"})
+    at = fields.AwareDateTime()
+    actor_name = fields.String(attribute="actor")
+    side = fields.String()
+    subject = fields.String()
+    facts = fields.Dict()
+
+
+class EntriesAnswer(Answer):
+    origin = fields.String()
+    signed_size = fields.Integer(metadata={"description": "entries that the last signature covers"})
+    signed_at = fields.AwareDateTime(allow_none=True)
+    items = fields.List(fields.Nested(EntryAnswer))
+    next = fields.String(
+        allow_none=True, metadata={"description": "send it as `cursor` to go on; null at the end"}
+    )
+
+
+@operation(
+    blueprint, "GET /tenants/<id:tenant_id>/log/entries", query=EntriesQuery, answer=EntriesAnswer
+)
+def list_entries(tx: Tx, query: Json, tenant_id: TenantId) -> Json:
+    """What the log says, the youngest first; to prove it, export the log and verify it.
+
+    Entries of the last seconds have no position yet; they stand on the first page alone.
+    """
+    before = int(query["cursor"]) if "cursor" in query else None
+    log = get_log_view(tx, tenant_id, before=before, limit=query["limit"])
+    return {
+        "origin": log.origin,
+        "signed_size": log.signed_size,
+        "signed_at": log.signed_at,
+        "items": log.entries,
+        "next": None if log.older is None else str(log.older),
+    }
+
+
+@operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})
+def export_log(tx: Tx, tenant_id: TenantId) -> Response:
+    """The tenant's log with its certificates, as one file that verifies offline."""
+    people.check(tx, "log:read", tenant_id)
+    issued = certificates.list_of_tenant(tx, tenant_id)
+    keys = [key.format() for key in enrolling.list_keys(tx, tenant_id)]
+    bundle = export_bundle(tx, tenant_id, [(row.id, row.envelope) for row in issued], keys)
+    return as_file(bundle, "application/json", f"{tenant_id}.log.json")
