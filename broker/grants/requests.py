@@ -497,17 +497,30 @@ def _check_decider(tx: Tx, grant: Grant) -> None:
 
 
 def refuse(tx: Tx, grant_id: str, note: str) -> None:
-    """A tenant's admin says no, with a reason for the engineer."""
+    """A tenant's admin says no, with a reason for the engineer.
+
+    Raises StateConflict, which of what was approved meanwhile says how to take it back.
+    """
     grant = get_grant(tx, grant_id)
     capacity, *_ = delegates.list_capacities(tx, TenantId(grant.tenant_id), "grant:refuse")
     _check_decider(tx, grant)
     if not 3 <= len(note.strip()) <= 2000:
         raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
     personal = [Personal("note", note.strip())]
-    advance(tx, grant, REFUSE, facts=_stood_in(capacity), personal=personal)
+    try:
+        advance(tx, grant, REFUSE, facts=_stood_in(capacity), personal=personal)
+    except StateConflict as late:
+        raise _name_the_way(late) from None
     approvals.keep(tx, grant, Said("refused", settles=True, note=note, capacity=capacity))
     forget_literals(tx, grant)
     _tell_requester(tx, grant, "refused")
+
+
+def _name_the_way(late: StateConflict) -> StateConflict:
+    """Nobody ends by a refusal what they did not see approved; they are told how it is ended."""
+    if late.facts.get("state") != "approved":
+        return late
+    return StateConflict(f"{late.message}; to take it back, end it", **late.facts)
 
 
 def _tell_requester(tx: Tx, grant: Grant, verdict: str) -> None:
