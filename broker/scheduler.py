@@ -89,7 +89,7 @@ def intervals(times: Times) -> dict[str, int]:
         "sweep_checks": times.janitor_s,
         "sweep_orphans": times.janitor_s,
         "sweep_alarms": times.janitor_s,
-        "poll_tickets": times.poll_tickets_s,
+        "poll_tickets": min(times.poll_tickets_s, 15),  # asks whether one is due
         "follow_hints": min(times.sweep_s, 5),
         "sign_statements": 2,
         "turn_token_keys": times.janitor_s,

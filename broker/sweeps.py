@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -38,6 +38,9 @@ from broker.snapshots.holds import LegalHold
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
 from broker.snapshots.remnants import list_unrevoked
 from broker.snapshots.states import ALIVE
+from broker.tickets import reach
+from broker.tickets.mirror import Ticket
+from broker.tickets.reach import TicketSystemReach
 from broker.tx import Tx, system
 
 _BATCH = 200
@@ -253,12 +256,52 @@ def _list_late_reviews(tx: Tx, after_s: int) -> list[Late]:
     ]
 
 
+def _list_late_tickets(tx: Tx, after_s: int) -> list[Late]:
+    """Systems that can't be reached, and tickets of which one that can says nothing well."""
+    late = [
+        Late(
+            what="ticket system",
+            id=row.name,
+            tenant_id=None,
+            since=row.stuck_since,
+            since_s=(tx.at - row.stuck_since).total_seconds(),
+            reason=row.stuck_reason or "it does not answer",
+        )
+        for row in reach.list_unreached(tx)
+        if row.stuck_since is not None
+    ]
+    late += [
+        Late("ticket", row.id, TenantId(row.tenant_id), row.seen_at, age_s, _UNREAD)
+        for row in tx.session.scalars(_unread(tx.at - timedelta(seconds=_UNREAD_AFTER_S)))
+        for age_s in [(tx.at - row.seen_at).total_seconds()]
+    ]
+    return [item for item in late if item.since_s >= after_s]
+
+
+def _unread(before: datetime) -> sa.Select[Ticket]:
+    return (
+        sa.select(Ticket)
+        .join(TicketSystemReach, TicketSystemReach.name == Ticket.system)
+        .where(
+            TicketSystemReach.stuck_since.is_(None),
+            Ticket.ended_at.is_(None),
+            Ticket.missing_since.is_(None),
+            Ticket.seen_at <= before,
+            sa.select(Grant.id)
+            .where(Grant.ticket_id == Ticket.id, Grant.state.in_(settling.GRANT_OPEN))
+            .exists(),
+        )
+    )
+
+
+_UNREAD = "its system answers, but not well for this ticket: look at it there"
+_UNREAD_AFTER_S = 900  # three polls
 _WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "look"}
 
 
 def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
     """Condemned copies and remnants, revoking leases, due looks, what the janitor found and has not
-    ended, and reviews that are owed, not done after `after_s`.
+    ended, reviews that are owed, and ticket systems that are not reached, after `after_s`.
     """
     held = sa.select(LegalHold.snapshot_id).where(  # counted apart, and never late
         LegalHold.state == "in_force", LegalHold.closed_at.is_not(None)
@@ -283,7 +326,7 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
         *((row, row.id, row.tenant_id, tokens.promised_at(row)) for row in ends),
         *((row, row.snapshot_id, tenants[row.snapshot_id], row.due_at) for row in looks),
     ]
-    late = _list_late_reviews(tx, after_s)
+    late = _list_late_reviews(tx, after_s) + _list_late_tickets(tx, after_s)
     for row, identity, tenant_id, since in promised:
         age_s = (tx.at - since).total_seconds()
         if age_s >= after_s:

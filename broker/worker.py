@@ -85,7 +85,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     }
     if tickets is not None:
         system_of_tickets = tickets
-        by_fence["poll_tickets"] = lambda _: ticketing.poll(
+        by_fence["poll_tickets"] = lambda _: ticketing.poll_when_due(
             database, ports.queue, system_of_tickets, times
         )
         by_fence["follow_hints"] = lambda _: ticketing.follow_hints(

@@ -70,7 +70,8 @@ REVEALING: Mapping[str, str] = {
     "mail.py": "an invitation's code, into the mail that brings it",
     "sealing.py": "a data key, to Tink",
     "signin.py": "a password or token, into its digest",
-    "tickets/generic.py": "the ticket system's token and webhook secrets",
+    "tickets/client.py": "the ticket system's token, into its header",
+    "tickets/generic.py": "the ticket system's webhook secrets, to the library that checks",
     "web/session.py": "a session's token, into its cookie",
 }
 # Made by the migration and spoken of in SQL only.

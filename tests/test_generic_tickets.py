@@ -23,7 +23,8 @@ from broker.tickets import (
     TicketSystemUnavailable,
     WebhookRefused,
 )
-from broker.tickets.generic import MAX_BYTES, GenericTickets, Webhook
+from broker.tickets.client import MAX_BYTES
+from broker.tickets.generic import GenericTickets, Webhook
 
 TOKEN = "a-token-that-shows"
 
@@ -204,7 +205,7 @@ def test_a_system_that_is_down_is_unavailable() -> None:
 
 
 def test_a_system_that_is_silent_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.tickets.generic._STEP_S", 0.05)
+    monkeypatch.setattr("broker.tickets.client._STEP_S", 0.05)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -218,7 +219,7 @@ def test_a_system_that_drips_is_unavailable(
     system: RealSystem, tickets: TicketSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system.put("T-1", Answer(body=ticket("T-1")))
-    monkeypatch.setattr("broker.tickets.generic._WHOLE_S", 0.0)
+    monkeypatch.setattr("broker.tickets.client._WHOLE_S", 0.0)
     with pytest.raises(TicketSystemUnavailable, match="slowly"):
         tickets.find("T-1")
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from broker import ticketing
 from broker.settings import Times
-from broker.tickets import FetchedTicket, mirror
+from broker.tickets import FetchedTicket, hints
 from broker.tx import system
 from tests.world import World
 
@@ -16,7 +16,7 @@ _JOBS = sa.text("SELECT priority FROM procrastinate_jobs WHERE task_name = 'foll
 class Tickets:
     """A ticket system that, while it is asked for the first ticket, hints at a second."""
 
-    name = "tests"
+    name, at_once = "tests", 1
 
     def __init__(self, world: World) -> None:
         self.world, self.asked = world, list[str]()
@@ -41,7 +41,7 @@ def test_many_hints_wait_for_one_job_which_goes_before_copies(world: World) -> N
         hint(world, f"T-{number}")
     with world.as_(system("tests")) as tx:
         assert tx.session.scalars(_JOBS).all() == [1]
-        assert len(mirror.list_hints(tx, "tests", 10)) == 3
+        assert len(hints.list_hints(tx, "tests", 10)) == 3
 
 
 def test_a_hint_that_comes_meanwhile_is_followed_too(world: World) -> None:
@@ -50,4 +50,4 @@ def test_a_hint_that_comes_meanwhile_is_followed_too(world: World) -> None:
     followed = ticketing.follow_hints(world.broker.database, world.broker.queue, tickets, Times())
     assert (followed, tickets.asked) == (2, ["T-first", "T-later"])
     with world.as_(system("tests")) as tx:
-        assert mirror.list_hints(tx, "tests", 10) == []
+        assert hints.list_hints(tx, "tests", 10) == []

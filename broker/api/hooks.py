@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from broker import bootstrap, ticketing
 from broker.bootstrap import Broker
 from broker.errors import NotFound
-from broker.tickets import mirror
+from broker.tickets import hints
 from broker.tx import system
 
 
@@ -27,7 +27,7 @@ def register_hooks(app: Flask, broker: Broker) -> Blueprint:
             raise NotFound("no ticket system of this name is set up")
         webhook = tickets.read_webhook(dict(request.headers), request.get_data(cache=False))
         with broker.database.begin(system("webhook")) as tx:
-            if not mirror.is_replay(tx, tickets.name, webhook.message_id):
+            if not hints.is_replay(tx, tickets.name, webhook.message_id):
                 ticketing.take_hint(tx, broker.queue, tickets.name, webhook.external_id)
         return "", 200
 

@@ -63,11 +63,10 @@ def check(session: Session, tenant: str) -> None:
 
     Reads a few hashes instead of the whole log. Exit 9: it was cut, rewritten or forked.
     """
-    from broker.cli import watching_log
     from broker.cli.trust import list_pinned
+    from broker.cli.watching_log import see_growth
 
-    told = watching_log.check(session.api(), tenant, session.home, list_pinned(session.home))
-    click.echo(told)
+    click.echo(see_growth(session.api(), tenant, session.home, list_pinned(session.home)))
 
 
 @log.command()

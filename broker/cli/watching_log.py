@@ -18,7 +18,7 @@ from broker.entries import decode_base64
 from broker.errors import NotFound, Unavailable, VerificationFailed
 
 
-def check(api: Api, tenant: str, home: Path, trusted: Sequence[VerifierKey]) -> str:
+def see_growth(api: Api, tenant: str, home: Path, trusted: Sequence[VerifierKey]) -> str:
     """Compare with what was seen, remember what is there now, and say so in a sentence.
 
     Raises VerificationFailed when the log does not continue it, or no pinned key signed it.

@@ -3,9 +3,13 @@
 `python -m broker.demo.ticket_source --port 0 --port-file F` listens on 127.0.0.1 and writes its
 port to F when it answers. Everything asks for the bearer token TICKET_SOURCE_TOKEN:
 
-    GET  /tickets/{id}          {"id", "title", "customer", "closed", "url"}, or 404
+    GET  /tickets/{id}          {"id", "title", "customer", "closed", "reopened", "url"}, or 404
+    GET  /tickets?ids=a,b       {"tickets": [those that are there]}
     POST /tickets               {"title", "customer", "id"?} makes one: 201; 409 if the id is taken
     POST /tickets/{id}/close    and /reopen: the ticket as it then is
+    POST /tickets/{id}/move     {"customer"}: it is another's from now on
+    DELETE /tickets/{id}        204
+    POST /tickets/{id}/comments {"key", "text"}, once for each key; GET lists them
     POST /webhooks              {"enabled": false} loses every change from now on: for fault tests
 
 Each change is announced to TICKET_SOURCE_WEBHOOK_URL by a Standard Webhook signed with
@@ -26,7 +30,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -52,6 +56,7 @@ class Ticket:
     title: str
     customer: str
     closed: bool = False
+    reopened: int = 0  # how often
 
 
 class Announcer:
@@ -102,6 +107,7 @@ class TicketBook:
     announcer: Announcer
     url_of: Callable[[str], str]
     _tickets: dict[str, Ticket] = field(default_factory=dict)
+    _comments: dict[str, dict[str, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -120,14 +126,43 @@ class TicketBook:
             free = (name for n in count(1001) if (name := f"T-{n}") not in self._tickets)
             return self._put(Ticket(ticket_id or next(free), title, customer), "ticket.created")
 
+    def find_all(self, ticket_ids: Sequence[str]) -> list[dict[str, object]]:
+        with self._lock:
+            return [self._shown(self._tickets[one]) for one in ticket_ids if one in self._tickets]
+
     def mark(self, ticket_id: str, *, closed: bool) -> dict[str, object]:
+        with self._lock:
+            was = self._get_changeable(ticket_id)
+            more = int(was.closed and not closed)
+            ticket = replace(was, closed=closed, reopened=was.reopened + more)
+            return self._put(ticket, "ticket.closed" if closed else "ticket.reopened")
+
+    def move(self, ticket_id: str, customer: str) -> dict[str, object]:
+        with self._lock:
+            ticket = replace(self._get_changeable(ticket_id), customer=customer)
+            return self._put(ticket, "ticket.moved")
+
+    def delete(self, ticket_id: str) -> None:
+        with self._lock:
+            self._get_changeable(ticket_id)
+            del self._tickets[ticket_id]
+
+    def comment(self, ticket_id: str, key: str, text: str) -> None:
         with self._lock:
             if ticket_id not in self._tickets:
                 raise NotFound
-            if ticket_id == PROBE:
-                raise Forbidden
-            ticket = replace(self._tickets[ticket_id], closed=closed)
-            return self._put(ticket, "ticket.closed" if closed else "ticket.reopened")
+            self._comments.setdefault(ticket_id, {}).setdefault(key, text)
+
+    def list_comments(self, ticket_id: str) -> list[str]:
+        with self._lock:
+            return list(self._comments.get(ticket_id, {}).values())
+
+    def _get_changeable(self, ticket_id: str) -> Ticket:
+        if ticket_id not in self._tickets:
+            raise NotFound
+        if ticket_id == PROBE:
+            raise Forbidden
+        return self._tickets[ticket_id]
 
     def _put(self, ticket: Ticket, kind: str) -> dict[str, object]:
         self._tickets[ticket.id] = ticket
@@ -149,6 +184,21 @@ def make_app(token: Secret[str], announcer: Announcer) -> Flask:
         if not hmac.compare_digest(given, expected):
             raise Unauthorized
 
+    _add_tickets(app, book)
+    _add_care(app, book)
+
+    @app.post("/webhooks")
+    def switch_webhooks() -> Response:
+        enabled = _json_object().get("enabled")
+        if not isinstance(enabled, bool):
+            raise BadRequest
+        announcer.enabled = enabled
+        return jsonify(enabled=enabled)
+
+    return app
+
+
+def _add_tickets(app: Flask, book: TicketBook) -> None:
     @app.get("/tickets/<ticket>")
     def show(ticket: str) -> Response:
         return jsonify(book.get(ticket))
@@ -165,15 +215,29 @@ def make_app(token: Secret[str], announcer: Announcer) -> Flask:
     def reopen(ticket: str) -> Response:
         return jsonify(book.mark(ticket, closed=False))
 
-    @app.post("/webhooks")
-    def switch_webhooks() -> Response:
-        enabled = _json_object().get("enabled")
-        if not isinstance(enabled, bool):
-            raise BadRequest
-        announcer.enabled = enabled
-        return jsonify(enabled=enabled)
 
-    return app
+def _add_care(app: Flask, book: TicketBook) -> None:
+    @app.get("/tickets")
+    def show_several() -> Response:
+        return jsonify(tickets=book.find_all(request.args.get("ids", "").split(",")))
+
+    @app.post("/tickets/<ticket>/move")
+    def move(ticket: str) -> Response:
+        return jsonify(book.move(ticket, _text("customer")))
+
+    @app.delete("/tickets/<ticket>")
+    def delete(ticket: str) -> tuple[str, int]:
+        book.delete(ticket)
+        return "", 204
+
+    @app.post("/tickets/<ticket>/comments")
+    def comment(ticket: str) -> tuple[str, int]:
+        book.comment(ticket, _text("key"), _text("text"))
+        return "", 201
+
+    @app.get("/tickets/<ticket>/comments")
+    def show_comments(ticket: str) -> Response:
+        return jsonify(comments=book.list_comments(ticket))
 
 
 def _new_ticket() -> tuple[str, str, str | None]:
@@ -186,6 +250,13 @@ def _new_ticket() -> tuple[str, str, str | None]:
     if not isinstance(ticket, str) or not _ID.fullmatch(ticket):
         raise BadRequest
     return title, customer, ticket
+
+
+def _text(name: str) -> str:
+    value = _json_object().get(name)
+    if not isinstance(value, str):
+        raise BadRequest
+    return value
 
 
 def _json_object() -> dict[str, object]:

@@ -534,7 +534,7 @@ def draft_refusal(tx: Tx, grant_id: str) -> tuple[Grant, Said]:
     """What the actor would say by `refuse`, and decides nothing. Raises as it does."""
     grant, capacity = _check_may_refuse(tx, grant_id)
     if grant.state != "requested":
-        advance(tx, grant, REFUSE)  # raises, and says who decided and when
+        _to_refused(tx, grant, {}, ())  # raises, and says who decided and when
     return grant, Said("refused", settles=True, capacity=capacity)
 
 
@@ -546,16 +546,28 @@ def _check_may_refuse(tx: Tx, grant_id: str) -> tuple[Grant, Capacity]:
 
 
 def refuse(tx: Tx, grant_id: str, note: str, *, answered: Answered | None = None) -> None:
-    """A tenant's admin says no, with a reason for the engineer."""
+    """A tenant's admin says no, with a reason for the engineer.
+
+    Raises StateConflict, which of what was approved meanwhile says how to take it back.
+    """
     grant, capacity = _check_may_refuse(tx, grant_id)
     if not 3 <= len(note.strip()) <= 2000:
         raise Invalid("say in a few words why not", fields={"note": "3 to 2,000 characters"})
-    personal = [Personal("note", note.strip())]
-    advance(tx, grant, REFUSE, facts=_stood_in(capacity), personal=personal)
+    _to_refused(tx, grant, _stood_in(capacity), [Personal("note", note.strip())])
     said = Said("refused", settles=True, note=note, capacity=capacity, answered=answered)
     approvals.keep(tx, grant, said)
     forget_literals(tx, grant)
     _tell_requester(tx, grant, "refused")
+
+
+def _to_refused(tx: Tx, grant: Grant, facts: dict[str, str], personal: Sequence[Personal]) -> None:
+    """Nobody ends by a refusal what they did not see approved; they are told how it is ended."""
+    try:
+        advance(tx, grant, REFUSE, facts=facts, personal=personal)
+    except StateConflict as late:
+        if late.facts.get("state") != "approved":
+            raise
+        raise StateConflict(f"{late.message}; to take it back, end it", **late.facts) from None
 
 
 def _tell_requester(tx: Tx, grant: Grant, verdict: str) -> None:

@@ -1,12 +1,13 @@
 """Port: an external ticket system. Drivers: `generic.py`.
 
-A webhook is a hint, the fetch is the truth, the poll is the guarantee.
+A webhook is a hint, the fetch is the truth, the poll is the guarantee. A list is a hint too: what
+it leaves out is asked for by itself before it counts as missing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +26,18 @@ def find_word(text: str) -> str | None:
 
 
 class TicketSystemUnavailable(Unavailable):
-    """The system refused us or did not answer; no ticket's state is known from this."""
+    """The system refused us or did not answer; no ticket's state is known from this.
+
+    `facts['retry_after_s']`, where it is there, is how long the system wants to be left alone.
+    """
 
     type = "ticket-system-unavailable"
+
+
+class CommentRefused(BrokerError):
+    """The ticket takes no comment: it is gone, locked or closed for good. Trying again is vain."""
+
+    type = "comment-refused"
 
 
 class WebhookRefused(BrokerError):
@@ -40,6 +50,9 @@ class WebhookRefused(BrokerError):
 class FetchedTicket:
     """A case as its system shows it now. `customer` is the system's own id of the customer;
     `severity` and `category` are its words for them, as `find_word` gives them.
+
+    `reopened`, where the system has one, is a mark that changes each time the ticket is opened
+    again (a count, an instant). It is compared with itself alone: no clock of theirs matters.
     """
 
     external_id: str
@@ -49,18 +62,22 @@ class FetchedTicket:
     url: str | None = None
     severity: str | None = None
     category: str | None = None
+    reopened: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook that is truly the system's. `message_id` is the same when it is sent again."""
+    """A webhook that is truly the system's. `message_id` is the same when it is sent again; None
+    where nothing in it tells one from the next.
+    """
 
-    message_id: str
+    message_id: str | None
     external_id: str
 
 
 class TicketSystem(Protocol):
     name: str
+    at_once: int  # how many tickets one `find_many` may ask for; 1: there is no list
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
         """Check signature and age. Raises WebhookRefused; a replay passes, so remember the id."""
@@ -68,6 +85,17 @@ class TicketSystem(Protocol):
     def find(self, external_id: str) -> FetchedTicket | None:
         """None when the system says that there is no such ticket (404, 410) or that it is not ours
         to read (403). Raises TicketSystemUnavailable.
+        """
+
+    def find_many(self, external_ids: Sequence[str]) -> Mapping[str, FetchedTicket]:
+        """Those of at most `at_once` tickets that a list shows: one that it leaves out is not known
+        to be missing. Raises TicketSystemUnavailable.
+        """
+
+    def comment(self, external_id: str, key: str, text: str) -> None:
+        """Write on the ticket, where the system can hide it from the customer so that only the
+        vendor reads it. `key` is the same when it is tried again, for systems that know such keys.
+        Raises CommentRefused, TicketSystemUnavailable.
         """
 
     def probe(self) -> None:

@@ -7,6 +7,7 @@ ticket that was closed stays closed for us, also when it is reopened: a new requ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,20 +36,12 @@ class Ticket(Base):
     url: Mapped[str | None]
     severity: Mapped[str | None]
     category: Mapped[str | None]
+    reopened: Mapped[str | None]
     open: Mapped[bool]
     seen_at: Mapped[datetime]
     missing_since: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
-
-
-class WebhookSeen(Base):
-    """Message ids of webhooks, so that a replay changes nothing."""
-
-    __tablename__ = "webhook_seen"
-    system: Mapped[str] = mapped_column(primary_key=True)
-    message_id: Mapped[str] = mapped_column(primary_key=True)
-    at: Mapped[datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +53,14 @@ class Seen:
     ended: bool = False
 
 
-def is_replay(tx: Tx, system: str, message_id: str) -> bool:
-    """Remember a webhook's message id; true when it was seen before."""
-    stored = tx.session.execute(
-        sa.text(
-            "INSERT INTO webhook_seen (system, message_id, at) VALUES (:s, :m, :at) "
-            "ON CONFLICT DO NOTHING RETURNING 1"
-        ),
-        {"s": system, "m": message_id[:200], "at": tx.at},
-    ).scalar()
-    return stored is None
-
-
 def record_look(
     tx: Tx, system: str, external_id: str, fetched: FetchedTicket | None, *, missing_s: int
 ) -> Seen:
     """Take over what a look found; `fetched` is None for "no such ticket" and for "not yours".
 
     A ticket of a customer that is no tenant is not mirrored. A known ticket that moved to another
-    customer has ended for the tenant it belonged to.
+    customer has ended for the tenant it belonged to, and nothing of it is taken over any more. One
+    that was closed and is open again has ended, also when no look saw it closed.
     """
     row = tx.session.scalar(
         sa.select(Ticket)
@@ -95,11 +77,47 @@ def record_look(
     row.seen_at, row.missing_since = tx.at, None
     if tenant_id != row.tenant_id:
         return _end(tx, row, "moved to another customer")
+    was, row.reopened = row.reopened, fetched.reopened
     row.title, row.url, row.open = fetched.title, fetched.url, not fetched.closed
     row.severity, row.category = fetched.severity, fetched.category
     if fetched.closed:
         return _end(tx, row, "closed")
+    if fetched.reopened not in {was, None} and row.ended_at is None:
+        return _end(tx, row, "closed and opened again")
     return Seen(TicketId(row.id), TenantId(row.tenant_id))
+
+
+def note_unchanged(tx: Tx, system: str, looks: Mapping[str, FetchedTicket | None]) -> set[str]:
+    """Note for all of these at once that they were seen open and just as they are mirrored; returns
+    which of them were. What anything is new about is for `record_look`.
+    """
+    rows = tx.session.execute(
+        sa.select(Ticket, Tenant.ticket_customer)
+        .join(Tenant, Tenant.id == Ticket.tenant_id)
+        .where(Ticket.system == system, Ticket.external_id.in_(looks))
+    ).all()
+    same = {row.id: row.external_id for row, customer in rows if _is_same(row, customer, looks)}
+    seen = tx.session.scalars(
+        sa.update(Ticket)
+        .where(Ticket.id.in_(same), Ticket.ended_at.is_(None), Ticket.missing_since.is_(None))
+        .values(seen_at=tx.at)
+        .returning(Ticket.id)
+    ).all()
+    return {same[identity] for identity in seen}
+
+
+def _is_same(row: Ticket, customer: str, looks: Mapping[str, FetchedTicket | None]) -> bool:
+    mirrored = FetchedTicket(
+        row.external_id,
+        row.title,
+        customer,
+        closed=not row.open,
+        url=row.url,
+        severity=row.severity,
+        category=row.category,
+        reopened=row.reopened,
+    )
+    return row.open and looks[row.external_id] == mirrored
 
 
 def _mirror_new(tx: Tx, system: str, fetched: FetchedTicket, tenant_id: str | None) -> Seen:
@@ -114,6 +132,7 @@ def _mirror_new(tx: Tx, system: str, fetched: FetchedTicket, tenant_id: str | No
         url=fetched.url,
         severity=fetched.severity,
         category=fetched.category,
+        reopened=fetched.reopened,
         open=not fetched.closed,
         seen_at=tx.at,
         ended_at=tx.at if fetched.closed else None,
@@ -158,44 +177,3 @@ def find_ticket(tx: Tx, system: str, external_id: str) -> Ticket | None:
     return tx.session.scalar(
         sa.select(Ticket).where(Ticket.system == system, Ticket.external_id == external_id)
     )
-
-
-class TicketHint(Base):
-    """A webhook said that this ticket changed; nothing is believed before it was fetched."""
-
-    __tablename__ = "ticket_hint"
-    system: Mapped[str] = mapped_column(primary_key=True)
-    external_id: Mapped[str] = mapped_column(primary_key=True)
-    at: Mapped[datetime]
-
-
-def keep_hint(tx: Tx, system: str, external_id: str) -> None:
-    tx.session.execute(
-        sa.text(
-            "INSERT INTO ticket_hint (system, external_id, at) VALUES (:s, :e, :at) "
-            "ON CONFLICT (system, external_id) DO UPDATE SET at = excluded.at"
-        ),
-        {"s": system, "e": external_id, "at": tx.at},
-    )
-
-
-def list_hints(tx: Tx, system: str, limit: int) -> list[tuple[str, datetime]]:
-    query = sa.select(TicketHint.external_id, TicketHint.at).where(TicketHint.system == system)
-    return [(row.external_id, row.at) for row in tx.session.execute(query.limit(limit))]
-
-
-def drop_hint(tx: Tx, system: str, external_id: str, at: datetime) -> None:
-    """Forget a hint that was followed, unless a later one came meanwhile."""
-    tx.session.execute(
-        sa.delete(TicketHint).where(
-            TicketHint.system == system,
-            TicketHint.external_id == external_id,
-            TicketHint.at <= at,
-        )
-    )
-
-
-def list_open(tx: Tx, system: str) -> list[str]:
-    """External ids of tickets on which something may rest, the longest unseen first."""
-    query = sa.select(Ticket.external_id).where(Ticket.system == system, Ticket.ended_at.is_(None))
-    return list(tx.session.scalars(query.order_by(Ticket.seen_at)))

@@ -104,12 +104,13 @@ def test_a_ticket_is_read_as_it_now_is(source: httpx.Client, receiver: Receiver)
         "title": "Export fails",
         "customer": "acme",
         "closed": False,
+        "reopened": 0,
         "url": f"{source.base_url}/tickets/{ticket}".replace("//tickets", "/tickets"),
     }
     assert source.get(f"/tickets/{ticket}").json() == expected
     assert source.post(f"/tickets/{ticket}/close").json() == {**expected, "closed": True}
     assert source.get(f"/tickets/{ticket}").json()["closed"]
-    assert source.post(f"/tickets/{ticket}/reopen").json() == expected
+    assert source.post(f"/tickets/{ticket}/reopen").json() == {**expected, "reopened": 1}
     for _ in range(2):
         receiver.next()
 
