@@ -34,8 +34,6 @@ class Only(str):
 
 _BROWSER = Only("a browser's own: its session")
 _PASSKEY = Only("passkeys are a browser's; the API has tokens, named and ended by `broker tokens`")
-    "passkeys are a browser's; a token of the API is named and ended by `broker tokens`"
-)
 _STEP = Only("a step before an act, which shows what the act's own answers hold")
 
 # Endpoint of the console -> operations of the API.
