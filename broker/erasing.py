@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from broker import mail, people, signin, trail
+from broker import idempotency, mail, people, signin, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
@@ -47,6 +47,7 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     identity = PersonId(person.id)
     mail.forget_person(tx, identity)
     signin.forget_person(tx, person)
+    idempotency.forget_answers(tx)
     tenants = tx.session.scalars(
         sa.select(Membership.tenant_id).where(Membership.person_id == person.id).distinct()
     )
