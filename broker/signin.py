@@ -89,6 +89,7 @@ class SignedIn:
     session_id: str | None
     authenticated_at: datetime
     use_unnoted: bool = False  # of a token: its last use should be written down again
+    token_id: TokenId | None = None
 
 
 def digest(secret: Secret[str]) -> bytes:
@@ -354,7 +355,7 @@ def _end_of_token(tx: Tx, days: int) -> datetime:
 # Built once: every request asks it.
 _token, _person = ApiToken.__table__.c, Person.__table__.c
 _TOKEN_QUERY = sa.select(
-    *(_token.created_at, _token.expires_at, _token.used_at),
+    *(_token.created_at, _token.expires_at, _token.used_at, _token.id.label("token_id")),
     *(_person.id, _person.side, _person.name),
 ).where(
     _person.id == _token.person_id,
@@ -371,7 +372,8 @@ def find_token(tx: Tx, token: Secret[str]) -> SignedIn | None:
         return None
     actor = Actor(row.side, "token", PersonId(row.id), until=row.expires_at)
     unnoted = row.used_at is None or tx.at - row.used_at >= _USE_NOTED
-    return SignedIn(actor, row.name, None, row.created_at, use_unnoted=unnoted)
+    token_id = TokenId(row.token_id)
+    return SignedIn(actor, row.name, None, row.created_at, use_unnoted=unnoted, token_id=token_id)
 
 
 def note_use(tx: Tx, token: Secret[str]) -> None:

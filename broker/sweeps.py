@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from broker import finds, lifecycle, retries, settling
+from broker import finds, idempotency, lifecycle, retries, settling
 from broker.db import Database
 from broker.errors import BrokerError
 from broker.finds import Find
@@ -113,6 +113,7 @@ def sweep_checks(database: Database, queue: Queue, fence: int, rotate_s: int = 3
         drills.order_due(tx, queue, _BATCH)
         due += rotating.put_due(tx, rotate_s, queue, _BATCH)
         glass.forget_old(tx)
+        idempotency.forget_old(tx)
         note_run(tx, "checks", fence, due)
     return due
 

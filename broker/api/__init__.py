@@ -68,6 +68,7 @@ from broker.api import (
     storages,
 )
 from broker.api.problems import MEDIA_TYPE
+from broker.api.retried import HEADER
 from broker.bootstrap import Broker
 from broker.db import Json
 
@@ -92,6 +93,14 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     standing.blueprint,
     reviews.blueprint,
 )
+
+
+IDEMPOTENCY_KEY: Json = {
+    "in": "header",
+    "name": HEADER,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "description": "of this request alone, such as a UUID: sent again with it, it is done once",
+}
 
 
 class IdConverter(BaseConverter):
@@ -148,4 +157,15 @@ def describe(app: Flask) -> Json:
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
     document: Json = api.spec.to_dict()
+    _describe_headers(document)
     return document
+
+
+def _describe_headers(document: Json) -> None:
+    """What `operations` reads beside what each operation names."""
+    document["components"]["parameters"] = {"IdempotencyKey": IDEMPOTENCY_KEY}
+    for methods in document["paths"].values():
+        for method, described in methods.items():
+            if method == "post" and described["security"]:
+                key = {"$ref": "#/components/parameters/IdempotencyKey"}
+                described["parameters"] = [*described.get("parameters", []), key]

@@ -150,7 +150,9 @@ def list_tokens(tx: Tx) -> Json:
     return whole(signin.list_tokens(tx))
 
 
-@operation(blueprint, "POST /tokens", takes=TokenBody, answer=NewTokenAnswer, status=201)
+@operation(
+    blueprint, "POST /tokens", takes=TokenBody, answer=NewTokenAnswer, status=201, secret=True
+)
 def create_token(tx: Tx, body: Json) -> Json:
     """Make a token for me; it is shown this once."""
     return _new_token(tx, body["name"], body["days"])

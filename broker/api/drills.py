@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from broker.api.operations import new_blueprint, operation, signed_in, the_broker
+from broker.api.operations import acting, new_blueprint, operation, the_broker
 from broker.api.shapes import Answer, Sent, WaitQuery
 from broker.api.waiting import wait_for
 from broker.db import Json
@@ -72,7 +72,7 @@ def allow_drills(tx: Tx, body: Json, database_id: str) -> DrillsView:
 )
 def order_drill(query: Json, database_id: str) -> DrillsView:
     """Attack and revoke a lease that reads nothing, and time it; `wait` waits until it is over."""
-    with the_broker().database.begin(signed_in().actor) as tx:
+    with acting() as tx:
         drills.order(tx, database_id, the_broker().queue)
     return _wait(query, database_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from broker import enrolling, lifecycle, people, sweeps, tenants
-from broker.api.operations import new_blueprint, operation, signed_in, the_broker
+from broker.api.operations import acting, new_blueprint, operation, the_broker
 from broker.api.shapes import (
     Answer,
     Base64,
@@ -297,7 +297,7 @@ def register_standbys(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
 )
 def release_database(query: Json, body: Json, database_id: str) -> ReleaseView:
     """Make way for a migration: cut its logins, drop our views; `wait` waits until it is clear."""
-    with the_broker().database.begin(signed_in().actor) as tx:
+    with acting() as tx:
         releasing.release(tx, database_id, body["closed_s"], the_broker().queue)
     return _wait_for_release(query, database_id)
 

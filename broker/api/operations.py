@@ -19,9 +19,11 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
 from broker import signin
+from broker.api.retried import Retry
 from broker.bootstrap import Broker
 from broker.db import Json
 from broker.errors import NotAuthenticated
+from broker.ids import TokenId
 from broker.secret import Secret
 from broker.signin import SignedIn
 from broker.tx import Tx, system
@@ -60,12 +62,14 @@ def operation(
     query: type[ma.Schema] | None = None,
     public: bool = False,
     transaction: bool = True,
+    secret: bool = False,
 ) -> Callable[[View], View]:
     """Declare a view at `route`, e.g. `GET /grants/<id:grant_id>`.
 
     The view is called as `view(tx, body_or_query, **ids)`, without `tx` when `transaction` is
     False: then it opens its own, by `acting`. Its docstring is the text in the specification.
-    `answer` is a schema, or describes a `Response` that the view makes itself.
+    `answer` is a schema, or describes a `Response` that the view makes itself; `secret` says that
+    it shows a secret once, so that it is never kept for a retry.
     """
     method, path = route.split(" ")
 
@@ -86,15 +90,29 @@ def operation(
                 return _response(inner(**ids))
             with contextlib.ExitStack() as opened:
                 tx = opened.enter_context(_authenticated())
+                retry = Retry(_token_id(), secret=secret)
+                before = retry.find_answer(tx)
+                if before is not None:
+                    return before
                 if transaction:
-                    return _response(inner(tx, **ids))
+                    made = _response(inner(tx, **ids))
+                    retry.keep(tx, made)
+                    return made
                 g.opened = (opened, tx)
-                return _response(inner(**ids))
+                made = _response(inner(**ids))
+                retry.keep_after(the_broker().database, tx, made)
+                return made
 
         blueprint.add_url_rule(path, view.__name__, run, methods=[method])
         return view
 
     return declare
+
+
+def _token_id() -> TokenId:
+    token_id = signed_in().token_id
+    assert token_id is not None  # noqa: S101  # for the type checker: a token was found
+    return token_id
 
 
 def _response(made: Any) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.api.access import GrantAnswer, LeaseAnswer
-from broker.api.operations import new_blueprint, operation, signed_in, the_broker
+from broker.api.operations import acting, new_blueprint, operation, the_broker
 from broker.api.shapes import WaitQuery
 from broker.api.waiting import wait_for
 from broker.db import Json
@@ -23,7 +23,7 @@ blueprint = new_blueprint("pauses", "Pausing logins and grants")
 )
 def pause_lease(query: Json, lease_id: str) -> LeaseView:
     """Cut a login's sessions and let nobody in; its end stays. `wait` waits until it is done."""
-    with the_broker().database.begin(signed_in().actor) as tx:
+    with acting() as tx:
         pausing.pause_lease(tx, lease_id, the_broker().queue)
     return _wait(query, lease_id)
 
@@ -37,7 +37,7 @@ def pause_lease(query: Json, lease_id: str) -> LeaseView:
 )
 def resume_lease(query: Json, lease_id: str) -> LeaseView:
     """Let a paused login in again; what the customer paused, the customer alone resumes."""
-    with the_broker().database.begin(signed_in().actor) as tx:
+    with acting() as tx:
         pausing.resume_lease(tx, lease_id, the_broker().queue)
     return _wait(query, lease_id)
 

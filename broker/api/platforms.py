@@ -48,7 +48,14 @@ def list_platforms(tx: Tx, query: Json) -> Json:
     return whole(platforms.list_platforms(tx, query["tenant"]))
 
 
-@operation(blueprint, "POST /platforms", takes=PlatformBody, answer=NewPlatformAnswer, status=201)
+@operation(
+    blueprint,
+    "POST /platforms",
+    takes=PlatformBody,
+    answer=NewPlatformAnswer,
+    status=201,
+    secret=True,
+)
 def register_platform(tx: Tx, body: Json) -> dict[str, Any]:
     """Register a platform of a tenant; its secret is shown in this answer alone."""
     tenant_id = TenantId(body["tenant"])
@@ -64,7 +71,7 @@ def register_platform(tx: Tx, body: Json) -> dict[str, Any]:
     }
 
 
-@operation(blueprint, "POST /platforms/<id:platform_id>/secret", answer=SecretAnswer)
+@operation(blueprint, "POST /platforms/<id:platform_id>/secret", answer=SecretAnswer, secret=True)
 def replace_platform_secret(tx: Tx, platform_id: str) -> Json:
     """Another secret in place of the one before, which is void at once."""
     return {"id": platform_id, "secret": platforms.replace_secret(tx, platform_id).reveal()}

@@ -85,7 +85,7 @@ def ask_session(tx: Tx, body: Json, grant_id: str) -> LeaseView:
     return queries.get_lease_view(tx, lease_id)
 
 
-@operation(blueprint, "POST /leases/<id:lease_id>/session", answer=SealedAnswer)
+@operation(blueprint, "POST /leases/<id:lease_id>/session", answer=SealedAnswer, secret=True)
 def fetch_session(tx: Tx, lease_id: str) -> Json:
     """The session, sealed to the key that was sent; once, then it is forgotten."""
     return {"sealed": sessions.fetch(tx, lease_id)}

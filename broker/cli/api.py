@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,16 +140,28 @@ class Api:
     ) -> httpx.Response:
         path = "/".join(quote(part, safe="") for part in parts)
         params = {name: value for name, value in (query or {}).items() if value is not None}
-        return self._request(method, f"{self.url}{_PREFIX}/{path}", params=params, json=body)
+        # What was sent twice, because its answer was lost on the way, is done once.
+        headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+        url = f"{self.url}{_PREFIX}/{path}"
+        return self._request(method, url, params=params, json=body, headers=headers)
 
     def _request(self, method: str, url: str, **sent: Any) -> httpx.Response:
         try:
-            answer = self._client.request(method, url, **sent)
+            answer = self._send_twice(method, url, **sent)
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.url} can't be reached: {_reason(error)}") from None
         if not answer.is_success:
             raise _problem(self.url, answer)
         return answer
+
+    def _send_twice(self, method: str, url: str, **sent: Any) -> httpx.Response:
+        """Once more when the connection broke: a GET changes nothing, a POST has its key."""
+        try:
+            return self._client.request(method, url, **sent)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            if self._token is None or not (method == "GET" or sent.get("headers")):
+                raise
+        return self._client.request(method, url, **sent)
 
 
 def _tls(ca_bundle: Path | None) -> ssl.SSLContext | bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from broker import idempotency, signin
+from broker.idempotency import IdempotencyKey, Kept
 from broker.tx import system
 from tests.api.conftest import Api
 from tests.world import add_person
@@ -20,11 +22,17 @@ def test_a_privacy_officer_erases_an_engineer_whom_an_operator_shut_out(api: Api
     assert refused.status_code == 409
     assert "can still act" in refused.text
 
+    with world.as_(officer) as tx:  # an answer that is kept for a retry
+        token_id, key = signin.list_tokens(tx)[0].id, idempotency.read_key("one")
+        idempotency.begin(tx, token_id, key, b"r" * 32)
+        idempotency.keep(tx, token_id, key, Kept(201, name.encode()), secret=False)
     assert api.post(world.operator, f"{path}/disable").status_code == 200
     erased = api.post(officer, f"{path}/erase")
     assert erased.status_code == 200
     assert erased.json == {"id": world.engineer.person_id, "openings": 2}
     assert name not in api.get(officer, "/people").text
+    with world.as_(officer) as tx:
+        assert tx.session.get_one(IdempotencyKey, (token_id, key)).answer is None
     assert api.post(officer, f"{path}/erase").status_code == 409
 
 

@@ -25,11 +25,12 @@ EMAIL_CHARS = 33
 INTEGER_TYPES = frozenset({"integer", "bigint"})
 _TOKEN_CHARS = 32
 _NAME_CHARS = 63  # of type `name`
-_TEXT_TYPES = frozenset({"text", "character varying", "character", "name"})
+_PLAIN_TEXTS = frozenset({"text", "character varying"})
+_TEXT_TYPES = _PLAIN_TEXTS | {"character", "name"}
 _OPERATORS: Mapping[str, LiteralString] = {
     sign: sign for sign in ("||", "<>", "<", "<=", ">=", "=", "+", "-", "*", "/", "#", "~")
 }
-_FILLER = "lorem ipsum dolor sit amet consectetur adipiscing elit "
+_FILLER = "lorem ipsum dolor sit amet consectetur adipiscing elit curabitur"
 _FILLER_MAX = 4096
 
 
@@ -79,8 +80,12 @@ def canonical_text(column: Column) -> sql.Composed:
     """The value's text, the same whatever length or scale its column declares, so that joins hold
     across char and varchar. Other types and collations that call different texts equal (numbers
     apart from `numeric`, intervals, …) are not made the same.
+
+    A varchar is read as text without a cast that runs code, and so is a domain over either.
     """
     value = value_of(column)
+    if column.base_type in _PLAIN_TEXTS:
+        return value
     if column.base_type == "character":
         return call("rtrim", as_text(value), literal(" ", "text"))
     if column.base_type == "numeric":
@@ -93,7 +98,8 @@ def _bytes_of(text: sql.Composable) -> sql.Composed:
     view may set: it gives another digest, or an error that names a character of the hidden value.
     `convert_to` fails on a database without encoding.
     """
-    escaped = call("replace", text, literal("\\", "text"), literal("\\\\", "text"))
+    exact = sql.SQL('({} COLLATE pg_catalog."C")').format(text)
+    escaped = call("replace", exact, literal("\\", "text"), literal("\\\\", "text"))
     return call("decode", escaped, sql.Literal("escape"))
 
 
@@ -195,17 +201,40 @@ def bucket(length: sql.Composable, most: int) -> sql.Composed:
 
 
 def _filler(column: Column, label: str) -> sql.Composed:
-    """Empty stays empty."""
+    """Empty stays empty. Short ones are kept in a list and long ones are repeated: `rpad` would
+    count every character of each.
+    """
     del label
-    text = canonical_text(column)
-    size = bucket(call("length", text), _FILLER_MAX)
-    room = max_chars(column)
-    if room is not None:
-        size = sql.SQL("LEAST({}, {})").format(size, sql.Literal(room))
-    filler = call("rpad", literal("", "text"), size, literal(_FILLER, "text"))
-    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
-        operate(text, "<>", literal("", "text")), filler, literal("", "text")
+    size = call("length", canonical_text(column))
+    unit, room = len(_FILLER), max_chars(column)
+    short = _listed(size, unit, room)
+    if room is not None and room <= unit:
+        return short
+    long = call(
+        "repeat",
+        literal(_FILLER, "text"),
+        call("int4shl", sql.Literal(1), _passed(size, unit, _FILLER_MAX)),
     )
+    if room is not None and room < _FILLER_MAX:
+        long = call("left", long, sql.Literal(room))
+    return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+        operate(size, "<=", sql.Literal(unit)), short, long
+    )
+
+
+def _listed(size: sql.Composable, most: int, room: int | None) -> sql.Composed:
+    """Filler for `size` characters, `most` at the most: nothing, or 1, 2, 4 … of them."""
+    lengths = [0, *(2**n for n in range(most.bit_length()))]
+    texts = ",".join(f'"{_FILLER[: min(length, room or length)]}"' for length in lengths)
+    place = operate(_passed(size, 0, most), "+", sql.Literal(1))
+    return sql.SQL("({})[{}]").format(literal("{" + texts + "}", "text[]"), place)
+
+
+def _passed(size: sql.Composable, start: int, most: int) -> sql.Composed:
+    """How many of the powers of two from `start` on, below `most`, `size` is greater than."""
+    powers = [0] * (start == 0) + [2**n for n in range(most.bit_length() - 1) if 2**n >= start]
+    bounds = ",".join(str(power + 1) for power in powers)
+    return call("width_bucket", size, literal("{" + bounds + "}", "int4[]"))
 
 
 def _year(column: Column, label: str) -> sql.Composed:

@@ -1,4 +1,4 @@
-"""Passkeys, and decisions that are made with one."""
+"""Idempotency keys."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ down_revision = "0033"
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0034_passkeys.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0034_idempotency.sql").read_text())
