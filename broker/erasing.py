@@ -15,11 +15,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-<<<<<<< HEAD
-from broker import mail, passkeys, people, signin, trail
-=======
-from broker import idempotency, mail, people, signin, trail
->>>>>>> 1ca1db2f410a3c15af993345173c69989bf842ff
+from broker import idempotency, mail, passkeys, people, signin, trail
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
@@ -51,11 +47,8 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     identity = PersonId(person.id)
     mail.forget_person(tx, identity)
     signin.forget_person(tx, person)
-<<<<<<< HEAD
     passkeys.forget_person(tx, identity)
-=======
     idempotency.forget_answers(tx)
->>>>>>> 1ca1db2f410a3c15af993345173c69989bf842ff
     tenants = tx.session.scalars(
         sa.select(Membership.tenant_id).where(Membership.person_id == person.id).distinct()
     )
