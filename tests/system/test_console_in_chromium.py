@@ -1,0 +1,160 @@
+"""The console in a real browser, under its strict CSP: passkeys, the keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from broker.audit.statements import verify_signed
+from broker.demo.canaries import Marks
+from broker.embedded import EmbeddedServer
+from broker.grants import decisions
+from broker.grants.statements import sign_due
+from tests.stories import pinned
+from tests.system.browsing import (
+    DESK,
+    PHONE,
+    Chromium,
+    Site,
+    address_of,
+    chromium,
+    serving,
+    sign_in,
+)
+from tests.web.browser import PASSWORD
+from tests.web.conftest import Story, ask, make_story
+from tests.world import ControlTemplate, World, build_world, clone_crm
+
+
+@pytest.fixture(scope="module")
+def world(
+    control_template: ControlTemplate,
+    live_server: EmbeddedServer,
+    test_server: EmbeddedServer,
+    crm_marks: Marks,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("chromium")
+    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def story(world: World) -> Story:
+    return make_story(world)
+
+
+@pytest.fixture(scope="module")
+def waiting(world: World, story: Story) -> list[str]:
+    """Requests for the admin to decide on, made before the browser is there."""
+    return [ask(world), ask(world)]
+
+
+@pytest.fixture(scope="module")
+def addresses(world: World, waiting: list[str]) -> dict[str, str]:
+    people = {"admin": world.admin, "engineer": world.engineer, "operator": world.operator}
+    return {role: address_of(world, actor) for role, actor in people.items()}
+
+
+@pytest.fixture(scope="module")
+def site(world: World, addresses: dict[str, str]) -> Iterator[Site]:
+    with serving(world) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser(site: Site) -> Iterator[Chromium]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def phone(browser: Chromium) -> Iterator[Page]:
+    """A phone that knows its owner by fingerprint."""
+    context = browser.context(PHONE)
+    page = context.new_page()
+    with_passkeys(context, page)
+    yield page
+    context.close()
+
+
+def with_passkeys(context: BrowserContext, page: Page) -> None:
+    session = context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    device = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True}
+    user = {"hasUserVerification": True, "isUserVerified": True}
+    session.send(
+        "WebAuthn.addVirtualAuthenticator",
+        {"options": {**device, **user, "automaticPresenceSimulation": True}},
+    )
+
+
+def test_an_admin_registers_signs_in_and_decides_with_a_passkey(
+    site: Site, waiting: list[str], addresses: dict[str, str], phone: Page
+) -> None:
+    world, grant_id = site.world, waiting[0]
+    phone.goto(f"{site.url}/account")
+    phone.get_by_label("E-mail address").fill(addresses["admin"])
+    phone.get_by_label("Password").fill(PASSWORD)
+    phone.get_by_role("button", name="Sign in", exact=True).click()
+    phone.get_by_label("Name of a new passkey").fill("Ada's phone")
+    phone.get_by_role("button", name="Register a passkey").click()
+    expect(phone.get_by_role("status")).to_contain_text("Your passkey is registered")
+    phone.get_by_role("button", name="Sign out").click()
+    phone.get_by_role("button", name="Sign in with a passkey").click()
+    expect(phone.get_by_role("button", name="Sign out")).to_be_visible()
+
+    phone.goto(f"{site.url}/grants/{grant_id}")
+    phone.get_by_role("button", name="Approve with your passkey").click()
+    expect(phone.get_by_role("status").first).to_contain_text("You approved this request")
+    assert world.grant(grant_id).state == "approved"
+    sign_due(world.broker.database, world.ports.keys)
+    with world.as_(world.admin) as tx:
+        (one,) = decisions.list_decisions(tx, grant_id)
+        envelope = decisions.read_decision_envelope(tx, one.id)
+    assert one.passkey is not None
+    report = verify_signed(envelope, pinned(world), [one.passkey])
+    assert report.ok, report.findings
+
+
+def test_a_passkey_that_is_not_there_leaves_the_form_as_it_was(site: Site, phone: Page) -> None:
+    phone.goto(f"{site.url}/sign-in")
+    phone.get_by_label("E-mail address").fill("ada@example.com")
+    phone.get_by_role("button", name="Sign in with a passkey").click()
+    expect(phone.locator("#passkey-says")).to_contain_text("Nothing was changed")
+    expect(phone.get_by_label("E-mail address")).to_have_value("ada@example.com")
+
+
+def focused(page: Page) -> str:
+    """The words of what has the focus; it must be seen to have it."""
+    told: str = page.evaluate(
+        """() => {
+            const it = document.activeElement, look = getComputedStyle(it);
+            const seen = look.outlineStyle !== "none" || look.boxShadow !== "none";
+            const quiet = seen || it === document.body;
+            return quiet ? it.textContent.trim() : "NOT SEEN: " + it.outerHTML;
+        }"""
+    )
+    assert not told.startswith("NOT SEEN"), told
+    return told
+
+
+def test_an_admin_decides_with_the_keyboard_alone(
+    site: Site, browser: Chromium, waiting: list[str], addresses: dict[str, str]
+) -> None:
+    context = browser.context(DESK)
+    page = context.new_page()
+    sign_in(page, site, addresses["admin"])
+    page.goto(f"{site.url}/grants/{waiting[1]}")
+    button = page.locator(f"form[action='/grants/{waiting[1]}/approve'] button").last
+    words = (button.text_content() or "").strip()
+    for _ in range(300):
+        page.keyboard.press("Tab")
+        if focused(page) == words:
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_be_visible()
+    assert site.world.grant(waiting[1]).state == "approved"
+    context.close()
