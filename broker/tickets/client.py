@@ -31,7 +31,7 @@ _MOST_WAIT_S = 3600  # however long a system asks for, it is asked again after t
 ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _WORD = re.compile(r"\A[\x21-\x7e]+\Z")  # any other makes errors that quote it
 NOT_OURS = frozenset({403, 404, 410})
-_NO_COMMENT = frozenset({400, 403, 404, 409, 410, 422})
+_NO_COMMENT = frozenset({400, 403, 404, 405, 409, 410, 422, 501})
 
 
 class Client:
