@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0034"
-down_revision = "0033"
+revision = "0036"
+down_revision = "0035"
 
 
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0034_comments_on_tickets.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0036_comments_on_tickets.sql").read_text())
