@@ -83,6 +83,10 @@ class Client:
             raise unavailable(f"answered {status}")
         return parse(content)
 
+    def find_status(self, path: str) -> int:
+        """How a GET is answered, whatever it says."""
+        return self._send("GET", path)[0]
+
     def post(self, path: str, document: object, headers: Mapping[str, str] | None = None) -> object:
         """The JSON of a 2xx. Raises CommentRefused for an answer that will be the same again."""
         status, content = self._send("POST", path, document=document, headers=headers)
