@@ -317,6 +317,7 @@ def _write_settings(folder: Path, control: EmbeddedServer, port: int, more: Sect
         "rates": {"person": "0", "tenant": "0", "server": "0"},  # it is the limit that is sought
     }
     web = {"secret_key": secrets.token_hex(32), "public_url": f"http://localhost:{port}"}
+    web |= {"requests_per_minute": "0"}
     keys = {
         "keys": {"keyring": str(folder / "keyring")},
         "store": {"folder": str(folder / "store")},

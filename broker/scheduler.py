@@ -91,6 +91,7 @@ def intervals(times: Times) -> dict[str, int]:
         "sweep_alarms": times.janitor_s,
         "poll_tickets": min(times.poll_tickets_s, 15),  # asks whether one is due
         "follow_hints": min(times.sweep_s, 5),
+        "send_comments": min(times.sweep_s, 5),
         "sign_statements": 2,
         "turn_token_keys": times.janitor_s,
         "integrate_logs": times.integrate_s,
@@ -98,7 +99,9 @@ def intervals(times: Times) -> dict[str, int]:
     }
 
 
-TICKETS = frozenset({"poll_tickets", "follow_hints"})  # no worker knows them without a system
+TICKETS = frozenset(
+    {"poll_tickets", "follow_hints", "send_comments"}
+)  # no worker knows them without a system
 
 
 def _is_wanted(broker: Broker, name: str) -> bool:

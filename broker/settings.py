@@ -65,6 +65,7 @@ class Web(Section):
     secret_key: SecretText | None = None
     trusted_hosts: list[str] = ["localhost", "127.0.0.1"]
     proxies: int = 0  # how many reverse proxies stand in front and set X-Forwarded-*
+    requests_per_minute: NonNegativeInt = 600  # of one API token, in each process; 0: no limit
 
 
 class Keys(Section):

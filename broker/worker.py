@@ -9,7 +9,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from broker import alarms, bootstrap, janitor, mail, settling, sweeps, ticketing, watching
+from broker import (
+    alarms,
+    bootstrap,
+    commenting,
+    janitor,
+    mail,
+    settling,
+    sweeps,
+    ticketing,
+    watching,
+)
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.desk import Desk
@@ -87,6 +97,9 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         system_of_tickets = tickets
         by_fence["poll_tickets"] = lambda _: ticketing.poll_when_due(
             database, ports.queue, system_of_tickets, times
+        )
+        by_fence["send_comments"] = lambda _: commenting.send_due(
+            database, system_of_tickets, issuer
         )
         by_fence["follow_hints"] = lambda _: ticketing.follow_hints(
             database, ports.queue, system_of_tickets, times

@@ -67,7 +67,9 @@ from broker.api import (
     standing,
     storages,
 )
+from broker.api.operations import EDITS, RATES
 from broker.api.problems import MEDIA_TYPE
+from broker.api.rates import Rates
 from broker.api.retried import HEADER
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -100,6 +102,12 @@ IDEMPOTENCY_KEY: Json = {
     "name": HEADER,
     "schema": {"type": "string", "minLength": 1, "maxLength": 257},
     "description": "of this request alone, such as a UUID: sent again with it, it is done once",
+}
+IF_MATCH: Json = {
+    "in": "header",
+    "name": "If-Match",
+    "schema": {"type": "string"},
+    "description": "the `ETag` of what you read: 412 when it was changed since",
 }
 
 
@@ -139,6 +147,7 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
 def register_api(app: Flask, broker: Broker) -> tuple[Blueprint, ...]:
     """Put the API on the application, and return its blueprints."""
     app.extensions["broker"] = broker
+    app.extensions[RATES] = Rates(broker.settings.web.requests_per_minute)
     describe(app)
     return BLUEPRINTS
 
@@ -163,9 +172,13 @@ def describe(app: Flask) -> Json:
 
 def _describe_headers(document: Json) -> None:
     """What `operations` reads beside what each operation names."""
-    document["components"]["parameters"] = {"IdempotencyKey": IDEMPOTENCY_KEY}
+    document["components"]["parameters"] = {"IdempotencyKey": IDEMPOTENCY_KEY, "IfMatch": IF_MATCH}
     for methods in document["paths"].values():
         for method, described in methods.items():
+            named = []
             if method == "post" and described["security"]:
-                key = {"$ref": "#/components/parameters/IdempotencyKey"}
-                described["parameters"] = [*described.get("parameters", []), key]
+                named.append({"$ref": "#/components/parameters/IdempotencyKey"})
+            if method != "parameters" and described.pop(EDITS, False):
+                named.append({"$ref": "#/components/parameters/IfMatch"})
+            if named:
+                described["parameters"] = [*described.get("parameters", []), *named]

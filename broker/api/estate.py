@@ -261,11 +261,20 @@ def register_database(tx: Tx, body: Json) -> TenantDatabase:
     return tenants.get_database(tx, database_id)
 
 
+@operation(blueprint, "GET /databases/<id:database_id>", answer=DatabaseAnswer, tagged=True)
+def get_database(tx: Tx, database_id: str) -> TenantDatabase:
+    """One live database."""
+    row = tenants.get_database(tx, database_id)
+    people.check(tx, "database:read", TenantId(row.tenant_id))
+    return row
+
+
 @operation(
     blueprint,
     "POST /databases/<id:database_id>/known-logins",
     takes=LoginsBody,
     answer=DatabaseAnswer,
+    edits=get_database,
 )
 def register_logins(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
     """Say who else may log in there, in place of what was said before. It is looked at again."""
@@ -279,6 +288,7 @@ def register_logins(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
     "POST /databases/<id:database_id>/standbys",
     takes=StandbysBody,
     answer=DatabaseAnswer,
+    edits=get_database,
 )
 def register_standbys(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
     """Say which standbys it has, in place of what was said before. It is looked at again."""
@@ -355,14 +365,6 @@ def register_server(tx: Tx, body: Json) -> TestServer:
     server_id = tenants.register_server(tx, TestServer(**body))
     preflights.ask(tx, server_id, the_broker().queue)
     return tenants.get_server(tx, server_id)
-
-
-@operation(blueprint, "GET /databases/<id:database_id>", answer=DatabaseAnswer)
-def get_database(tx: Tx, database_id: str) -> TenantDatabase:
-    """One live database."""
-    row = tenants.get_database(tx, database_id)
-    people.check(tx, "database:read", TenantId(row.tenant_id))
-    return row
 
 
 @operation(blueprint, "POST /databases/<id:database_id>/rotate", answer=DatabaseAnswer, status=202)

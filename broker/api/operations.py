@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import marshmallow as ma
-from flask import Response, current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
 from broker import signin
+from broker.api.editing import Show, check_unchanged, put_tag
+from broker.api.rates import Rates, check
 from broker.api.retried import Retry
 from broker.bootstrap import Broker
 from broker.db import Json
@@ -30,6 +33,9 @@ from broker.tx import Tx, system
 
 View = Callable[..., Any]
 PREFIX = "/api/v1"
+RATES = "broker.api.rates"
+EDITS = "x-edits"  # in the document while it is made: this one reads `If-Match`
+_SHOWN: dict[View, Show] = {}  # views that are tagged, as they answer
 
 
 class _Parser(FlaskParser):
@@ -63,13 +69,17 @@ def operation(
     public: bool = False,
     transaction: bool = True,
     secret: bool = False,
+    tagged: bool = False,
+    edits: View | None = None,
 ) -> Callable[[View], View]:
     """Declare a view at `route`, e.g. `GET /grants/<id:grant_id>`.
 
     The view is called as `view(tx, body_or_query, **ids)`, without `tx` when `transaction` is
     False: then it opens its own, by `acting`. Its docstring is the text in the specification.
     `answer` is a schema, or describes a `Response` that the view makes itself; `secret` says that
-    it shows a secret once, so that it is never kept for a retry.
+    it shows a secret once, so that it is never kept for a retry. `tagged`: it shows what may be
+    edited, and names the form (`ETag`); `edits` is the view that shows what this one edits, in the
+    form that this one answers too.
     """
     method, path = route.split(" ")
 
@@ -82,31 +92,52 @@ def operation(
         inner = blueprint.response(status, answer)(inner)
         security: list[Json] = [] if public else [{"token": []}]
         inner = blueprint.doc(security=security, operationId=view.__name__)(inner)
+        if edits is not None:
+            inner = blueprint.doc(**{EDITS: True})(inner)
+        if tagged:
+            _SHOWN[view] = inner
+        shows = _SHOWN[edits] if edits is not None else None
+        act = _Act(inner, transaction, secret, tagged or shows is not None, shows)
 
         @functools.wraps(inner)
         def run(**ids: str) -> Response:
             g.signed_in = g.opened = None
-            if public:
-                return _response(inner(**ids))
-            with contextlib.ExitStack() as opened:
-                tx = opened.enter_context(_authenticated())
-                retry = Retry(_token_id(), secret=secret)
-                before = retry.find_answer(tx)
-                if before is not None:
-                    return before
-                if transaction:
-                    made = _response(inner(tx, **ids))
-                    retry.keep(tx, made)
-                    return made
-                g.opened = (opened, tx)
-                made = _response(inner(**ids))
-                retry.keep_after(the_broker().database, tx, made)
-                return made
+            return _response(inner(**ids)) if public else _run(act, ids)
 
         blueprint.add_url_rule(path, view.__name__, run, methods=[method])
         return view
 
     return declare
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """An operation as it runs for who is signed in: what `operation` was told of it."""
+
+    inner: View
+    transaction: bool
+    secret: bool
+    tagged: bool
+    shows: Show | None
+
+
+def _run(act: _Act, ids: dict[str, str]) -> Response:
+    with contextlib.ExitStack() as opened:
+        tx = opened.enter_context(_authenticated())
+        retry = Retry(_token_id(), secret=act.secret)
+        before = retry.find_answer(tx)
+        if before is not None:
+            return before
+        if not act.transaction:
+            g.opened = (opened, tx)
+            made = _response(act.inner(**ids))
+            retry.keep_after(the_broker().database, tx, made)
+            return made
+        if act.shows is not None:
+            check_unchanged(tx, act.shows, ids)
+        made = _response(act.inner(tx, **ids))
+        retry.keep(tx, made)
+        return put_tag(made) if act.tagged else made
 
 
 def _token_id() -> TokenId:
@@ -129,6 +160,7 @@ def _authenticated() -> Iterator[Tx]:
     scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not sent:
         raise NotAuthenticated("send an API token: Authorization: Bearer brk_…")
+    _count(sent.strip())
     database, token = the_broker().database, Secret(sent.strip())
     with database.begin(system("api")) as tx:
         found = signin.find_token(tx, token)
@@ -139,6 +171,15 @@ def _authenticated() -> Iterator[Tx]:
                 signin.note_use(noting, token)
         g.signed_in = found
         yield replace(tx, actor=found.actor)
+
+
+def _count(token: str) -> None:
+    """Raises TooMany; tells the client what it has left, whatever comes of its request."""
+    rates: Rates = current_app.extensions[RATES]
+    left = rates.take(token, time.monotonic())
+    if left is not None:
+        after_this_request(lambda answer: rates.put(answer, left))
+        check(left)
 
 
 @contextlib.contextmanager

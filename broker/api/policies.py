@@ -83,7 +83,9 @@ class ConfirmBody(Sent):
     version = fields.Integer(required=True, strict=True, validate=validate.Range(1, 2**31))
 
 
-@operation(blueprint, "GET /tenants/<id:tenant_id>/approval-policy", answer=PolicyAnswer)
+@operation(
+    blueprint, "GET /tenants/<id:tenant_id>/approval-policy", answer=PolicyAnswer, tagged=True
+)
 def get_approval_policy(tx: Tx, tenant_id: TenantId) -> PolicyView:
     """The policy in force, and the one that waits for another admin."""
     return approval_policy.get_view(tx, tenant_id)
@@ -94,6 +96,7 @@ def get_approval_policy(tx: Tx, tenant_id: TenantId) -> PolicyView:
     "POST /tenants/<id:tenant_id>/approval-policy",
     takes=PolicyBody,
     answer=PolicyAnswer,
+    edits=get_approval_policy,
 )
 def set_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
     """Change the policy for requests to come; or propose it, where another admin must confirm."""
@@ -107,6 +110,7 @@ def set_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
     "POST /tenants/<id:tenant_id>/approval-policy/confirm",
     takes=ConfirmBody,
     answer=PolicyAnswer,
+    edits=get_approval_policy,
 )
 def confirm_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
     """Agree, as another admin, to the change that was proposed."""

@@ -14,6 +14,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from broker import errors
+from broker.api.editing import ChangedMeanwhile
 from broker.errors import BrokerError
 from broker.tickets import WebhookRefused
 
@@ -25,6 +26,7 @@ _STATUS: tuple[tuple[type[BrokerError], int], ...] = (
     (WebhookRefused, 401),
     (errors.Denied, 403),
     (errors.NotFound, 404),
+    (ChangedMeanwhile, 412),
     (errors.Conflict, 409),
     (errors.TooMany, 429),
     (errors.Unavailable, 503),

@@ -18,7 +18,7 @@ from broker.api.operations import acting, the_broker
 from broker.tx import Tx
 
 _EVERY_S = 0.2
-PLACES = 8  # of 16 threads that a process has
+PLACES = 4  # of 16 threads that a process has
 _places = threading.BoundedSemaphore(PLACES)
 V = TypeVar("V")
 

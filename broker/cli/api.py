@@ -42,6 +42,7 @@ _BY_STATUS: dict[int, type[BrokerError]] = {
     403: Denied,
     404: NotFound,
     409: Conflict,
+    412: Conflict,
     429: TooMany,
 }
 

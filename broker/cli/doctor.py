@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from broker.cli.output import print_json
 from broker.cli.plain import plain
+
+if TYPE_CHECKING:
+    from broker.doctor import Line
 
 
 @click.command()
@@ -15,7 +20,7 @@ from broker.cli.plain import plain
 @click.pass_context
 def doctor(ctx: click.Context, output: str) -> None:
     """Check settings, database, keys, store, tickets, mail, tools. Exit 1 when something is bad."""
-    from broker.doctor import Line, examine
+    from broker.doctor import examine
     from broker.doctor.line import bad, ok
     from broker.errors import SettingsError
     from broker.settings import load_settings
@@ -27,12 +32,17 @@ def doctor(ctx: click.Context, output: str) -> None:
         lines.append(bad("settings", error.message, "mend the file or the variable it names"))
     else:
         lines = [ok("settings", "they read well"), *examine(settings)]
+    ctx.exit(0 if print_lines(lines, output) else 1)
+
+
+def print_lines(lines: Sequence[Line], output: str) -> bool:
+    """False when one of them is bad."""
     is_well = all(line.verdict != "bad" for line in lines)
     if output == "json":
         print_json({"ok": is_well, "lines": [asdict(line) for line in lines]})
-    else:
-        for line in lines:
-            click.echo(f"{line.verdict:5}{line.what}: {plain(line.says)}")
-            if line.todo:
-                click.echo(f"{'':5}→ {plain(line.todo)}")
-    ctx.exit(0 if is_well else 1)
+        return is_well
+    for line in lines:
+        click.echo(f"{line.verdict:5}{line.what}: {plain(line.says)}")
+        if line.todo:
+            click.echo(f"{'':5}→ {plain(line.todo)}")
+    return is_well

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-_WEB_WORKERS, _WEB_THREADS = 2, 16  # half of the threads may wait, see api/waiting.py
+_WEB_WORKERS, _WEB_THREADS = 2, 16  # four of the threads may wait, see api/waiting.py
 
 
 @click.command()

@@ -21,10 +21,12 @@ def read_line() -> Secret[str]:
     return Secret(line)
 
 
-def read_secret(prompt: str, *, from_stdin: bool, twice: bool = False) -> Secret[str]:
-    """From standard input where that was asked, else by a prompt."""
+def read_secret(
+    prompt: str, *, from_stdin: bool, twice: bool = False, option: str = "--password-stdin"
+) -> Secret[str]:
+    """From standard input where that was asked (by `option`), else by a prompt."""
     if from_stdin:
         return read_line()
     if not sys.stdin.isatty():
-        raise Invalid(f"no terminal to ask for {prompt.lower()}; pipe it in with --password-stdin")
+        raise Invalid(f"no terminal to ask for {prompt.lower()}; pipe it in with {option}")
     return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True))

@@ -6,6 +6,7 @@ import click
 
 from broker.cli.command import Noun, tenant_option
 from broker.cli.output import print_item, print_list
+from broker.cli.secrets_in import read_secret
 from broker.cli.session import Session, pass_session
 
 _COLUMNS = ("id", "external_id", "title", "severity", "category", "tenant_name", "open", "seen_at")
@@ -39,3 +40,35 @@ def look(session: Session, external_id: str) -> None:
         print_item(answer, session.output)
     else:
         click.echo(f"Asked. See it with: broker tickets list --external-id {external_id}")
+
+
+@tickets.command(cls=click.Command)
+@click.argument("url")
+@click.option("--ticket", required=True, help="The name of a ticket that is open.")
+@click.option("--closed", help="The name of a ticket that is closed.")
+@click.option("--comment-on", help="Write one comment on this ticket, twice under one key.")
+@click.option(
+    "--token-stdin", is_flag=True, help="Read its token from standard input, else by a prompt."
+)
+@click.option("-o", "--output", type=click.Choice(("table", "json")), default="table")
+@click.pass_context
+def conformance(
+    ctx: click.Context,
+    url: str,
+    ticket: str,
+    closed: str | None,
+    comment_on: str | None,
+    *,
+    token_stdin: bool,
+    output: str,
+) -> None:
+    """See whether the ticket system at URL speaks the contract of docs/ticket-system.openapi.json.
+
+    Needs no broker. Exit 9 when a point does not hold.
+    """
+    from broker.cli.doctor import print_lines
+    from broker.doctor.ticket_contract import Asked, check
+
+    token = read_secret("Token", from_stdin=token_stdin, option="--token-stdin")
+    lines = check(Asked(url, token, ticket, closed, comment_on))
+    ctx.exit(0 if print_lines(lines, output) else 9)

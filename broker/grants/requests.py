@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from broker import mail, people, platforms, retries, storages, tenants, trail
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants import approvals, break_glass, delegates, mismatch
+from broker.grants import approvals, break_glass, delegates, mismatch, on_tickets
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
 from broker.grants.approvals import Given, Said
 from broker.grants.delegates import Capacity
@@ -500,6 +500,7 @@ def settle(
     )
     approvals.store_plan(tx, grant, given.plan)
     _tell_requester(tx, grant, "approved")
+    on_tickets.say_opened(tx, grant)
 
 
 def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
@@ -585,6 +586,7 @@ def mark_ended(tx: Tx, grant: Grant, why: str) -> bool:
     except StateConflict:
         return False
     forget_literals(tx, grant)
+    on_tickets.say_ended(tx, grant)
     if tx.actor.person_id is not None:
         approvals.keep(tx, grant, Said("ended", settles=False))
     return True

@@ -32,6 +32,7 @@ from broker.snapshots.ordering import list_inventory
 from broker.snapshots.ports import Ports
 from broker.snapshots.remnants import find_certificate, find_open, get_ended
 from broker.tenants import get_tenant
+from broker.tickets import comments
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
@@ -167,9 +168,17 @@ def _issue(tx: Tx, ports: Ports, snapshot: Snapshot, remnant: Remnant | None) ->
         f"  broker certificates verify {identity}.dsse.json --key KEYFILE\n"
         "KEYFILE holds the vendor's key that you pinned when you were enrolled."
     )
+    _comment_destroyed(tx, snapshot, identity)
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
         subject = f"Your copy {snapshot.id} was destroyed: certificate {identity}"
         mail.write(tx, person_id, tenant_id, subject, text, attachment=identity)
+
+
+def _comment_destroyed(tx: Tx, snapshot: Snapshot, certificate_id: CertificateId) -> None:
+    ticket_id = tx.session.get_one(Grant, snapshot.grant_id).ticket_id
+    text = f"Copy {snapshot.id} was destroyed, and looks found nothing of it. Its certificate:"
+    path = f"/certificates/{certificate_id}"
+    comments.write(tx, ticket_id, f"{certificate_id}:issued", text, path)
 
 
 def _about_remnant(tx: Tx, remnant: Remnant) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _MOST_WAIT_S = 3600  # however long a system asks for, it is asked again after t
 ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _WORD = re.compile(r"\A[\x21-\x7e]+\Z")  # any other makes errors that quote it
 NOT_OURS = frozenset({403, 404, 410})
-_NO_COMMENT = frozenset({400, 403, 404, 409, 410, 422})
+_NO_COMMENT = frozenset({400, 403, 404, 405, 409, 410, 422, 501})
 
 
 class Client:
@@ -82,6 +82,10 @@ class Client:
         if status != httpx.codes.OK:
             raise unavailable(f"answered {status}")
         return parse(content)
+
+    def find_status(self, path: str) -> int:
+        """How a GET is answered, whatever it says."""
+        return self._send("GET", path)[0]
 
     def post(self, path: str, document: object, headers: Mapping[str, str] | None = None) -> object:
         """The JSON of a 2xx. Raises CommentRefused for an answer that will be the same again."""
