@@ -20,13 +20,16 @@ POST_DATA = "post-data"
 
 @dataclass(frozen=True, slots=True)
 class SealedTable:
-    """`objects` hold its rows in COPY's text format; `columns` in their order, none generated."""
+    """`objects` hold its rows in COPY's text or binary form; `columns` in their order, none
+    generated.
+    """
 
     objects: tuple[str, ...]
     schema: str
     name: str
     columns: tuple[str, ...]
     rows: int
+    binary: bool = False
 
     @property
     def full_name(self) -> str:
@@ -51,7 +54,9 @@ class Contents:
             "left_out": json.dumps(self.left_out),
         }
         for number, table in enumerate(self.tables):
-            row = [table.objects, table.schema, table.name, table.columns, table.rows]
+            row = [
+                *(table.objects, table.schema, table.name, table.columns, table.rows, table.binary)
+            ]
             facts[f"table:{number}"] = json.dumps(row)
         for number, state in enumerate(self.sequences):
             facts[f"sequence:{number}"] = json.dumps(state)
@@ -65,8 +70,8 @@ class Contents:
                 plan=str(facts["plan"]),
                 encoding=str(facts["encoding"]),
                 tables=tuple(
-                    SealedTable(tuple(objects), schema, name, tuple(columns), rows)
-                    for objects, schema, name, columns, rows in _read_all(facts, "table:")
+                    SealedTable(tuple(objects), schema, name, tuple(columns), rows, *binary)
+                    for objects, schema, name, columns, rows, *binary in _read_all(facts, "table:")
                 ),
                 sequences=tuple(SequenceState(*row) for row in _read_all(facts, "sequence:")),
                 left_out=tuple(ObjectId(*pair) for pair in json.loads(str(facts["left_out"]))),

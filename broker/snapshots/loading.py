@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from psycopg import sql
+
 from broker.engines import Catalogue, Table, Target
 from broker.engines.ownership import Owned, find_owned
 from broker.engines.postgres.catalogue import read_catalogue
@@ -28,6 +30,7 @@ from broker.engines.postgres.copying.archive import (
     other_schemas,
     restore,
 )
+from broker.engines.postgres.copying.binary import can_be_binary
 from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import (
@@ -36,6 +39,7 @@ from broker.engines.postgres.copying.rows import (
     RowTarget,
     copy_rows,
     reading_session,
+    source_errors,
 )
 from broker.engines.postgres.copying.sequences import (
     SequenceState,
@@ -249,11 +253,7 @@ def _copy_tables(
         ],
         open_lane,
     )
-    tables = [
-        SealedTable((sealed.name,), table.schema, table.name, columns, source.part.count(table))
-        for (table, _), (sealed, columns) in zip(planned, done, strict=True)
-    ]
-    return tables, [sealed for sealed, _ in done]
+    return [table for table, _ in done], [sealed for _, sealed in done]
 
 
 def _copy_table(
@@ -263,12 +263,13 @@ def _copy_table(
     pair: tuple[Table, TablePlan],
     name: str,
     lane: _Lane,
-) -> tuple[Sealed, tuple[str, ...]]:
+) -> tuple[SealedTable, Sealed]:
     table, planned = pair
     where = source.part.condition(table)
     select, columns = masked_select(table, planned.fates(), SESSION_KEY, where)
     snapshot = job.places.snapshot
     small = table.size_bytes < _SMALL_BYTES
+    binary = not small and _can_be_binary(table, select, lane)
     with sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer:
 
         def tee(block: bytes) -> None:
@@ -279,7 +280,7 @@ def _copy_table(
             source.checkpoint()
             job.watch.moved(table.full_name, bytes_so_far)
 
-        copy_rows(
+        copied = copy_rows(
             RowSource(
                 job.source,
                 source.exporter.snapshot_id,
@@ -287,12 +288,21 @@ def _copy_table(
                 options,
                 session=lane.reader if small else None,
             ),
-            RowTarget(lane.owner, (table.schema, table.name), columns),
+            RowTarget(lane.owner, (table.schema, table.name), columns, binary),
             tee=tee,
             checkpoint=checkpoint,
         )
     job.watch.table_done()
-    return writer.sealed, columns
+    # Of a small one the source has counted what it gave, and the sandbox as many.
+    rows = copied.rows if small else source.part.count(table, lane.reader)
+    made = SealedTable((name,), table.schema, table.name, columns, rows, binary)
+    return made, writer.sealed
+
+
+def _can_be_binary(table: Table, select: sql.Composed, lane: _Lane) -> bool:
+    base_types = [column.base_type for column in table.columns if not column.generated]
+    with source_errors():
+        return can_be_binary(lane.reader, select, lane.owner, base_types)
 
 
 def _find_left_out(source: _Source) -> list[ObjectId]:

@@ -182,7 +182,7 @@ def _load(
 ) -> None:
     """Raises VerificationFailed unless the server took as many rows as the manifest names."""
     (name,) = table.objects
-    into = RowTarget(connection, (table.schema, table.name), table.columns)
+    into = RowTarget(connection, (table.schema, table.name), table.columns, table.binary)
     rows = artifact.load(objects[name], into, watch.tick)
     if rows != table.rows:
         raise VerificationFailed(f"the object {name!r} gave {rows} rows, {table.rows} were sealed")

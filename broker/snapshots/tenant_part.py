@@ -40,12 +40,14 @@ class Part:
     def condition(self, table: Table) -> sql.Composed | None:
         return condition(table, self._owned.whose, self._tables, literal_key)
 
-    def count(self, table: Table) -> int:
-        """What the source holds, asked of the source: not what our own stream says it carried."""
+    def count(self, table: Table, reader: Connection) -> int:
+        """What the source holds, asked of the source: not what our own stream says it carried.
+        `reader` stands on the same snapshot.
+        """
         query = sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE {}").format(
             relation(table, "t"), self.condition(table) or sql.SQL("true")
         )
-        row = self._connection.execute(query).fetchone()
+        row = reader.execute(query).fetchone()
         return int(row[0]) if row else 0
 
     def is_left(self, table: Table, constraint: Constraint) -> bool:

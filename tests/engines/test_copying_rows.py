@@ -14,8 +14,10 @@ from psycopg import sql
 
 from broker.embedded import EmbeddedServer
 from broker.engines import Target
+from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed
-from broker.engines.postgres.copying.exporter import Exporter
+from broker.engines.postgres.copying.binary import can_be_binary
+from broker.engines.postgres.copying.exporter import READER_OPTIONS, Exporter
 from broker.engines.postgres.copying.rows import RowSource, RowTarget, copy_rows, load_rows
 from broker.secret import Secret
 from tests.conftest import new_database, superuser
@@ -200,3 +202,62 @@ def test_a_snapshot_id_that_is_none_is_refused(source: Target, into: psycopg.Con
     rows = RowSource(source, "0'; DROP TABLE t; --", sql.Composed([sql.SQL("SELECT 1")]), {})
     with pytest.raises(ValueError, match="no id"):
         copy_rows(rows, RowTarget(into, TABLE, ["n"]))
+
+
+EXTREMES = """
+    CREATE DOMAIN public.word AS varchar(40);
+    CREATE TABLE public.all_forms (
+      a text, b varchar(9), c char(4), d boolean, e smallint, f int, g bigint, h real,
+      i double precision, j numeric(20, 4), k numeric, l bytea, m date, n timestamp,
+      o timestamptz, p uuid, q json, r jsonb, s public.word)"""
+FILL = """
+    INSERT INTO public.all_forms VALUES
+      (E'tab\\t, \\\\N and é', '', 'é', true, -32768, 2147483647, -9223372036854775808, 'NaN',
+       '-0', -0.0001, 'Infinity', '\\x00ff', '4714-11-24 BC', 'infinity',
+       '294276-12-31 23:59:59+00',
+       '12345678-1234-5678-1234-567812345678', '{"b": 1,  "b": 2}', '{"b": [1.0, null]}', 'dømain'),
+      (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '1e-45', '5e-324', 1e15, 1e-50, '', '-infinity',
+       '4714-11-24 00:00:00 BC', '-infinity', NULL, 'null', '"\\u00e9"', '')"""
+FORMS = [
+    *("text", "character varying", "character", "boolean", "smallint", "integer", "bigint", "real"),
+    *("double precision", "numeric", "numeric", "bytea", "date", "timestamp without time zone"),
+    *("timestamp with time zone", "uuid", "json", "jsonb", "character varying"),
+]
+
+
+def test_values_that_pass_in_binary_arrive_as_they_were(
+    source: Target, into: psycopg.Connection
+) -> None:
+    with connect(source, options=READER_OPTIONS) as there:
+        there.execute(EXTREMES)
+        there.execute(FILL)
+        into.execute(EXTREMES)
+        select = sql.SQL("SELECT t.* FROM public.all_forms AS t")
+        assert can_be_binary(there, sql.Composed([select]), into, FORMS)
+        with reading(source, select.as_string(into)) as rows:
+            columns = [chr(ord("a") + place) for place in range(len(FORMS))]
+            target = RowTarget(into, ("public", "all_forms"), columns, binary=True)
+            assert copy_rows(rows, target).rows == 2
+        shown = "SELECT t::text FROM public.all_forms t ORDER BY 1"
+        assert into.execute(shown).fetchall() == there.execute(shown).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("select", "base_type"),
+    [
+        ("SELECT 'x'::text", "integer"),
+        ("SELECT 1::bigint", "integer"),
+        ("SELECT 1::int", "bigint"),
+        ("SELECT 1.0::numeric", "double precision"),
+        ("SELECT now()", "timestamp without time zone"),
+        ("SELECT 'red'", "public.colour"),
+        ("SELECT ARRAY['x']", "text[]"),
+        ("SELECT 1, 2", "integer"),
+    ],
+)
+def test_what_could_be_read_as_another_value_passes_as_text(
+    source: Target, into: psycopg.Connection, select: str, base_type: str
+) -> None:
+    with connect(source, options=READER_OPTIONS) as there:
+        composed = sql.Composed([sql.SQL(select)])
+        assert not can_be_binary(there, composed, into, [base_type])

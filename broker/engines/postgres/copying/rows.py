@@ -60,17 +60,26 @@ class RowTarget:
     """Where rows go: `table` as (schema, name), in the sandbox, through its owner's connection.
 
     `columns` in the order of the SELECT, without generated ones; empty for a table without columns.
+    `binary` is the form in which the rows come, see `binary.can_be_binary`; else it is text.
     """
 
     connection: Connection
     table: tuple[str, str]
     columns: Sequence[str]
+    binary: bool = False
+
+    def form(self) -> sql.Composable:
+        """The options of COPY that say so, the same on both sides."""
+        if self.binary:
+            return sql.SQL("FORMAT binary")
+        # The text of values is in this encoding.
+        return sql.SQL("ENCODING {}").format(sql.Literal(_encoding(self.connection)))
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedRows:
     rows: int
-    bytes: int  # of COPY's text format
+    bytes: int  # in the form in which they came
 
 
 def copy_rows(
@@ -83,8 +92,9 @@ def copy_rows(
     """Copy a table's rows; `tee` gets each block too (to seal it).
 
     `checkpoint` is called with the bytes so far before each block, and may raise to cancel.
-    Whatever is raised, the reader is ended and nothing is left in the table.
-    Raises CopyFailed, or SourceBusy when the copy stands in the tenant's way.
+    Through a session both servers count; unless they agree, and whatever is raised, the reader is
+    ended and nothing is left in the table. Raises CopyFailed, or SourceBusy when the copy stands in
+    the tenant's way.
     """
     total = 0
 
@@ -98,20 +108,20 @@ def copy_rows(
             yield block
         checkpoint(total)
 
-    # The text of values is in this encoding, on both sides.
-    statement = sql.SQL("COPY ({}) TO STDOUT WITH (ENCODING {})").format(
-        source.select, sql.Literal(_encoding(into.connection))
-    )
-    with _read(source, statement, into.connection) as blocks:
-        rows = load_rows(watched(blocks), into)
+    statement = sql.SQL("COPY ({}) TO STDOUT WITH ({})").format(source.select, into.form())
+    with _read(source, statement, into.connection) as reading:
+        rows = load_rows(watched(reading.blocks), into, reading.rows)
     return CopiedRows(rows, total)
 
 
-def load_rows(blocks: Iterable[bytes], into: RowTarget) -> int:
-    """Fill a table with blocks of COPY's text format; return the number of rows.
+def load_rows(
+    blocks: Iterable[bytes], into: RowTarget, expected: Callable[[], int] | None = None
+) -> int:
+    """Fill a table with blocks of COPY's format; return the number of rows, by the server's count.
 
     A table is emptied and filled in one transaction, so that its rows are frozen and (with
     `wal_level=minimal`) never enter the WAL. A partitioned root allows neither; it is added to.
+    `expected` tells, once the blocks are at their end, how many rows they should have been.
     Raises CopyFailed; whatever is raised, nothing of the blocks is left.
     """
     connection, name = into.connection, sql.Identifier(*into.table)
@@ -124,9 +134,7 @@ def load_rows(blocks: Iterable[bytes], into: RowTarget) -> int:
         cursor.execute("SET LOCAL search_path = public")
         cursor.execute("SET LOCAL synchronous_commit = off")  # see `archive`
         cursor.execute("SET LOCAL lc_monetary = 'C'")
-        options: list[sql.Composable] = [
-            sql.SQL("ENCODING {}").format(sql.Literal(_encoding(connection)))
-        ]
+        options = [into.form()]
         if not _is_partitioned_root(cursor, into.table):
             cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(name))
             options.append(sql.SQL("FREEZE"))
@@ -139,7 +147,13 @@ def load_rows(blocks: Iterable[bytes], into: RowTarget) -> int:
         with cursor.copy(statement) as copy:
             for block in blocks:
                 copy.write(block)
+        _check_count(into.table, expected, cursor.rowcount)
         return cursor.rowcount
+
+
+def _check_count(table: tuple[str, str], expected: Callable[[], int] | None, rows: int) -> None:
+    if expected is not None and (wanted := expected()) != rows:
+        raise CopyFailed(f"the sandbox took {rows} rows of {'.'.join(table)}, {wanted} were read")
 
 
 def _encoding(connection: Connection) -> str:
@@ -180,7 +194,7 @@ def reading_session(
     """A session of our own that stands on the snapshot, for many tables one after the other."""
     begin = [_BEGIN, f"SET TRANSACTION SNAPSHOT '{_checked(snapshot_id)}'"]
     opened = connect(target, options={**READER_OPTIONS, **options})
-    with contextlib.closing(opened) as connection, _source_errors():
+    with contextlib.closing(opened) as connection, source_errors():
         for statement in begin:
             connection.execute(statement.encode())
         yield connection
@@ -193,28 +207,35 @@ def _checked(snapshot_id: str) -> str:
     return snapshot_id
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Blocks of what a COPY statement gives, of which the last raises unless the reader ended well;
+    and then the number of rows, as the source counted them (psql keeps that to itself).
+    """
+
+    blocks: Iterator[bytes]
+    rows: Callable[[], int] | None
+
+
 @contextlib.contextmanager
-def _read(
-    source: RowSource, statement: sql.Composed, quoting: Connection
-) -> Iterator[Iterator[bytes]]:
-    """Blocks of what the COPY statement gives. The last raises unless the reader ended well."""
+def _read(source: RowSource, statement: sql.Composed, quoting: Connection) -> Iterator[_Reading]:
     text = statement.as_string(quoting).encode()
     options = {**READER_OPTIONS, **source.options}
     if source.session is not None:
-        with _source_errors():
-            yield _blocks(source.session, text)
+        with source_errors():
+            yield _read_by_session(source.session, text)
     elif len(text) <= MAX_ARGUMENT_BYTES:
-        with _read_by_psql(source, text, options) as blocks:
-            yield blocks
+        with _read_by_psql(source, text, options) as reading:
+            yield reading
     else:
         with reading_session(source.target, source.snapshot_id, options) as connection:
-            yield _blocks(connection, text)
+            yield _read_by_session(connection, text)
 
 
 @contextlib.contextmanager
 def _read_by_psql(
     source: RowSource, statement: bytes, options: Mapping[str, str | Secret[str]]
-) -> Iterator[Iterator[bytes]]:
+) -> Iterator[_Reading]:
     arguments: list[str | bytes] = [
         *("--no-psqlrc", "--quiet", "--no-password"),
         # Of an error only the code: its message may quote a value.
@@ -237,27 +258,36 @@ def _read_by_psql(
                 code = _SQLSTATE.search(child.complaints())
                 raise (_refused(code[1]) if code else CopyFailed(_LOST)) from None
 
-        yield blocks()
+        yield _Reading(blocks(), None)
 
 
-def _blocks(connection: Connection, statement: bytes) -> Iterator[bytes]:
+def _read_by_session(connection: Connection, statement: bytes) -> _Reading:
     """Without a child: for small tables, and for statements that no argument can hold.
 
     For large tables about half as fast, for here each row passes through Python.
     """
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        held = bytearray()
-        for row in copy:
-            held += row
-            if len(held) >= BLOCK_BYTES:
-                yield bytes(held)
-                held.clear()
+    counted = -1
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal counted
+        with connection.cursor() as cursor:
+            held = bytearray()
+            with cursor.copy(statement) as copy:
+                for row in copy:
+                    held += row
+                    if len(held) >= BLOCK_BYTES:
+                        yield bytes(held)
+                        held.clear()
+            counted = cursor.rowcount
         if held:
             yield bytes(held)
 
+    return _Reading(blocks(), lambda: counted)
+
 
 @contextlib.contextmanager
-def _source_errors() -> Iterator[None]:
+def source_errors() -> Iterator[None]:
+    """The source's refusals as CopyFailed or SourceBusy, without its own words."""
     try:
         yield
     except psycopg.Error as error:
