@@ -3,10 +3,9 @@
     python broker_verify.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
     python broker_verify.py --certificate FILE --key KEYFILE
 
-One file, written apart from the broker's own verifier; tests hold the two to one verdict.
-What must stay true: keys come from outside; what only those in a bundle vouch for fails. Whatever
-the bytes, the answer is sentences: exit 0 if all are good, 9 if one is not, 2 if the command can't
-be meant. No bundle shows that nothing came after it: keep a checkpoint, give it with the next.
+Keys come from outside; what only those in a bundle vouch for fails. Whatever the bytes, the answer
+is sentences: exit 0 if all are good, 9 if one is not, 2 if the command can't be meant. No bundle
+shows that nothing came after it: keep a checkpoint, give it with the next.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -35,44 +34,32 @@ _MAX_ENTRY_BYTES, _MAX_STATEMENT_BYTES = 65_535, 1024 * 1024
 _SIGNATURE = re.compile(r"— ([^ +]+) ([A-Za-z0-9+/]+={0,2})")
 _KIND = re.compile(r"[a-z_]+\.[a-z_]+")
 _AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
-_GRANT, _COPY = ("Grant", "grant.ended"), ("Copy", "snapshot.destroyed")
-_LIVES = dict.fromkeys(("grant.approved", "grant.ended"), _GRANT)  # what it is, what ends it
-_LIVES |= dict.fromkeys(("snapshot.ordered", "snapshot.destroyed"), _COPY)
-_BUNDLE = ("v", "origin", "entries", "openings", "checkpoints", "keys", "certificates")
+_LIVES = {"grant": ("approved", "ended"), "snapshot": ("ordered", "destroyed")}
+write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_HEADER = ("v", "origin", "checkpoints", "keys")
 _ENTRY = ("v", "kind", "at", "log", "nonce", "actor", "subject", "facts", "personal")
 
 
 class Refused(Exception):
-    """Something does not hold; the text says what."""
+    """Something does not hold; the text says what. A ValueError of Python's says the same."""
 
 
-# JSON in its canonical form (RFC 8785) alone, without fractions, its strings in Unicode's NFC.
 def read_json(data: bytes, limit: int | None = None) -> dict[str, Json]:
-    """The object that these bytes are the canonical form of. Raises Refused."""
+    """The object that these bytes are the canonical form of: RFC 8785, whole numbers, NFC."""
     if limit is not None and len(data) > limit:
         raise Refused(f"it has more than {limit} bytes")
-    try:
-        value: Json = json.loads(data.decode())
-        again = write_json(value)
-    except (ValueError, RecursionError):
-        raise Refused("it is no JSON") from None
-    if again != data:
+    value: Json = json.loads(data.decode())
+    if write(value).encode() != data:
         raise Refused("its JSON is not in the canonical form")
     _check_value(value)
     return take(dict, value)
 
 
-def write_json(value: Json) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def _check_value(value: Json, depth: int = 32) -> None:
-    if depth == 0 or isinstance(value, float):
-        raise Refused("its JSON is nested too deeply, or holds a fraction")
-    if isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
+    if depth == 0 or isinstance(value, float) or (isinstance(value, int) and abs(value) >= 2**53):
+        raise Refused("its JSON is nested too deeply, or holds a fraction or too large a number")
+    if isinstance(value, str) and not (value.isascii() or unicodedata.is_normalized("NFC", value)):
         raise Refused("a string is not in Unicode's NFC form")
-    if isinstance(value, int) and abs(value) >= 2**53:
-        raise Refused("a number is too large")
     if isinstance(value, dict):
         if [*value] != sorted(value, key=lambda key: key.encode("utf-16-be")):  # RFC 8785, 3.2.3
             raise Refused("keys are out of order")
@@ -87,11 +74,11 @@ def take(kind: type[T], value: Json) -> T:
     return value
 
 
-def fields_of(value: Json, names: Collection[str]) -> dict[str, Json]:
+def fields_of(value: Json, names: Collection[str], version: int = 1) -> dict[str, Json]:
     if not isinstance(value, dict) or set(value) != set(names):
         raise Refused(f"an object has other fields than {', '.join(names)}")
-    if "v" in names and (value["v"] != 1 or value["v"] is True):  # in Python, True equals 1
-        raise Refused("it is not of version 1")
+    if "v" in names and (value["v"] != version or value["v"] is True):  # in Python, True equals 1
+        raise Refused(f"it is not of version {version}")
     return value
 
 
@@ -105,16 +92,12 @@ def a_name(value: Json) -> str:
 def bytes_of(value: Json, size: int | None = None) -> bytes:
     """Base64 in its one spelling, of `size` bytes."""
     text = take(str, value)
-    try:
-        data = binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:  # binascii.Error is one
-        raise Refused("something is not base64") from None
+    data = binascii.a2b_base64(text, strict_mode=True)
     if binascii.b2a_base64(data, newline=False).decode() != text or size not in {None, len(data)}:
         raise Refused("base64 has another length or spelling than is due")
     return data
 
 
-# Keys, signed notes and checkpoints (C2SP: signed-note, tlog-checkpoint).
 class Key(NamedTuple):
     """An Ed25519 key (0x01) with its name, for which alone it speaks; `hint` proves nothing."""
 
@@ -145,12 +128,11 @@ def read_key(text: str) -> Key:
 
 def read_keys(text: str) -> list[Key]:
     """A trust file: a key a line; `#` begins a comment. Raises Refused."""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return [read_key(line) for line in lines if line]
+    return [read_key(k) for line in text.splitlines() if (k := line.partition("#")[0].strip())]
 
 
 def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, bytes]:
-    """Size and root of the log, as one of `keys` signed them; strangers' signatures are skipped."""
+    """Size and root in a C2SP signed note, as one of `keys` signed them; strangers are skipped."""
     if any(c != "\n" and unicodedata.category(c) in {"Cc", "Cs"} for c in note):
         raise Refused("it holds a control character")
     text, blank, tail = note.rpartition("\n\n")
@@ -180,25 +162,29 @@ def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, b
     return int(lines[1]), bytes_of(lines[2], 32)
 
 
-def tree_roots(entries: Iterable[bytes], sizes: Collection[int]) -> dict[int, bytes]:
-    """The root over the first n entries (RFC 6962, 2.1), for each n of `sizes` that they reach."""
-    found = {0: sha256(b"").digest()}
-    peaks: list[tuple[int, bytes]] = []  # (height, root) of each perfect subtree, highest first
-    for count, entry in enumerate(entries, start=1):
-        height, node = 0, sha256(b"\x00" + entry).digest()
-        while peaks and peaks[-1][0] == height:
-            node = sha256(b"\x01" + peaks.pop()[1] + node).digest()
-            height += 1
-        peaks.append((height, node))
-        if count in sizes:
-            for _, left in reversed(peaks[:-1]):
-                node = sha256(b"\x01" + left + node).digest()
-            found[count] = node
-    return found
+class Tree:
+    """A log as it grows (RFC 6962, 2.1): `peaks` are its whole subtrees, the largest first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.peaks: list[bytes] = []
+
+    def append(self, entry: bytes) -> None:
+        node, rest = sha256(b"\x00" + entry).digest(), self.size
+        while rest & 1:  # each low 1 bit is a subtree that this leaf completes
+            node, rest = sha256(b"\x01" + self.peaks.pop() + node).digest(), rest >> 1
+        self.peaks.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        node = self.peaks[-1] if self.peaks else sha256(b"").digest()
+        for left in reversed(self.peaks[:-1]):
+            node = sha256(b"\x01" + left + node).digest()
+        return node
 
 
-def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json], Key]:
-    """What a certificate (DSSE) says, and the key that signed it. Raises Refused."""
+def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[str, str, str, Key]:
+    """Its id, its copy's, its log's, and the key that signed it (DSSE). Raises Refused."""
     document = read_json(data, 2 * _MAX_STATEMENT_BYTES)
     envelope = fields_of(document, ("payload", "payloadType", "signatures"))
     signatures = take(list, envelope["signatures"])
@@ -211,12 +197,13 @@ def open_certificate(data: bytes, keys: Iterable[Key]) -> tuple[dict[str, Json],
     kind, payload = CERTIFICATE_TYPE.encode(), bytes_of(envelope["payload"])
     message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     key.check(bytes_of(signature["sig"]), message)
-    statement = read_json(payload, _MAX_STATEMENT_BYTES)
-    if (statement.get("v"), statement.get("type")) != (1, "destruction") or statement["v"] is True:
+    said = read_json(payload, _MAX_STATEMENT_BYTES)
+    if (said.get("v"), said.get("type")) != (1, "destruction") or said["v"] is True:
         raise Refused("it does not speak of a destruction, in version 1")
-    for name in ("certificate", "snapshot", "log"):
-        a_name(statement.get(name))
-    return statement, key
+    name, copy, log = (a_name(said.get(field)) for field in ("certificate", "snapshot", "log"))
+    if key.name != statements_name(log):
+        raise Refused("its signer does not speak for that log")
+    return name, copy, log, key
 
 
 def statements_name(origin: str) -> str:
@@ -239,15 +226,13 @@ def read_entry(data: bytes, origin: str) -> Entry:
     kind, at, actor = take(str, entry["kind"]), take(str, entry["at"]), take(dict, entry["actor"])
     if not _KIND.fullmatch(kind) or not _AT.fullmatch(at) or set(actor) - {"id"} != {"side", "via"}:
         raise Refused("its kind, instant or actor is malformed")
-    try:
-        instant = datetime.fromisoformat(at)
-    except ValueError:
-        raise Refused(f"{at} is no instant") from None
     if a_name(entry["log"]) != origin or not all(isinstance(a, str) for a in actor.values()):
         raise Refused("it is of another log, or its actor is malformed")
     personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
     subject, facts, nonce = a_name(entry["subject"]), entry["facts"], bytes_of(entry["nonce"], 16)
-    return Entry(kind, instant, actor, subject, take(dict, facts), personal, nonce)
+    return Entry(
+        kind, datetime.fromisoformat(at), actor, subject, take(dict, facts), personal, nonce
+    )
 
 
 def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes) -> bytes:
@@ -276,31 +261,26 @@ class Report:
         """What is refused inside is a finding about `what`, and the rest goes on."""
         try:
             yield
-        except Refused as refusal:
+        except (Refused, ValueError, RecursionError) as refusal:
             self.bad(f"{what} does not hold: {refusal}.")
 
 
 def verify_certificate(data: bytes, trusted: Sequence[Key]) -> Report:
     report = Report()
     with report.naming("The certificate"):
-        said, key = open_certificate(data, trusted)
-        if key.name != statements_name(a_name(said["log"])):
-            raise Refused("its signer does not speak for that log")
-        what = f"Certificate {said['certificate']} for copy {said['snapshot']}"
-        report.good(f"{what} is signed by {key.hint}.")
+        name, copy, _, key = open_certificate(data, trusted)
+        report.good(f"Certificate {name} for copy {copy} is signed by {key.hint}.")
     return report
 
 
-def verify_bundle(data: bytes, trusted: Sequence[Key], kept: Sequence[str] = ()) -> Report:
+def verify_bundle(file: BinaryIO, trusted: Sequence[Key], kept: Sequence[str] = ()) -> Report:
     """Check a bundle with keys from outside it; `kept` are checkpoints that its reader had."""
     report = Report()
     with report.naming("The bundle"):
-        bundle = _Bundle(data, trusted, report)
-        bundle.check_tree(kept)
-        bundle.check_entries()
-        bundle.check_openings()
-        bundle.check_lives()
-        bundle.check_certificates()
+        bundle = _Bundle(file, trusted, report)
+        bundle.open_checkpoints(kept)
+        bundle.read_lines(file)
+        bundle.check_tree()
         if bundle.unvouched:  # the last word, for it depends on all the others
             verdict = "Self-consistent, not authenticated" if report.ok else "Unauthenticated"
             report.bad(f"{verdict}: no key {', '.join(bundle.unvouched)} was given from outside.")
@@ -308,32 +288,35 @@ def verify_bundle(data: bytes, trusted: Sequence[Key], kept: Sequence[str] = ())
 
 
 class _Bundle:
-    """The document, taken apart; each `check_` is one thing that must hold."""
+    """A bundle as it is read, a line at a time; each method looks at one thing that must hold."""
 
-    def __init__(self, data: bytes, trusted: Sequence[Key], report: Report) -> None:
-        document = fields_of(read_json(data), _BUNDLE)
+    def __init__(self, file: BinaryIO, trusted: Sequence[Key], report: Report) -> None:
+        first = fields_of(read_json(file.readline()[:-1]), _HEADER, 2)
         self.report, self.trusted = report, trusted
-        self.origin = a_name(document["origin"])
-        self.raw = [bytes_of(item) for item in take(list, document["entries"])]
-        self.openings = take(list, document["openings"])
-        self.notes = [take(str, item) for item in take(list, document["checkpoints"])]
-        self.envelopes = [bytes_of(item) for item in take(list, document["certificates"])]
-        self.entries: dict[int, Entry] = {}  # by position; filled by check_entries
-        self.said: dict[tuple[str, str], Entry] = {}  # the last of each kind on what it is about
-        self.who: dict[tuple[str, str], set[Json]] = {}  # who did that
-        self.unvouched: list[str] = []
-        self.hinted = [read_key(take(str, item)) for item in take(list, document["keys"])]
+        self.origin = a_name(first["origin"])
+        self.notes = [take(str, item) for item in take(list, first["checkpoints"])]
+        self.hinted = [read_key(take(str, item)) for item in take(list, first["keys"])]
+        self.unvouched: set[str] = set()
+        self.tree, self.roots = Tree(), {0: Tree().root()}  # the roots that a checkpoint names
+        self.signed: list[tuple[str, int, bytes]] = []
+        self.entry: Entry | None = None  # the last one, and the last field of it that was opened
+        self.latest = datetime.min.replace(tzinfo=UTC)
+        self.field, self.committed, self.opened = "", 0, 0
+        self.said: dict[tuple[str, str], Entry] = {}  # the last on what may explain an approval
+        self.who: dict[tuple[str, str], set[Json]] = {}  # who asked and who approved
+        self.lives: dict[tuple[str, str], str] = {}
+        self.held: dict[str, Json] = {}  # by legal hold, the copy that it keeps
+        self.issued: dict[str, Entry] = {}  # by digest, what was issued and not seen yet
 
     def keys(self, name: str) -> list[Key]:
         """Those given from outside; only where there is none, the bundle's own, noted as such."""
         trusted = [key for key in self.trusted if key.name == name]
         if not trusted:
-            self.unvouched.append(name)
+            self.unvouched.add(name)
         return trusted or [key for key in self.hinted if key.name == name]
 
-    def check_tree(self, kept: Sequence[str]) -> None:
-        """The entries, hashed afresh, give the root that each checkpoint was signed over."""
-        signed: list[tuple[str, int, bytes]] = []
+    def open_checkpoints(self, kept: Sequence[str]) -> None:
+        """Those of the bundle, each larger than the one before; and those that its reader kept."""
         above, keys = -1, self.keys(self.origin)
         trusted = [key for key in self.trusted if key.name == self.origin]
         notes = [(f"Checkpoint {n}", note, keys) for n, note in enumerate(self.notes, start=1)]
@@ -345,43 +328,82 @@ class _Bundle:
                     if size <= above:
                         raise Refused("it is not larger than the one before it")
                     above, self.report.checkpoint = size, note
-                signed.append((what, size, root))
-        roots = tree_roots(self.raw, {size for _, size, _ in signed})
-        for what, size, root in signed:
+                self.signed.append((what, size, root))
+        self.covered = max(above, 0)
+
+    def read_lines(self, file: BinaryIO) -> None:
+        """Entries, each with what opens it; then certificates; then how many lines there were."""
+        certified, sizes = False, {size for _, size, _ in self.signed}
+        for count, line in enumerate(file, start=1):
+            data = line[:-1]
+            if line.startswith(b'{"lines":'):
+                if line != b'{"lines":%d}\n' % count or file.read(1):
+                    raise Refused(f"its last line does not count the {count} before it")
+                return
+            if line.startswith(b'{"payload":'):
+                certified = True
+                with self.report.naming("A certificate"):
+                    self.check_certificate(data)
+            elif certified:
+                raise Refused("something stands after a certificate")
+            elif line.startswith(b'{"field":'):
+                self.check_opening(data)
+            else:
+                self.tree.append(data)
+                if self.tree.size in sizes:
+                    self.roots[self.tree.size] = self.tree.root()
+                self.entry, self.field = None, ""
+                with self.report.naming(f"Entry {self.tree.size - 1}"):
+                    self.check_entry(read_entry(data, self.origin))
+        raise Refused("it was cut off")
+
+    def check_tree(self) -> None:
+        """The entries, hashed afresh, give the root that each checkpoint was signed over."""
+        for what, size, root in self.signed:
             with self.report.naming(what):
-                if roots.get(size) != root:
+                if self.roots.get(size) != root:
                     raise Refused(f"the first {size} entries are not those that were signed")
                 if what.startswith("Kept"):
                     self.report.good(f"{what} holds: its {size} entries are here as you saw them.")
-        self.report.good(f"{len(self.notes)} checkpoints were read, up to {max(above, 0)} entries.")
-        if above != len(self.raw):
-            self.report.bad(f"{max(above, 0)} entries are signed, {len(self.raw)} are here.")
+        if not self.notes or self.covered != self.tree.size:
+            self.report.bad(f"{self.covered} entries are signed, {self.tree.size} are here.")
+        if self.issued:
+            self.report.bad(f"{len(self.issued)} certificates of the log are not in the bundle.")
+        self.report.good(f"{self.opened} of {self.committed} personal values are given here.")
+        for noun, one in (key for key, step in self.lives.items() if step == _LIVES[key[0]][0]):
+            why = ", held by law" if one in self.held.values() else ""
+            condemned = "destroyed yet" if ("snapshot.condemned", one) in self.said else "ended yet"
+            self.report.good(f"{noun} {one} is not {condemned}{why}.")
 
-    def check_entries(self) -> None:
-        """Each entry is well-formed and of this log, and time does not run backwards."""
-        latest = datetime.min.replace(tzinfo=UTC)
-        for index, data in enumerate(self.raw):
-            with self.report.naming(f"Entry {index}"):
-                entry = self.entries[index] = read_entry(data, self.origin)
-                behind, latest = latest - entry.at, max(latest, entry.at)
-                if behind > OVERLAP:
-                    raise Refused(f"it is dated {behind} before an earlier one")
-                self._check_ground(entry)
-        self.report.good(f"{len(self.entries)} entries of {self.origin} were read.")
+    def check_entry(self, e: Entry) -> None:
+        """Time does not run backwards, and what the entry says can follow on what was said."""
+        self.entry, self.committed = e, self.committed + len(e.personal)
+        behind, self.latest = self.latest - e.at, max(self.latest, e.at)
+        if behind > OVERLAP:
+            raise Refused(f"it is dated {behind} before an earlier one")
+        if e.kind == "certificate.issued":
+            if (digest := a_name(e.facts.get("digest"))) in self.issued:
+                raise Refused("a certificate is issued twice")
+            self.issued[digest] = e
+        self.check_life(e)
+        self._check_ground(e)
 
     def _check_ground(self, e: Entry) -> None:
         """What nobody of the customer approved was approved in advance, or is break-glass."""
-        kind, one = "standing" if e.kind.startswith("standing.") else e.kind, e.subject
-        if kind == "policy.changed":
-            one, self.said["policy", ""] = str(e.facts.get("version")), e
-        elif kind == "review.owed":
-            one = str(e.facts.get("grant"))
-        self.said[kind, one] = e
-        if kind != "approval.given" or e.actor["side"] == "vendor":
-            self.who.setdefault((kind, one), set()).add(e.actor.get("id", ""))
-        if kind == "grant.approved" and "break_glass" in e.facts:
+        if e.kind.startswith("standing."):
+            self.said["standing", e.subject] = e
+        elif e.kind == "policy.changed":
+            self.said["policy", ""] = self.said[e.kind, str(e.facts.get("version"))] = e
+        elif e.kind == "review.owed":
+            self.said[e.kind, str(e.facts.get("grant"))] = e
+        elif e.kind == "grant.requested" or (e.kind, e.actor["side"]) == (
+            "approval.given",
+            "vendor",
+        ):
+            self.who.setdefault((e.kind, e.subject), set()).add(e.actor.get("id", ""))
+        elif e.kind == "grant.approved" and "break_glass" in e.facts:
             self._check_glass(e)
-        elif kind == "grant.approved" and (e.actor["side"] != "tenant" or "standing" in e.facts):
+        elif e.kind == "grant.approved" and (e.actor["side"] != "tenant" or "standing" in e.facts):
             given = self.said.get(("standing", a_name(e.facts.get("standing"))))
             if given is None or given.kind != "standing.given":
                 raise Refused("no standing approval in force explains it")
@@ -391,9 +413,9 @@ class _Bundle:
 
     def _check_glass(self, e: Entry) -> None:
         """The customer allows it; two of the vendor who did not ask do it, and owe a review."""
-        named = ("policy.changed", str(e.facts.get("policy")))
-        policies = [self.said.get(key) for key in (("policy", ""), named)]
-        if any(p is None or p.facts.get("break_glass") is not True for p in policies):
+        named = (("policy", ""), ("policy.changed", str(e.facts.get("policy"))))
+        policies = [self.said[key].facts for key in named if key in self.said]
+        if [policy.get("break_glass") is True for policy in policies] != [True, True]:
             raise Refused("no policy of the customer's allows break-glass")
         acts = ("approval.given", "grant.requested")
         yes, asked = (self.who.get((act, e.subject), {""}) for act in acts)
@@ -402,73 +424,50 @@ class _Bundle:
         if ("review.owed", e.subject) not in self.said:
             raise Refused("no review of it is owed")
 
-    def check_openings(self) -> None:
-        """Each personal value is the one that was committed to. A missing one was erased."""
-        seen: set[tuple[int, str]] = set()
-        for number, item in enumerate(self.openings, start=1):
-            with self.report.naming(f"Opening {number}"):
-                opening = fields_of(item, ("index", "field", "salt", "value"))
-                field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
-                index, value = take(int, opening["index"]), write_json(opening["value"])
-                entry, unfit = self.entries.get(index), (index, field) in seen or index is True
-                if entry is None or unfit or len(value) > _MAX_ENTRY_BYTES:
-                    raise Refused("it has no place in an entry")
-                due = entry.personal.get(field)
-                if commitment(self.origin, entry.nonce, field, salt, value) != due:
-                    raise Refused(f"it is not what entry {index} committed to as {field!r}")
-                seen.add((index, field))
-        committed = sum(len(entry.personal) for entry in self.entries.values())
-        self.report.good(f"{len(seen)} of {committed} personal values are given here.")
+    def check_opening(self, line: bytes) -> None:
+        """A personal value is the one that was committed to. A missing one was erased."""
+        opening = fields_of(read_json(line, 2 * _MAX_ENTRY_BYTES), ("field", "salt", "value"))
+        field, salt = take(str, opening["field"]), bytes_of(opening["salt"], 32)
+        if field <= self.field or not self.tree.size:
+            raise Refused("openings are out of order, or one stands there twice")
+        self.field = field
+        with self.report.naming(f"The opening of {field!r} in entry {self.tree.size - 1}"):
+            e, value = self.entry, write(opening["value"]).encode()
+            if e is None or field not in e.personal or len(value) > _MAX_ENTRY_BYTES:
+                raise Refused("it has no place there")
+            if commitment(self.origin, e.nonce, field, salt, value) != e.personal[field]:
+                raise Refused("it is not what was committed to")
+            self.opened += 1
 
-    def check_lives(self) -> None:
+    def check_life(self, e: Entry) -> None:
         """Nothing begins twice, ends twice or comes back; no copy goes while the law keeps it."""
-        last: dict[tuple[str, str], str] = {}
-        stands: dict[str, str] = {}  # how each copy stands that was condemned
-        held: dict[str, Json] = {}  # by hold, the copy that it keeps
-        for index, e in self.entries.items():
-            if e.kind in _LIVES:
-                noun, end = _LIVES[e.kind]
-                if last.get((noun, e.subject)) in (e.kind, end):
-                    self.report.bad(f"Entry {index}: {noun} {e.subject} begins or ends again.")
-                last[noun, e.subject] = e.kind
-            if e.kind == "snapshot.destroyed" and e.subject in held.values():
-                self.report.bad(f"Entry {index}: a legal hold kept {e.subject}.")
-            if e.kind == "hold.begun":
-                held[e.subject] = e.facts.get("snapshot")
-            elif e.kind == "hold.ended":
-                held.pop(e.subject, None)
-            elif e.kind in ("snapshot.condemned", "snapshot.destroyed"):
-                stands[e.subject] = e.kind
-        for noun, subject in (key for key, kind in last.items() if kind != _LIVES[kind][1]):
-            self.report.good(f"{noun} {subject} has not ended yet.")
-        for copy in sorted(copy for copy, kind in stands.items() if kind == "snapshot.condemned"):
-            why = "held by law" if copy in held.values() else "not destroyed yet"
-            self.report.good(f"Copy {copy} is condemned and {why}.")
+        noun, _, step = e.kind.partition(".")
+        if e.kind == "hold.begun":
+            self.held[e.subject] = e.facts.get("snapshot")
+        elif e.kind == "hold.ended":
+            self.held.pop(e.subject, None)
+        elif e.kind == "snapshot.condemned":
+            self.said[e.kind, e.subject] = e
+        elif step in _LIVES.get(noun, ()):
+            before, self.lives[noun, e.subject] = self.lives.get((noun, e.subject)), step
+            if before in (step, _LIVES[noun][1]):
+                raise Refused(f"{noun} {e.subject} begins or ends again")
+            if step == "destroyed" and e.subject in self.held.values():
+                raise Refused(f"a legal hold kept {e.subject}")
 
-    def check_certificates(self) -> None:
-        """Each certificate stands in the log, and each that stands there is in the bundle."""
-        issued = {i: e for i, e in self.entries.items() if e.kind == "certificate.issued"}
-        destroyed = {e.subject for e in self.entries.values() if e.kind == "snapshot.destroyed"}
-        keys = self.keys(statements_name(self.origin)) if issued else []
-        files = {sha256(data).hexdigest(): data for data in self.envelopes}
-        twice = len(self.envelopes) - len(files)
-        seen: set[Json] = set()
-        for index, entry in issued.items():
-            with self.report.naming(f"The certificate of entry {index}"):
-                data = files.pop(a_name(entry.facts.get("digest")), None)
-                if data is None:
-                    raise Refused("it is not in the bundle")
-                said, _ = open_certificate(data, keys)
-                name, copy = a_name(said["certificate"]), a_name(said["snapshot"])
-                told = (entry.facts.get("certificate"), entry.facts.get("snapshot"))
-                if (name, copy) != told or said["log"] != self.origin:
-                    raise Refused("it speaks of something else than the entry does")
-                if name in seen or copy not in destroyed:
-                    raise Refused("it was issued twice, or no entry says the copy was destroyed")
-                seen.add(name)
-                self.report.good(f"Certificate {name} for copy {copy} is signed and in the log.")
-        if files or twice:
-            self.report.bad(f"{len(files)} certificates have no entry, {twice} are here twice.")
+    def check_certificate(self, data: bytes) -> None:
+        """It stands in the log, which says the same, and that its copy was destroyed."""
+        e = self.issued.pop(sha256(data).hexdigest(), None)
+        if e is None:
+            raise Refused("no entry of the log names it, or it is here twice")
+        name, copy, log, _ = open_certificate(data, self.keys(statements_name(self.origin)))
+        told = (e.facts.get("certificate"), e.facts.get("snapshot"), self.origin)
+        if (name, copy, log) != told or ("certificate", name) in self.said:
+            raise Refused("the entry speaks of something else, or it was issued twice")
+        if self.lives.get(("snapshot", copy)) != "destroyed":
+            raise Refused("no entry says that the copy was destroyed")
+        self.said["certificate", name] = e
+        self.report.good(f"Certificate {name} for copy {copy} is signed and in the log.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -480,12 +479,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="write the last checkpoint into this new file")
     args = parser.parse_args(arguments)
     try:
-        data = args.file.read_bytes()
         keys = [key for file in args.key for key in read_keys(file.read_text("utf-8"))]
         kept = [file.read_text("utf-8") for file in args.checkpoint]
-    except (OSError, UnicodeDecodeError, Refused) as error:
+        with args.file.open("rb") as data:
+            alone = args.certificate and verify_certificate(data.read(), keys)
+            report = alone or verify_bundle(data, keys, kept)
+    except (OSError, ValueError, Refused) as error:
         parser.error(str(error))
-    report = verify_certificate(data, keys) if args.certificate else verify_bundle(data, keys, kept)
     for good, text in report.findings:
         sys.stdout.write(f"{'ok ' if good else 'BAD'}  {text}\n")
     sys.stdout.write(f"{args.file} {'verifies' if report.ok else 'DOES NOT VERIFY'}.\n")

@@ -81,7 +81,7 @@ def challenge_of(statement: dict[str, base.Json]) -> bytes:
     by = base.take(dict, statement.get("by"))
     parts: dict[str, base.Json] = {name: statement.get(name) for name in _SIGNED}
     parts |= {"by": by.get("id"), "for": by.get("for"), "type": "decision", "v": 1}
-    whole = base.write_json({name: parts[name] for name in sorted(parts)})
+    whole = base.write({name: parts[name] for name in sorted(parts)}).encode()
     return hashlib.sha256(b"broker/decision/v1\x00" + whole).digest()
 
 

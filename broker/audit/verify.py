@@ -1,7 +1,7 @@
 """The offline verifier: what a customer checks without trusting us, our database or our word (G10).
 
-`verify_bundle` reads top to bottom as the list of what is checked. It never raises for bad input:
-each check leaves findings, one sentence each, and a verdict that is good only if all are.
+`verify_bundle` reads a bundle once, line by line. It never raises for bad input: each check leaves
+findings, one sentence each, and a verdict that is good only if all are.
 
 Trust comes from outside. Keys named in a bundle are hints: a bundle that only they vouch for is
 "self-consistent, not authenticated", and that is not a pass.
@@ -13,15 +13,18 @@ who kept a checkpoint passes it as `kept`, and a log that no longer contains it 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import BinaryIO
 
-from broker.audit.bundle import Bundle, Opening, parse_bundle
+from broker.audit.bundle import CertificateLine, EntryLine, Header, Opening, Part, read_bundle
 from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
-from broker.audit.merkle import Frontier, leaf_hash
-from broker.audit.note import Checkpoint, VerifierKey, open_note, parse_checkpoint
+from broker.audit.grounds import Grounds
+from broker.audit.lives import Holds, Lives
+from broker.audit.note import Checkpoint, VerifierKey
+from broker.audit.signed_tree import SignedTree
 from broker.entries import (
     Entry,
     Json,
@@ -93,44 +96,23 @@ def statements_key_name(origin: str) -> str:
     return f"{origin.partition('/')[0]}/statements"
 
 
-def verify_bundle(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[str] = ()) -> Report:
+def verify_bundle(
+    source: bytes | BinaryIO, trusted: Sequence[VerifierKey], kept: Sequence[str] = ()
+) -> Report:
     """Check an export bundle against the keys in `trusted`, which come from outside it.
 
-    `kept` are checkpoints (notes) that the reader had earlier and that the log must contain.
+    `kept` are checkpoints (notes) that the reader had earlier and that the log must contain. The
+    bundle is read line by line, once, and never held.
     """
     try:
-        bundle = parse_bundle(data)
+        header, parts = read_bundle(io.BytesIO(source) if isinstance(source, bytes) else source)
+        check = _Check(header, trusted)
+        check.checkpoints(kept)
+        for part in parts:
+            check.part(part)
+        return check.report()
     except VerificationFailed as error:
         return _refused(f"The bundle is malformed: {error}.")
-    check = _Check(bundle, trusted)
-    check.hints()
-    checkpoints = check.checkpoints()
-    check.roots(checkpoints)
-    check.kept(kept)
-    check.coverage(checkpoints)
-    entries = check.entries()
-    check.instants(entries)
-    check.openings(entries)
-    check.grounds(entries)
-    open_grants = check.grants(entries)
-    living = check.copies(entries)
-    certificates = check.certificates(entries)
-    check.keys_from_outside()
-    return Report(
-        tuple(check.findings),
-        authenticated=check.authenticated,
-        summary=Summary(
-            origin=bundle.origin,
-            entries=len(bundle.entries),
-            last_checkpoint=checkpoints[-1] if checkpoints else None,
-            last_note=bundle.checkpoints[-1] if bundle.checkpoints else "",
-            first_at=min((entry.at for entry in entries.values()), default=None),
-            last_at=max((entry.at for entry in entries.values()), default=None),
-            open_grants=open_grants,
-            living_copies=living,
-            certificates=certificates,
-        ),
-    )
 
 
 def verify_certificate(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
@@ -173,79 +155,32 @@ def _opens(opening: Opening, entry: Entry) -> bool:
     return opened == entry.personal[opening.field]
 
 
-@dataclass(slots=True)
-class _Said:
-    """What the log said so far that can explain an approval: the last entry of each standing
-    approval; policies by version, and the last of all; who asked for and who approved each grant;
-    grants of which a review is owed.
-    """
-
-    standing: dict[str, Entry] = field(default_factory=dict)
-    policies: dict[str, Entry] = field(default_factory=dict)
-    last_policy: Entry | None = None
-    asked: dict[str, set[str]] = field(default_factory=dict)
-    approved: dict[str, set[str]] = field(default_factory=dict)
-    owed: set[str] = field(default_factory=set)
-
-    def note(self, entry: Entry) -> None:
-        who = entry.actor.get("id", "")
-        if entry.kind.startswith("standing."):
-            self.standing[entry.subject] = entry
-        elif entry.kind == "policy.changed":
-            self.last_policy = entry
-            self.policies[str(entry.facts.get("version"))] = entry
-        elif entry.kind == "grant.requested":
-            self.asked.setdefault(entry.subject, set()).add(who)
-        elif entry.kind == "approval.given" and entry.actor["side"] == "vendor":
-            self.approved.setdefault(entry.subject, set()).add(who)
-        elif entry.kind == "review.owed":
-            self.owed.add(str(entry.facts.get("grant")))
-
-
-def _check_glass(entry: Entry, said: _Said) -> None:
-    """Two people of the vendor, as the customer allows, and owing a review. Raises
-    VerificationFailed.
-    """
-    frozen = said.policies.get(str(entry.facts.get("policy")))
-    for policy in (frozen, said.last_policy):
-        if policy is None or policy.facts.get("break_glass") is not True:
-            raise VerificationFailed("no policy of the customer's allows break-glass")
-    who = {entry.actor.get("id", ""), *said.approved.get(entry.subject, ())}
-    others = who - said.asked.get(entry.subject, set()) - {""}
-    if entry.actor["side"] != "vendor" or len(others) < 2:
-        raise VerificationFailed(
-            "two people of the vendor, who did not ask, do not stand behind it"
-        )
-    if entry.subject not in said.owed:
-        raise VerificationFailed("no review of it is owed")
-
-
-def _check_ground(entry: Entry, said: _Said) -> None:
-    """Raises VerificationFailed."""
-    if "break_glass" in entry.facts:
-        _check_glass(entry, said)
-        return
-    if entry.actor["side"] == "tenant" and "standing" not in entry.facts:
-        return
-    terms = said.standing.get(get_name(entry.facts, "standing"))
-    if terms is None or terms.kind != "standing.given":
-        raise VerificationFailed("no standing approval in force is named")
-    if get_name(terms.facts, "digest") != entry.facts.get("terms"):
-        raise VerificationFailed("the standing approval has other terms")
-    if get_name(terms.facts, "ends_at")[:19] <= entry.at.isoformat()[:19]:  # both in UTC
-        raise VerificationFailed("the standing approval was over")
-
-
 class _Check:
-    """One bundle under examination: each method is one check, and adds its findings."""
+    """One bundle under examination: fed its parts in order, then asked for the report."""
 
-    def __init__(self, bundle: Bundle, trusted: Sequence[VerifierKey]) -> None:
-        self.bundle = bundle
+    def __init__(self, header: Header, trusted: Sequence[VerifierKey]) -> None:
+        self.header = header
         self.trusted = trusted
-        self.hinted: list[VerifierKey] = []
         self.missing_keys: list[str] = []
         self.findings: list[Finding] = []
         self.authenticated = True  # until something signed turns out not to be
+        self.hinted = list(self._hints())
+        self.tree = SignedTree(header.origin)
+        self.signed: list[Checkpoint] = []
+        self.seen: list[Checkpoint] = []  # by this reader, earlier
+        self.wellformed = 0
+        self.entry: Entry | None = None  # the last, if it is one
+        self.first_at: datetime | None = None
+        self.latest: datetime | None = None
+        self.committed = self.opened = 0
+        self.grounds = Grounds()
+        self.grants = Lives("grant.approved", "grant.ended")
+        self.copies = Lives("snapshot.ordered", "snapshot.destroyed")
+        self.holds = Holds()
+        self.condemned: set[str] = set()
+        self.issued: dict[int, Entry] = {}
+        self.revoked: set[str] = set()
+        self.envelopes: list[bytes] = []
 
     def good(self, text: str) -> None:
         self.findings.append(Finding(ok=True, text=text))
@@ -253,10 +188,10 @@ class _Check:
     def bad(self, text: str) -> None:
         self.findings.append(Finding(ok=False, text=text))
 
-    def hints(self) -> None:
-        for text in self.bundle.keys:
+    def _hints(self) -> Iterator[VerifierKey]:
+        for text in self.header.keys:
             try:
-                self.hinted.append(VerifierKey.parse(text))
+                yield VerifierKey.parse(text)
             except VerificationFailed as error:
                 self.bad(f"A key named in the bundle is malformed: {error}.")
 
@@ -268,50 +203,126 @@ class _Check:
             keys = [key for key in self.hinted if key.name == name]
         return keys
 
-    def keys_from_outside(self) -> None:
-        """The last word: what only the bundle's own keys vouch for is not authenticated."""
-        if self.missing_keys:
-            self.authenticated = False
-            sound = all(finding.ok for finding in self.findings)
-            verdict = "Self-consistent, not authenticated" if sound else "Not authenticated"
-            self.bad(f"{verdict}: no key {', '.join(self.missing_keys)} was given from outside.")
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """Each checkpoint is signed by the log's key, names this log, and is larger than the last.
-
-        Returns those that hold.
+    def checkpoints(self, kept: Sequence[str]) -> None:
+        """Each checkpoint is signed by the log's key, names this log, and is larger than the last;
+        so are those that the reader kept, by keys from outside alone.
         """
-        found: list[Checkpoint] = []
-        keys = self._keys(self.bundle.origin)
-        for number, note in enumerate(self.bundle.checkpoints, start=1):
+        keys = self._keys(self.header.origin)
+        for number, note in enumerate(self.header.checkpoints, start=1):
+            above = self.signed[-1].size if self.signed else -1
             try:
-                above = found[-1].size if found else -1
-                found.append(self._open_checkpoint(note, keys, above))
+                self.signed.append(self.tree.open(note, keys, above))
             except VerificationFailed as error:
                 self.authenticated = False
                 self.bad(f"Checkpoint {number} does not hold: {error}.")
-        if not self.bundle.checkpoints:
+        if not self.header.checkpoints:
             self.authenticated = False
             self.bad("The bundle has no checkpoint, so nothing in it is signed.")
-        elif len(found) == len(self.bundle.checkpoints):
-            self.good(f"The signatures of {len(found)} checkpoints hold.")
-        return found
+        elif len(self.signed) == len(self.header.checkpoints):
+            self.good(f"The signatures of {len(self.signed)} checkpoints hold.")
+        pinned = [key for key in self.trusted if key.name == self.header.origin]
+        for number, note in enumerate(kept, start=1):
+            try:
+                self.seen.append(self.tree.open(note, pinned))
+            except VerificationFailed as error:
+                self.bad(f"Kept checkpoint {number} does not hold: {error}.")
 
-    def _open_checkpoint(
-        self, note: str, keys: Sequence[VerifierKey], above: int = -1
-    ) -> Checkpoint:
-        checkpoint = parse_checkpoint(open_note(note, keys)[0])
-        if checkpoint.origin != self.bundle.origin:
-            raise VerificationFailed(f"it is of another log, {checkpoint.origin}")
-        if checkpoint.size <= above:
-            raise VerificationFailed("it is not larger than the one before it")
-        return checkpoint
+    def part(self, part: Part) -> None:
+        match part:
+            case EntryLine(index=index, entry=data):
+                self.tree.append(data)
+                self._entry(index, data)
+            case Opening():
+                self._opening(part)
+            case CertificateLine(envelope=envelope):
+                self.envelopes.append(envelope)
 
-    def roots(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """The entries, hashed afresh, give each checkpoint's root."""
+    def _entry(self, index: int, data: bytes) -> None:
+        """It is well-formed, of this log, and can follow on those before it."""
+        try:
+            entry = self.entry = self._parse_own(data)
+        except VerificationFailed as error:
+            self.entry = None
+            self.bad(f"Entry {index} does not hold: {error}.")
+            return
+        self.wellformed += 1
+        self.committed += len(entry.personal)
+        self._instant(index, entry)
+        try:
+            self.grounds.check(entry)
+        except VerificationFailed as error:
+            self.bad(f"Entry {index}: what approved {entry.subject} is unexplained: {error}.")
+        for lives in (self.holds, self.grants, self.copies):
+            try:
+                lives.note(entry)
+            except VerificationFailed as error:
+                self.bad(f"Entry {index}: {error}.")
+        self._note_certificate(index, entry)
+
+    def _parse_own(self, data: bytes) -> Entry:
+        entry = parse_entry(data)
+        if entry.log_origin != self.header.origin:
+            raise VerificationFailed(f"it is of another log, {entry.log_origin}")
+        return entry
+
+    def _instant(self, index: int, entry: Entry) -> None:
+        at, latest = entry.at, self.latest
+        if latest is not None and at < latest - OVERLAP:
+            self.bad(f"Entry {index} is dated {latest - at} before an earlier entry.")
+        self.latest = at if latest is None or at > latest else latest
+        self.first_at = at if self.first_at is None or at < self.first_at else self.first_at
+
+    def _note_certificate(self, index: int, entry: Entry) -> None:
+        if entry.kind == "certificate.issued":
+            self.issued[index] = entry
+        elif entry.kind == "certificate.revoked":
+            self.revoked.add(entry.subject)
+        elif entry.kind == "snapshot.condemned":
+            self.condemned.add(entry.subject)
+
+    def _opening(self, opening: Opening) -> None:
+        """It fits the commitment that it names. One that is missing was erased, or never given to
+        this reader: that is no fault.
+        """
+        where = f"The opening of {opening.field!r} in entry {opening.index}"
+        if self.entry is None or opening.field not in self.entry.personal:
+            self.bad(f"{where} opens nothing that stands there.")
+        elif not _opens(opening, self.entry):
+            self.bad(f"{where} is not what was committed to.")
+        else:
+            self.opened += 1
+
+    def report(self) -> Report:
+        """All that can be said once the last line was read."""
+        self._check_roots()
+        total = self.tree.frontier.size
+        if self.wellformed == total:
+            self.good(f"All {total} entries are well-formed and of log {self.header.origin}.")
+        self.good(f"{self.opened} of {self.committed} personal fields are opened here, and hold.")
+        grants, copies = self.grants.still(), self._living()
+        certificates = self._certificates()
+        self._check_authenticated()
+        return Report(
+            tuple(self.findings),
+            authenticated=self.authenticated,
+            summary=Summary(
+                origin=self.header.origin,
+                entries=total,
+                last_checkpoint=self.signed[-1] if self.signed else None,
+                last_note=self.header.checkpoints[-1] if self.header.checkpoints else "",
+                first_at=self.first_at,
+                last_at=self.latest,
+                open_grants=grants,
+                living_copies=copies,
+                certificates=certificates,
+            ),
+        )
+
+    def _check_roots(self) -> None:
+        """The entries, hashed afresh, give each checkpoint's root, and each is covered by one."""
         covered = 0
-        for checkpoint, root in self._recomputed(checkpoints):
-            if root == checkpoint.root:
+        for checkpoint in self.signed:
+            if self.tree.holds(checkpoint):
                 covered = checkpoint.size
             else:
                 self.bad(
@@ -319,162 +330,40 @@ class _Check:
                     " something was changed, removed or added."
                 )
         self.good(f"The first {covered} entries are those that were signed.")
-
-    def _recomputed(
-        self, checkpoints: Iterable[Checkpoint]
-    ) -> Iterable[tuple[Checkpoint, bytes | None]]:
-        """Each checkpoint, by size, with the root of as many entries; None if there are fewer."""
-        frontier = Frontier()
-        for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.size):
-            for entry in self.bundle.entries[frontier.size : checkpoint.size]:
-                frontier.append(leaf_hash(entry))
-            yield checkpoint, frontier.root() if frontier.size == checkpoint.size else None
-
-    def kept(self, notes: Sequence[str]) -> None:
-        """The log still contains what the reader had seen of it."""
-        keys = [key for key in self.trusted if key.name == self.bundle.origin]
-        opened: list[Checkpoint] = []
-        for number, note in enumerate(notes, start=1):
-            try:
-                opened.append(self._open_checkpoint(note, keys))
-            except VerificationFailed as error:
-                self.bad(f"Kept checkpoint {number} does not hold: {error}.")
-        for checkpoint, root in self._recomputed(opened):
-            if root == checkpoint.root:
+        for checkpoint in self.seen:
+            if self.tree.holds(checkpoint):
                 self.good(f"The log only adds to your checkpoint of {checkpoint.size} entries.")
             else:
                 self.bad(
                     f"The log does not contain your checkpoint of {checkpoint.size} entries:"
                     " its past was cut or rewritten."
                 )
+        last = self.signed[-1].size if self.signed else 0
+        if self.tree.frontier.size > last:
+            self.bad(f"Entries from number {last} on are not yet covered by a checkpoint.")
 
-    def coverage(self, checkpoints: Sequence[Checkpoint]) -> None:
-        covered = checkpoints[-1].size if checkpoints else 0
-        if len(self.bundle.entries) > covered:
-            self.bad(f"Entries from number {covered} on are not yet covered by a checkpoint.")
-
-    def entries(self) -> dict[int, Entry]:
-        """Every entry is well-formed and of this log. Returns those, by index."""
-        found: dict[int, Entry] = {}
-        for index, data in enumerate(self.bundle.entries):
-            try:
-                found[index] = self._parse_own(data)
-            except VerificationFailed as error:
-                self.bad(f"Entry {index} does not hold: {error}.")
-        if len(found) == len(self.bundle.entries):
-            self.good(f"All {len(found)} entries are well-formed and of log {self.bundle.origin}.")
-        return found
-
-    def _parse_own(self, data: bytes) -> Entry:
-        entry = parse_entry(data)
-        if entry.log_origin != self.bundle.origin:
-            raise VerificationFailed(f"it is of another log, {entry.log_origin}")
-        return entry
-
-    def instants(self, entries: Mapping[int, Entry]) -> None:
-        latest: datetime | None = None
-        for index, entry in entries.items():
-            if latest is not None and entry.at < latest - OVERLAP:
-                self.bad(f"Entry {index} is dated {latest - entry.at} before an earlier entry.")
-            latest = entry.at if latest is None else max(latest, entry.at)
-
-    def openings(self, entries: Mapping[int, Entry]) -> None:
-        """Each opening fits the commitment that it names. One that is missing was erased, or never
-        given to this reader: that is no fault.
-        """
-        twice = Counter((opening.index, opening.field) for opening in self.bundle.openings)
-        held = 0
-        for opening in self.bundle.openings:
-            where = f"The opening of {opening.field!r} in entry {opening.index}"
-            entry = entries.get(opening.index)
-            if entry is None or opening.field not in entry.personal:
-                self.bad(f"{where} opens nothing that stands there.")
-            elif twice[opening.index, opening.field] > 1:
-                self.bad(f"{where} stands there twice.")
-            elif not _opens(opening, entry):
-                self.bad(f"{where} is not what was committed to.")
-            else:
-                held += 1
-        committed = sum(len(entry.personal) for entry in entries.values())
-        self.good(f"{held} of {committed} personal fields are opened here, and hold.")
-
-    def grounds(self, entries: Mapping[int, Entry]) -> None:
-        """A grant that nobody of the customer approved is explained by a standing approval: one in
-        force then, with the very terms that the entry names; or by break-glass.
-        """
-        said = _Said()
-        for index, entry in entries.items():
-            said.note(entry)
-            if entry.kind == "grant.approved":
-                try:
-                    _check_ground(entry, said)
-                except VerificationFailed as error:
-                    self.bad(
-                        f"Entry {index}: what approved {entry.subject} is unexplained: {error}."
-                    )
-
-    def grants(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
-        """No grant comes back after its end. Returns those that are still open."""
-        still = self._lifecycle(entries, "grant.approved", "grant.ended")
-        self.findings += [Finding(ok=True, text=f"Grant {one} is still open.") for one in still]
-        return still
-
-    def copies(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
-        """No copy comes back after its destruction. Returns those that are still alive."""
-        still = self._lifecycle(entries, "snapshot.ordered", "snapshot.destroyed")
-        condemned = {e.subject for e in entries.values() if e.kind == "snapshot.condemned"}
-        held = self._held(entries)
-        for one in still:
+    def _living(self) -> tuple[str, ...]:
+        """What has not ended yet is no fault, and is named."""
+        for grant in self.grants.still():
+            self.good(f"Grant {grant} is still open.")
+        held = set(self.holds.begun.values())
+        for copy in self.copies.still():
             how = "is still alive"
-            if one in condemned:
-                how = "is condemned and held by law" if one in held else "is not destroyed yet"
-            self.findings.append(Finding(ok=True, text=f"Copy {one} {how}."))
-        return still
+            if copy in self.condemned:
+                how = "is condemned and held by law" if copy in held else "is not destroyed yet"
+            self.good(f"Copy {copy} {how}.")
+        return self.copies.still()
 
-    def _held(self, entries: Mapping[int, Entry]) -> set[str]:
-        """Copies with a legal hold that began and has not ended. None is destroyed meanwhile."""
-        begun: dict[str, str] = {}
-        for index, entry in entries.items():
-            if entry.kind == "snapshot.destroyed" and entry.subject in begun.values():
-                self.bad(f"Entry {index}: copy {entry.subject} was destroyed under a legal hold.")
-            if entry.kind == "hold.begun":
-                begun[entry.subject] = str(entry.facts.get("snapshot"))
-            elif entry.kind == "hold.ended":
-                begun.pop(entry.subject, None)
-        return set(begun.values())
-
-    def _lifecycle(self, entries: Mapping[int, Entry], begin: str, end: str) -> tuple[str, ...]:
-        """Subjects that began and have not ended. An end without a beginning is no fault: the
-        beginning may stand in an earlier log, or the subject was found as a remnant.
-        """
-        begun: dict[str, None] = {}
-        ended: set[str] = set()
-        for index, entry in entries.items():
-            if entry.kind == begin:
-                if entry.subject in begun or entry.subject in ended:
-                    self.bad(
-                        f"Entry {index}: a second {begin} of {entry.subject}, or one after its end."
-                    )
-                begun[entry.subject] = None
-            elif entry.kind == end:
-                if entry.subject in ended:
-                    self.bad(f"Entry {index}: a second {end} of {entry.subject}.")
-                ended.add(entry.subject)
-        return tuple(subject for subject in begun if subject not in ended)
-
-    def certificates(self, entries: Mapping[int, Entry]) -> tuple[str, ...]:
+    def _certificates(self) -> tuple[str, ...]:
         """Each certificate stands in the log, and each that stands there is in the bundle. Returns
         the ids of those that hold and were not revoked.
         """
         held: list[str] = []
-        issued = {i: e for i, e in entries.items() if e.kind == "certificate.issued"}
-        keys = self._keys(statements_key_name(self.bundle.origin)) if issued else []
-        destroyed = {e.subject for e in entries.values() if e.kind == "snapshot.destroyed"}
-        revoked = {e.subject for e in entries.values() if e.kind == "certificate.revoked"}
-        envelopes = {hashlib.sha256(data).hexdigest(): data for data in self.bundle.certificates}
-        if len(envelopes) != len(self.bundle.certificates):
+        keys = self._keys(statements_key_name(self.header.origin)) if self.issued else []
+        envelopes = {hashlib.sha256(data).hexdigest(): data for data in self.envelopes}
+        if len(envelopes) != len(self.envelopes):
             self.bad("A certificate stands in the bundle twice.")
-        for index, entry in issued.items():
+        for index, entry in self.issued.items():
             try:
                 data = envelopes.pop(get_name(entry.facts, "digest"), None)
                 certificate, snapshot = self._match_certificate(entry, data, keys)
@@ -483,15 +372,16 @@ class _Check:
                 continue
             if certificate in held:
                 self.bad(f"Certificate {certificate} was issued twice.")
-            if snapshot not in destroyed:
+            if snapshot not in self.copies.ended:
                 self.bad(f"Copy {snapshot} has a certificate, but no entry says it was destroyed.")
-            since = ", and was revoked later" if certificate in revoked else ""
-            text = f"Certificate {certificate} for copy {snapshot} is signed and in the log{since}."
-            self.good(text)
+            since = ", and was revoked later" if certificate in self.revoked else ""
+            self.good(
+                f"Certificate {certificate} for copy {snapshot} is signed and in the log{since}."
+            )
             held.append(certificate)
         for digest in envelopes:
             self.bad(f"The certificate with digest {digest} has no entry in the log.")
-        return tuple(certificate for certificate in held if certificate not in revoked)
+        return tuple(certificate for certificate in held if certificate not in self.revoked)
 
     def _match_certificate(
         self, entry: Entry, data: bytes | None, keys: Sequence[VerifierKey]
@@ -500,9 +390,17 @@ class _Check:
         if data is None:
             raise VerificationFailed("it is not in the bundle, or not with this digest")
         statement = _open_certificate(data, keys)
-        if statement["log"] != self.bundle.origin:
+        if statement["log"] != self.header.origin:
             raise VerificationFailed(f"it speaks of another log, {statement['log']}")
         for name in ("certificate", "snapshot"):
             if statement[name] != entry.facts.get(name):
                 raise VerificationFailed(f"its {name} is not the one that the entry names")
         return get_name(statement, "certificate"), get_name(statement, "snapshot")
+
+    def _check_authenticated(self) -> None:
+        """The last word: what only the bundle's own keys vouch for is not authenticated."""
+        if self.missing_keys:
+            self.authenticated = False
+            sound = all(finding.ok for finding in self.findings)
+            verdict = "Self-consistent, not authenticated" if sound else "Not authenticated"
+            self.bad(f"{verdict}: no key {', '.join(self.missing_keys)} was given from outside.")

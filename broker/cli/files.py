@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -34,12 +35,21 @@ def replace_file(path: Path, content: bytes) -> None:
     fresh.replace(path)
 
 
+def open_file(path: Path) -> BinaryIO:
+    """For reading. Raises NotFound, or Invalid when it can't be read."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise Invalid(f"{path} can't be read: {error.strerror}") from None
+
+
 def read_file(path: Path) -> bytes:
     """Raises NotFound, or Invalid when it can't be read."""
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {path}") from None
+        with open_file(path) as file:
+            return file.read()
     except OSError as error:
         raise Invalid(f"{path} can't be read: {error.strerror}") from None
 

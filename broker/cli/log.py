@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from broker.cli.command import Noun
-from broker.cli.files import read_file, read_text, write_new
+from broker.cli.files import open_file, read_text, write_new
 from broker.cli.output import print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
@@ -142,13 +142,14 @@ def verify(
     from broker.cli.findings import show_report
     from broker.cli.trust import find_seen, load_keys, remember_seen
 
-    data = read_file(file)
-    origin = None if no_memory else find_origin(data)
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
-    seen = find_seen(session.home, origin) if origin else None
-    report = verify_bundle(
-        data, load_keys(keys, session.home), [*kept, seen] if seen is not None else kept
-    )
+    with open_file(file) as bundle:
+        origin = None if no_memory else find_origin(bundle)
+        bundle.seek(0)
+        seen = find_seen(session.home, origin) if origin else None
+        report = verify_bundle(
+            bundle, load_keys(keys, session.home), [*kept, seen] if seen is not None else kept
+        )
     show_report(report, session.output, f"The log in {file}")
     if not no_memory:
         remember_seen(session.home, report.summary.origin, report.summary.last_note)

@@ -385,7 +385,7 @@ def test_a_defect_is_told_without_what_its_message_holds(
     def fail(_path: Path) -> bytes:
         raise RuntimeError("hunter2")
 
-    monkeypatch.setattr("broker.cli.log.read_file", fail)
+    monkeypatch.setattr("broker.cli.log.open_file", fail)
     result = terminal.try_("log", "verify", "x")
     assert result.exit_code == 1
     assert "RuntimeError" in result.stderr

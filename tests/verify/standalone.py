@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def verdict(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[str] = (
     """What both verifiers say of a bundle; fails when they differ (I21)."""
     keys = [standalone.read_key(key.format()) for key in trusted]
     ours = verify_bundle(data, trusted, kept)
-    theirs = standalone.verify_bundle(data, keys, kept)
+    theirs = standalone.verify_bundle(io.BytesIO(data), keys, kept)
     faults = [finding.text for finding in ours.findings if not finding.ok]
     assert ours.ok is theirs.ok, (faults, theirs.findings)
     return ours.ok

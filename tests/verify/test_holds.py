@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from broker.audit.verify import verify_bundle
 from tests.audit.world import Log
 from tests.verify.standalone import standalone, verdict
@@ -24,7 +26,10 @@ def texts(log: Log) -> list[str]:
     """What each of the two says of the copy, as one list."""
     keys = [standalone.read_key(key.format()) for key in log.trusted]
     ours = [finding.text for finding in verify_bundle(log.export(), log.trusted, ()).findings]
-    theirs = [str(finding) for finding in standalone.verify_bundle(log.export(), keys).findings]
+    theirs = [
+        str(finding)
+        for finding in standalone.verify_bundle(io.BytesIO(log.export()), keys).findings
+    ]
     return [text for text in (*ours, *theirs) if "snp_1" in text]
 
 
