@@ -1,10 +1,12 @@
-"""The console in a real browser, under its strict CSP: passkeys, the keyboard alone."""
+"""The console in a real browser, under its strict CSP: passkeys, the keyboard alone, axe."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from flask import Flask
 from playwright.sync_api import BrowserContext, Page, expect
 
 from broker.audit.statements import verify_signed
@@ -12,19 +14,24 @@ from broker.demo.canaries import Marks
 from broker.embedded import EmbeddedServer
 from broker.grants import decisions
 from broker.grants.statements import sign_due
+from broker.http import create_app
 from tests.stories import pinned
 from tests.system.browsing import (
     DESK,
     PHONE,
+    RULES,
     Chromium,
     Site,
     address_of,
+    axe_source,
     chromium,
+    find_faults,
     serving,
     sign_in,
 )
 from tests.web.browser import PASSWORD
 from tests.web.conftest import Story, ask, make_story
+from tests.web.test_every_page import ids_of, paths
 from tests.world import ControlTemplate, World, build_world, clone_crm
 
 
@@ -158,3 +165,46 @@ def test_an_admin_decides_with_the_keyboard_alone(
     expect(page.get_by_role("status").first).to_be_visible()
     assert site.world.grant(waiting[1]).state == "approved"
     context.close()
+
+
+# Everybody's pages have the same parts: others' roles are walked with SOAK=1.
+ROLES = ("admin", "engineer", "operator") if os.environ.get("SOAK") == "1" else ("admin",)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_axe_finds_nothing_on_any_page_light_or_dark_and_none_is_wider_than_a_phone(
+    site: Site,
+    browser: Chromium,
+    story: Story,
+    addresses: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    role: str,
+) -> None:
+    axe = axe_source(tmp_path_factory.getbasetemp())
+    context = browser.context(PHONE)
+    page = context.new_page()
+    found = {"/sign-in": look(page, site, "/sign-in", axe)}
+    sign_in(page, site, addresses[role])
+    for path in pages_of(create_app(site.world.broker), site.world, story):
+        found[path] = look(page, site, path, axe)
+    faults = [f"{path}: {fault}" for path, faults in found.items() for fault in faults]
+    assert not faults, "\n".join(faults)
+    context.close()
+
+
+def pages_of(app: Flask, world: World, story: Story) -> list[str]:
+    """Every route that shows a page, each state of a request, and what is not there."""
+    files = ("/envelope", "/pdf", "/bundle", "/statement")
+    every = paths(app, "GET", ids_of(world, story))
+    shown = [path for path in every if not path.endswith(files) and "/fragments/" not in path]
+    return [*shown, f"/grants/{story.waiting}", f"/grants/{story.ended}", "/nothing-there"]
+
+
+def look(page: Page, site: Site, path: str, axe: str) -> list[str]:
+    page.emulate_media(color_scheme="light")
+    page.goto(site.url + path)
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    found = [f"wider than the screen by {wide} px"] if wide > 0 else []
+    found += find_faults(page, axe, RULES)
+    page.emulate_media(color_scheme="dark")
+    return found + find_faults(page, axe, ("color-contrast",))
