@@ -41,7 +41,7 @@ _WHY = {"why": "word"}
 _LOGINS = {"logins": "number"}
 _ENDS = {"ends_at": "instant"}
 _COUNTS = {"tables": "number", "columns_kept": "number", "columns_masked": "number"}
-_COUNTS |= {"columns_raw": "number"}
+_COUNTS |= {"columns_raw": "number", "tables_restricted": "number"}
 _GIVEN = {
     "shown": "digest",
     "given": "digest",
