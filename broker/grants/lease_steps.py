@@ -154,7 +154,7 @@ def _find_problem(tx: Tx, port: KeyPort, lease: Lease, grant: Grant) -> BrokerEr
     if (lease.state != "pending" and lease.held_at is None) or grant.state != "approved":
         return None
     try:
-        grounds.prove(tx, port, grant)
+        grounds.prove(tx, port, grant, grounds.kind_of(lease))
         grounds.check_lease(grant, lease)
     except BrokerError as problem:
         return problem
