@@ -22,6 +22,9 @@ from _http import Api
 
 from broker import bootstrap, people, signin, tenants
 from broker.bootstrap import Broker
+from broker.consents import ledger
+from broker.consents.ledger import Consent
+from broker.consents.purposes import LIVE_ACCESS, TEST_COPY, get_purpose
 from broker.demo.canaries import new_marks
 from broker.demo.crm import build_crm
 from broker.demo.processes import Child, broker_command, free_port, start, wait_until
@@ -121,6 +124,10 @@ class World:
                 log_host="broker.example",
             )
             database_id = self._register(tx, tenant_id, dbname)
+        with database.begin(Actor("tenant", "password", person_id)) as tx:
+            for purpose in (LIVE_ACCESS, TEST_COPY):
+                digest = get_purpose(tx, purpose).digest("en")
+                ledger.give(tx, Consent(tenant_id, purpose), digest)
         with database.begin(system("tickets")) as tx:
             fetched = FetchedTicket(dbname, "Totals are wrong", customer, closed=False)
             seen = mirror.record_look(tx, "bench", dbname, fetched, missing_s=300)

@@ -59,6 +59,11 @@ INSERT INTO tenant_database
     SELECT {identity("dbs", "n")}, {identity("tnt", "n")}, 'crm', 'h', 1, 'd', 'l', '', '{{}}',
     now()
     FROM generate_series(1, {TENANTS}) n;
+INSERT INTO consent_act
+    (id, tenant_id, purpose, act, version, language, shown, lapses_at, by_id, side, via, at)
+    SELECT {identity("cns", "n")} || p.name, {identity("tnt", "n")}, p.name, 'given', p.version,
+    'en', 'd', now() + interval '1 year', 'psn', 'tenant', 'password', now()
+    FROM generate_series(1, {TENANTS}) n, purpose p WHERE p.name IN ('live_access', 'test_copy');
 INSERT INTO test_server (id, name, host, port, login, sealed_password, registered_at)
     VALUES ('{SERVER}', 's', 'h', 1, 'l', '', now());
 """

@@ -13,6 +13,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from broker import people, signin, tenants, trail
+from broker.consents.purposes import load_purposes
 from broker.db import Database, make_engine
 from broker.engines.postgres.masks import MASKS
 from broker.errors import Conflict, SettingsError
@@ -104,6 +105,7 @@ def migrate(settings: Settings) -> None:
             people.load_permissions(tx, settings.tools.config / "permissions.toml")
             if tx.session.scalar(_vendor_log()) is None:
                 trail.create_log(tx, None, settings.vendor.host)
+            load_purposes(tx, settings.tools.config / "purposes.toml")
     finally:
         database.close()
 

@@ -41,7 +41,7 @@ _WHY = {"why": "word"}
 _LOGINS = {"logins": "number"}
 _ENDS = {"ends_at": "instant"}
 _COUNTS = {"tables": "number", "columns_kept": "number", "columns_masked": "number"}
-_COUNTS |= {"columns_raw": "number"}
+_COUNTS |= {"columns_raw": "number", "tables_restricted": "number"}
 _GIVEN = {
     "shown": "digest",
     "given": "digest",
@@ -80,6 +80,8 @@ _TERMS = {
     "per_ticket": "number",
     **_ENDS,
 }
+_CONSENT = {"purpose": "word", "version": "number", "about": "word", "person": "id"}
+_AGREED = {**_CONSENT, "digest": "digest", "language": "word", "lapses_at": "instant"}
 _ROLE = {"role": "word"}
 _NAME = ("name", "email")
 _FOUND = {"kind": "word", "on": "id", "row": "word", "role": "id", "scope": "id"}
@@ -237,6 +239,33 @@ KINDS: Mapping[str, Kind] = {
         "An operator said that the record may be acted on again; decisions may be missing in it.",
         "quarantine",
         {"why": "words", "grants": "word", "last_seen_at": "instant"},
+    ),
+    # Consents.
+    "purpose.published": Kind(
+        "A purpose, or another text of it, was made known; `digest` is of its English text.",
+        "purpose",
+        {"purpose": "word", "version": "number", "digest": "digest"},
+    ),
+    "consent.given": Kind(
+        "The organisation, or `person` for themselves, consented to what was shown.",
+        "consent",
+        _AGREED,
+    ),
+    "consent.renewed": Kind("A consent was given again before its end.", "consent", _AGREED),
+    "consent.withdrawn": Kind(
+        "A consent was withdrawn; what rested on it was ended before, what was done stays lawful.",
+        "consent",
+        _CONSENT,
+    ),
+    "consent.lapsed": Kind(
+        "A consent came to its end, or its purpose says something else by now.",
+        "consent",
+        _CONSENT,
+    ),
+    "act.unexplained": Kind(
+        "The nightly check found no ground for an act: the entry at that position of this log.",
+        "what the act was about",
+        {"kind": "word", "position": "number"},
     ),
     # Tickets.
     "ticket.mirrored": Kind(

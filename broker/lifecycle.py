@@ -3,7 +3,8 @@
     ticket ended ─┐
     window over   ├─▶ grant ended ─▶ its leases revoking, its copies condemned
     a click       │
-    person gone  ─┘
+    person gone   │
+    consent gone ─┘
 
 Ending is a change of states, entries and hints in one transaction; what is then done on servers is
 done by jobs and, if those are lost, by the sweeps. Nothing here talks to the outside.
@@ -11,13 +12,16 @@ done by jobs and, if those are lost, by the sweeps. Nothing here talks to the ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
 from broker import mail, people, platforms, quarantine, storages, tenants, trail
+from broker.consents import ledger
+from broker.consents.ledger import Consent
+from broker.consents.purposes import BY_KIND
 from broker.errors import NOT_THERE, Conflict, NotFound
-from broker.grants import leases, mismatch, requests, standing
+from broker.grants import consented, leases, mismatch, requests, standing
 from broker.grants.model import Grant, Lease, Standing
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
@@ -140,6 +144,79 @@ def end_overdue_standing(tx: Tx, row: Standing, queue: Queue) -> bool:
     """Nothing given under it lasts longer than it does, so nothing is left to end with it."""
     why = "nobody else agreed" if row.state == "proposed" else "its time is over"
     return end_standing(tx, row, why, queue, keep=True)
+
+
+def withdraw_consent(tx: Tx, consent: Consent, queue: Queue) -> int:
+    """Withdraw it, and end what rests on it; returns how many grants, logins and copies ended.
+
+    What was done before stays done, and lawful. Raises Conflict, Denied, Invalid, NotFound.
+    """
+    ledger.begin_withdrawal(tx, consent)
+    ended = 0
+    if consent.person_id is None:
+        missing = ledger.list_missing(tx, consent.tenant_id, set(BY_KIND.values()))
+        gone = {consent.purpose, *missing}
+        for row in _list_standing_on(tx, consent):
+            end_standing(tx, row, consented.WHY, queue, keep=True)
+        for grant in _list_resting_on(tx, consent.tenant_id):
+            ended += end_without_consent(tx, grant, gone, queue)
+    act = ledger.withdraw(tx, consent)
+    _tell_of_withdrawal(tx, consent, act.id, ended)
+    return ended
+
+
+def _list_resting_on(tx: Tx, tenant_id: str) -> Sequence[Grant]:
+    query = sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
+    return tx.session.scalars(query.order_by(Grant.id)).all()
+
+
+def _list_standing_on(tx: Tx, consent: Consent) -> list[Standing]:
+    """Standing approvals that would give what nobody consents to any more."""
+    rows = tx.session.scalars(
+        sa.select(Standing).where(
+            Standing.tenant_id == consent.tenant_id, Standing.state != "ended"
+        )
+    ).all()
+    gives = {"live": "live_max_s", "copy": "copy_max_s"}
+    kinds = [kind for kind in gives if BY_KIND[kind] == consent.purpose]
+    return [row for row in rows if any(row.conditions[gives[kind]] for kind in kinds)]
+
+
+def end_without_consent(tx: Tx, grant: Grant, gone: Collection[str], queue: Queue) -> int:
+    """End what of an open grant rests on these purposes: all of it when nothing else is left.
+
+    A request that asks for more than they cover stays: it can be approved for the rest.
+    """
+    needed = consented.needed_by(grant)
+    if not needed & set(gone):
+        return 0
+    if needed <= set(gone):
+        return int(end_grant(tx, grant, consented.WHY, queue))
+    kinds = {kind for kind, purpose in BY_KIND.items() if purpose in gone}
+    ended = 0
+    for lease in leases.list_open(tx, grant_id=grant.id):
+        of_copy = lease.snapshot_id is not None
+        if ("copy" if of_copy else "live") in kinds:
+            ended += leases.end(tx, lease, consented.WHY, queue)
+    if "copy" in kinds:
+        for snapshot in ordering.list_alive(tx, grant_id=grant.id):
+            ended += ordering.condemn(tx, snapshot, consented.WHY, queue)
+    return ended
+
+
+def _tell_of_withdrawal(tx: Tx, consent: Consent, act_id: str, ended: int) -> None:
+    """The other admins, of the organisation's; nobody else, of a person's own."""
+    if consent.person_id is not None:
+        return
+    text = (
+        f"The consent of your organisation to {consent.purpose} was withdrawn ({act_id}). What "
+        f"rested on it has ended: {ended} in all. What was done before stays in your log.\n"
+        "Any admin can consent again, on the console under Consents."
+    )
+    for person_id in people.list_recipients(tx, consent.tenant_id, ["admin"]):
+        if person_id != tx.actor.person_id:
+            subject = f"Consent withdrawn: {consent.purpose}"
+            mail.write(tx, person_id, consent.tenant_id, subject, text)
 
 
 def end_all_of_person(tx: Tx, person_id: str, queue: Queue) -> int:

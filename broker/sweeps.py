@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from broker import finds, idempotency, lifecycle, retries, settling
+from broker import finds, idempotency, lifecycle, retries, settling, unconsented
+from broker.consents import ledger, nightly
 from broker.db import Database
 from broker.errors import BrokerError
 from broker.finds import Find
@@ -44,6 +46,7 @@ from broker.tickets.reach import TicketSystemReach
 from broker.tx import Tx, system
 
 _BATCH = 200
+_NIGHTLY = timedelta(hours=24)  # all logs are read against the ledger of consents
 _log = get_log(__name__)
 R = TypeVar("R")
 
@@ -65,6 +68,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
             tx, _list_due_standing(tx), lambda row: lifecycle.end_overdue_standing(tx, row, queue)
         )
         ended += _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
+        ended += _end_unconsented(tx, queue)
         leases, copies = settling.list_under_ended(tx)
         leases, copies = [*_list_due_leases(tx), *leases], [*_list_due_copies(tx), *copies]
         ended += _each(tx, leases, lambda lease: lifecycle.end_overdue_lease(tx, lease, queue))
@@ -115,6 +119,14 @@ def sweep_checks(database: Database, queue: Queue, fence: int, rotate_s: int = 3
         glass.forget_old(tx)
         idempotency.forget_old(tx)
         note_run(tx, "checks", fence, due)
+        ran_at = tx.session.scalar(sa.text("SELECT at FROM sweep_run WHERE kind = 'consents'"))
+        nightly_due = ran_at is None or tx.at >= ran_at + _NIGHTLY
+        if nightly_due:  # first, so that one that fails is not tried again every minute
+            note_run(tx, "consents", fence, 0)
+    if nightly_due:
+        unexplained = nightly.check_all(database)
+        with database.begin(system("sweep")) as tx:
+            note_run(tx, "consents", fence, unexplained)
     return due
 
 
@@ -156,6 +168,16 @@ def _each(tx: Tx, rows: Sequence[R], act: Callable[[R], bool]) -> int:
         except (BrokerError, sa.exc.SQLAlchemyError) as error:
             _log.error("sweep_failed_for", row=type(row).__name__, error=str(error))
     return done
+
+
+def _end_unconsented(tx: Tx, queue: Queue) -> int:
+    """What rests on no live consent; and what is over is written into the ledger after that."""
+    ended = 0
+    for tenant_id, gone in unconsented.list_lacking(tx).items():
+        rows = unconsented.list_grants(tx, tenant_id)
+        ended += _each(tx, rows, partial(unconsented.end, tx, gone=gone, queue=queue))
+    _each(tx, ledger.list_lapsing(tx), lambda act: unconsented.lapse(tx, act))
+    return ended
 
 
 def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:

@@ -35,7 +35,7 @@ class KeyValue:
     value: str
 
     def __post_init__(self) -> None:
-        problem = _find_problem(self.type, self.value)
+        problem = find_problem(self.type, self.value)
         if problem is not None:
             raise Invalid(f"the tenant key can't be used: {problem}", fields={"value": problem})
 
@@ -160,7 +160,7 @@ def _problems(tenancy: Tenancy) -> Iterator[tuple[str, str]]:
         yield "tables", "name a table with its schema: schema.table"
 
 
-def _find_problem(kind: str, value: str) -> str | None:
+def find_problem(kind: str, value: str) -> str | None:
     """A value must be in its type's one form, so that equal keys are equal texts."""
     if kind == "integer":
         return None if _is_integer(value) else "a whole number in digits, as the column holds it"

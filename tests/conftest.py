@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import argon2
 import psycopg
 import pytest
 from psycopg import sql
@@ -33,6 +34,18 @@ from tests.world import (
 # A tenth of the tests' CPU went into collecting what the imports made and nobody frees.
 gc.freeze()
 gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Argon2 costs 0.2 s of CPU for each, by intent; the tests set and check many hundreds.
+
+    `test_signin` holds the parameters of the product.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr("broker.signin._hasher", cheap)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -104,6 +104,9 @@ PAGES: Mapping[str, tuple[str, ...] | Only] = {
     "standing.agree": ("agree_to_standing",),
     "standing.end": ("end_standing",),
     "reviews.close": ("close_review",),
+    "consents.show": ("list_consents", "list_consent_acts", "list_all_purposes"),
+    "consents.give": ("give_consent",),
+    "consents.withdraw": ("withdraw_consent",),
     "grants.ask_approval": _PASSKEY,
     "grants.ask_refusal": _PASSKEY,
     "passkeys.show": _PASSKEY,
@@ -234,6 +237,12 @@ COMMANDS: Mapping[str, str | Only] = {
     "list_reviews": "reviews list",
     "get_review": "reviews show",
     "close_review": "reviews close",
+    "list_all_purposes": "consents purposes",
+    "list_consents": "consents list",
+    "give_consent": "consents give",
+    "withdraw_consent": "consents withdraw",
+    "list_consent_acts": "consents acts",
+    "explain_acts": "consents why",
 }
 
 HEAD = f"""# The console, the API and the command line

@@ -17,6 +17,9 @@ from psycopg import sql
 
 from broker import bootstrap, people, signin, tenants, worker
 from broker.bootstrap import Broker
+from broker.consents import ledger
+from broker.consents.ledger import Consent
+from broker.consents.purposes import LIVE_ACCESS, TEST_COPY, get_purpose
 from broker.demo.canaries import Marks, new_marks
 from broker.demo.crm import build_crm
 from broker.embedded import EmbeddedServer
@@ -288,7 +291,16 @@ def enrol(world: World, name: str) -> tuple[TenantId, Actor]:
             admin_name="Ada Admin",
             log_host=world.broker.settings.vendor.host,
         )
-    return tenant_id, Actor("tenant", "password", PersonId(person_id))
+    admin = Actor("tenant", "password", PersonId(person_id))
+    with world.as_(admin) as tx:
+        for purpose in (LIVE_ACCESS, TEST_COPY):
+            consent(tx, tenant_id, purpose)
+    return tenant_id, admin
+
+
+def consent(tx: Tx, tenant_id: TenantId, purpose: str) -> None:
+    """As an admin who has read what stands there now."""
+    ledger.give(tx, Consent(tenant_id, purpose), get_purpose(tx, purpose).digest("en"))
 
 
 @contextmanager

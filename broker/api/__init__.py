@@ -6,6 +6,8 @@
     POST /tenants/{id}/end-everything · GET /preflights
     GET /tenants/{id}/log/checkpoint · …/tile/{tile} · …/proof?index= · …/consistency?old=
     GET POST /tenants/{id}/approval-policy · POST …/confirm
+    GET /purposes · GET POST /tenants/{id}/consents · …/consents/acts · POST …/consents/withdraw
+    GET /tenants/{id}/why?about=
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
     GET /databases/{id} · GET /servers/{id} · POST …/rotate · …/password
@@ -50,6 +52,7 @@ from broker.api import (
     access,
     accounts,
     checks,
+    consents,
     copies,
     decisions,
     delegates,
@@ -94,6 +97,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     drills.blueprint,
     standing.blueprint,
     reviews.blueprint,
+    consents.blueprint,
 )
 
 

@@ -28,6 +28,7 @@ from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, LeaseView, PlanView
 from broker.grants.requests import Ask
 from broker.grants.scope_kinds import KINDS, MASKED, MOST_RAW, Wanted
+from broker.restricting import rows_only
 from broker.snapshots import ordering
 from broker.tickets import queries as ticket_queries
 from broker.tx import Tx
@@ -219,6 +220,12 @@ class ColumnAnswer(Answer):
     fallback = fields.String(metadata={"description": "the mask if you want it masked; may be ''"})
 
 
+class RestrictionAnswer(Answer):
+    column = fields.String()
+    values = fields.List(fields.String(), metadata={"description": "it is one of these"})
+    days = fields.Integer(metadata={"description": "or of the last so many days; 0: values count"})
+
+
 class TableAnswer(Answer):
     schema = fields.String()
     name = fields.String()
@@ -229,6 +236,11 @@ class TableAnswer(Answer):
     size_bytes = fields.Integer()
     whose = fields.String(
         metadata={"description": "which rows, where others have some too; sizes are 0 then"}
+    )
+    rows_only = fields.List(
+        fields.Nested(RestrictionAnswer),
+        attribute="only",
+        metadata={"description": "which rows a decision left: those for which all of these hold"},
     )
     columns = fields.List(fields.Nested(ColumnAnswer))
 
@@ -280,10 +292,23 @@ class PlanAnswer(PlanTables):
     )
 
 
+class RowsOnlyBody(Sent):
+    table = text(130)
+    column = text(64)
+    values = fields.List(text(200), load_default=[], validate=validate.Length(0, 100))
+    days = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, 3650))
+
+
 class ApproveBody(Sent):
     shown_digest = text(64, least=64)
     tables_out = fields.List(text(130), load_default=[], validate=validate.Length(0, 10_000))
     columns_masked = fields.List(text(200), load_default=[], validate=validate.Length(0, 10_000))
+    rows_only = fields.List(
+        fields.Nested(RowsOnlyBody),
+        load_default=[],
+        validate=validate.Length(0, 1000),
+        metadata={"description": "of a table only such rows: by values of a column, or by days"},
+    )
     live_s = seconds(load_default=None, allow_none=True)
     copy_s = seconds(load_default=None, allow_none=True)
     platform_s = seconds(load_default=None, allow_none=True)
@@ -455,6 +480,10 @@ def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
     narrowing = Narrowing(
         tables_out=frozenset(body["tables_out"]),
         columns_masked=frozenset(body["columns_masked"]),
+        rows_only=frozenset(
+            rows_only(one["table"], one["column"], one["values"], days=one["days"])
+            for one in body["rows_only"]
+        ),
         live_s=body["live_s"],
         copy_s=body["copy_s"],
         platform_s=body["platform_s"],

@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, request
 from flask.typing import ResponseReturnValue
 
 from broker import bootstrap, ticketing
+from broker.api.operations import the_broker
 from broker.bootstrap import Broker
 from broker.errors import NotFound
 from broker.tickets import hints
@@ -26,6 +27,7 @@ def register_hooks(app: Flask, broker: Broker) -> Blueprint:
         if tickets is None or name != tickets.name:
             raise NotFound("no ticket system of this name is set up")
         webhook = tickets.read_webhook(dict(request.headers), request.get_data(cache=False))
+        broker = the_broker()
         with broker.database.begin(system("webhook")) as tx:
             if not hints.is_replay(tx, tickets.name, webhook.message_id):
                 ticketing.take_hint(tx, broker.queue, tickets.name, webhook.external_id)

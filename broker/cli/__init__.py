@@ -33,6 +33,7 @@ _COMMANDS = {
     "holds": "broker.cli.holds:holds",
     "policy": "broker.cli.policy:policy",
     "standing": "broker.cli.standing:standing",
+    "consents": "broker.cli.consents:consents",
     "delegates": "broker.cli.delegates:delegates",
     "reviews": "broker.cli.reviews:reviews",
     "certificates": "broker.cli.certificates:certificates",

@@ -16,6 +16,7 @@ from broker.cli.plain import plain
 from broker.cli.plan_table import Cut, show_plan
 from broker.cli.session import Session, pass_session
 from broker.errors import Conflict
+from broker.restricting import parse
 
 if TYPE_CHECKING:
     from broker.cli.api import Api
@@ -162,6 +163,12 @@ def _is_planned(grant: dict[str, Any]) -> bool:
 @click.option("--plan", "digest", metavar="DIGEST", help="The plan that you read and mean.")
 @click.option("--without", "tables", multiple=True, metavar="TABLE", help="Leave its rows out.")
 @click.option("--mask", "columns", multiple=True, metavar="TABLE.COLUMN", help="Mask it too.")
+@click.option(
+    "--rows",
+    multiple=True,
+    metavar="RESTRICTION",
+    help="'TABLE.COLUMN = VALUE, VALUE' or 'TABLE.COLUMN last N days': such rows of it alone.",
+)
 @click.option("--live", "live_s", type=Duration(), help="Shorter live access, e.g. 2h; 0: none.")
 @click.option("--copy", "copy_s", type=Duration(), help="A shorter life of copies; 0: none.")
 @click.option("--tokens", "platform_s", type=Duration(), help="Shorter on the platform; 0: not.")
@@ -176,6 +183,7 @@ def approve(
     digest: str | None,
     tables: tuple[str, ...],
     columns: tuple[str, ...],
+    rows: tuple[str, ...],
     live_s: int | None,
     copy_s: int | None,
     platform_s: int | None,
@@ -188,13 +196,22 @@ def approve(
     Names the plan by its digest, or shows it and asks. Tables are named with their schema.
     """
     api = session.api()
-    cut = Cut(frozenset(tables), frozenset(columns))
+    cut = Cut(frozenset(tables), frozenset(columns), parse("\n".join(rows)))
     windows = {"live": live_s, "copy": copy_s, "platform": platform_s, "storage": storage_s}
     shown = digest or _ask(api, grant, cut, Wished(windows, starts_at))
     body: dict[str, Any] = {
         "shown_digest": shown,
         "tables_out": sorted(cut.tables_out),
         "columns_masked": sorted(cut.columns_masked),
+        "rows_only": [
+            {
+                "table": one.table,
+                "column": one.restriction.column,
+                "values": list(one.restriction.values),
+                "days": one.restriction.days or None,
+            }
+            for one in sorted(cut.rows_only)
+        ],
     }
     optional = {
         "live_s": live_s,
@@ -237,6 +254,8 @@ def _ask(api: Api, grant: str, cut: Cut, wished: Wished) -> str:
         click.echo(f"  without the rows of {plain(name)}")
     for name in sorted(cut.columns_masked):
         click.echo(f"  {plain(name)} masked")
+    for one in sorted(cut.rows_only):
+        click.echo(f"  of {plain(one.table)} only {plain(one.restriction.sentence)}")
     click.confirm("Approve this?", abort=True)
     return str(answer["digest"])
 

@@ -10,6 +10,7 @@ import click
 
 from broker.cli.output import print_table
 from broker.cli.plain import plain
+from broker.restricting import Restriction, RowsOnly, say
 
 _STRUCTURE = (
     "Structure alone: no row is read. Names, types and definitions are: defaults, checks, labels, "
@@ -20,10 +21,11 @@ _TITLES = ("table", "rows", "column", "type", "seen as", "why")
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What an admin wants to take away: full names of tables, and of columns."""
+    """What an admin wants to take away: full names of tables, and of columns; other rows."""
 
     tables_out: frozenset[str] = frozenset()
     columns_masked: frozenset[str] = frozenset()
+    rows_only: frozenset[RowsOnly] = frozenset()
 
 
 def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
@@ -57,13 +59,24 @@ def _rows(table: Mapping[str, Any], cut: Cut) -> Iterator[tuple[str, ...]]:
     if not table["rows"]:
         yield plain(name), "none", "", "", "structure only", plain(table["note"])
         return
-    first = (plain(name), plain(table["whose"]) or f"about {table['estimated_rows']}")
+    first = (plain(name), plain(_which(table, cut)))
     for column in table["columns"]:
         seen_as, why = _fate(column)
         if column["kept"] and {f"{one}.{column['name']}" for one in names} & cut.columns_masked:
             seen_as, why = f"masked: {column['fallback'] or 'impossible'}", "you mask it"
         yield (*first, plain(column["name"]), plain(column["type"]), plain(seen_as), plain(why))
         first = ("", "")
+
+
+def _which(table: Mapping[str, Any], cut: Cut) -> str:
+    name = table["partition_of"] or f"{table['schema']}.{table['name']}"
+    given = [
+        Restriction(one["column"], tuple(one["values"]), one["days"]) for one in table["rows_only"]
+    ]
+    mine = [one.restriction for one in cut.rows_only if one.table == name]
+    if given or mine:
+        return f"only {say(sorted({*given, *mine}))}"
+    return str(table["whose"] or f"about {table['estimated_rows']}")
 
 
 def _fate(column: Mapping[str, Any]) -> tuple[str, str]:

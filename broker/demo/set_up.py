@@ -28,9 +28,15 @@ def enrol(story: Story) -> None:
     for person in (story.engineer, story.admin, story.neighbour):
         _accept_invitation(story, person)
     _pin_keys(story)
+    for tenant, admin in ((story.tenant, story.admin), (story.other_tenant, story.neighbour)):
+        _consent(admin, tenant)
     _register_servers(story)
     story.say(
         "a vendor, two tenants with an admin each, an engineer; both admins set their own passwords"
+    )
+    story.say(
+        "both admins read what support may use their data for, and consented to live access and to "
+        "masked copies, each by itself"
     )
     story.say("Ada pinned her log's key: from now on she can check it without us")
 
@@ -94,6 +100,13 @@ def _pin_keys(story: Story) -> None:
     prints = re.findall(r"\b[0-9a-f]{64}\b", text)
     chosen = [word for mark in prints for word in ("--fingerprint", mark)]
     story.admin.run("tenants", "pin", story.tenant, *chosen)
+
+
+def _consent(admin: Who, tenant: str) -> None:
+    """To each purpose by itself, by the digest of the text that was read."""
+    digests = {one["purpose"]: one["digests"] for one in admin.read("consents", "list", tenant)}
+    for purpose in ("live_access", "test_copy"):
+        admin.read("consents", "give", tenant, purpose, "--shown", digests[purpose]["en"])
 
 
 def _register_servers(story: Story) -> None:

@@ -25,8 +25,9 @@ from broker.audit.note import VerifierKey
 from broker.audit.statements import DECISION, open_statement
 from broker.audit.verify import statements_key_name
 from broker.errors import VerificationFailed
-from broker.grants import approvals, leases, mismatch, requests, statements
+from broker.grants import approvals, consented, leases, mismatch, requests, statements
 from broker.grants.approvals import ApprovalLost
+from broker.grants.consented import ConsentGone
 from broker.grants.mismatch import GrantAltered
 from broker.grants.model import Decision, Grant, Lease, Statement
 from broker.grants.plan import Plan
@@ -35,8 +36,8 @@ from broker.tenants import Tenant
 from broker.tx import Tx
 
 _NOT_COMPARED = ("at.signed", "software")
-UNUSABLE = (ApprovalLost, GrantAltered)
-Unusable = ApprovalLost | GrantAltered
+UNUSABLE = (ApprovalLost, ConsentGone, GrantAltered)
+Unusable = ApprovalLost | ConsentGone | GrantAltered
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,11 @@ class _Approval:
     stands: bool
 
 
-def prove(tx: Tx, signer: Signer, grant: Grant) -> None:
-    """Raise ApprovalLost or GrantAltered unless what was signed gives what the rows give."""
+def prove(tx: Tx, signer: Signer, grant: Grant, kind: str) -> None:
+    """Raise ApprovalLost or GrantAltered unless what was signed gives what the rows give, and
+    ConsentGone unless the customer consents to this kind of access still.
+    """
+    consented.check_kind(tx, grant, kind)
     found = _read(tx, grant)
     if any(one.envelope is None for one in found):  # the job that signs has not come by yet
         try:
@@ -154,10 +158,15 @@ def check_bounds(grant: Grant, made: Made) -> None:
         raise GrantAltered(grant.id, ["ends_at"])
 
 
+def kind_of(lease: Lease) -> str:
+    """Of a login: on the live database, or on a copy."""
+    return "live" if lease.snapshot_id is None else "copy"
+
+
 def check_lease(grant: Grant, lease: Lease) -> None:
     """A pending lease asks for no more than its grant gives. Raises GrantAltered."""
     is_live = lease.snapshot_id is None
-    kind = "live" if is_live else "copy"
+    kind = kind_of(lease)
     check_bounds(grant, Made(kind, lease.tenant_id, lease.ends_at))
     if lease.person_id != grant.requester_id:
         raise GrantAltered(grant.id, ["person"])

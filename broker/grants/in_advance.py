@@ -12,7 +12,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from broker import mail, people
-from broker.grants import approvals, break_glass, requests, standing
+from broker.consents import ledger
+from broker.grants import approvals, break_glass, consented, requests, standing
 from broker.grants.approval_policy import get_version
 from broker.grants.approvals import Given, Said
 from broker.grants.model import Grant, Standing
@@ -37,6 +38,7 @@ class _Fitting:
 
 def answer(tx: Tx, grant_id: str) -> None:
     """Approve a request that a standing approval fits; tell the admins of it, or that it waits."""
+    ledger.hold(tx, TenantId(requests.get_grant(tx, grant_id).tenant_id))
     grant = requests.get_grant(tx, grant_id, lock=True)
     if grant.state != "requested" or grant.asked_digest is None:
         return
@@ -53,6 +55,8 @@ def answer(tx: Tx, grant_id: str) -> None:
 
 def _find_fitting(tx: Tx, grant: Grant) -> _Fitting | None:
     """The first that was given of those that fit. Locked: uses are counted one after the other."""
+    if ledger.list_missing(tx, TenantId(grant.tenant_id), consented.needed_by(grant)):
+        return None
     ticket = mirror.get_open_ticket(tx, grant.ticket_id)
     asked = requests.get_plan(tx, grant.id, grant.asked_digest)
     rows = tx.session.scalars(

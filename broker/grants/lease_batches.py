@@ -249,7 +249,7 @@ def _list_proved(tx: Tx, port: KeyPort, rows: Sequence[sa.Row[Any]]) -> set[str]
     proved = set()
     for lease, grant in leases:
         with contextlib.suppress(BrokerError):  # left for `lease_steps`, which says what it is
-            grounds.prove(tx, port, grant)
+            grounds.prove(tx, port, grant, grounds.kind_of(lease))
             grounds.check_lease(grant, lease)
             proved.add(lease.id)
     return proved

@@ -34,7 +34,7 @@ from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease, LiveScope
 from broker.grants.pausing import is_paused
 from broker.grants.plan import Plan, check_same_tenancy
-from broker.grants.scope_views import list_views
+from broker.grants.scope_views import list_keys, list_views
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
 from broker.grants.targets import LoginOpener, live_target, server_target
 from broker.ids import TenantId
@@ -154,7 +154,7 @@ def _find_problem(tx: Tx, port: KeyPort, lease: Lease, grant: Grant) -> BrokerEr
     if (lease.state != "pending" and lease.held_at is None) or grant.state != "approved":
         return None
     try:
-        grounds.prove(tx, port, grant)
+        grounds.prove(tx, port, grant, grounds.kind_of(lease))
         grounds.check_lease(grant, lease)
     except BrokerError as problem:
         return problem
@@ -310,7 +310,7 @@ def _ensure_scope(database: Database, work: Work, key: Secret[bytes]) -> None:
     with connect(work.target) as connection:
         catalogue = catalogues.read_catalogue(connection, work.schemas)
     owned = find_owned(catalogue, work.tenancy, work.schemas)
-    keys = work.tenancy.values()
+    keys = list_keys(work.plan, work.tenancy)
     scope = Scope(work.scope, list_views(work.plan, owned, work.scope, keys), keys)
     label = Label("scope", work.lease_id, work.ends_at, work.scope)
     scopes.make_scope(work.target, scope, label.text(key), keyed=True)

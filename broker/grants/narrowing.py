@@ -1,6 +1,7 @@
 """A decision narrows what was asked; it can't widen it, for there is no way to say so (G2).
 
-A `Narrowing` names tables to leave out, kept columns to mask, shorter windows and a later start. It
+A `Narrowing` names tables to leave out, kept columns to mask, rows to which a table is restricted,
+shorter windows and a later start. It
 has no field that adds; what it names must exist, and a window longer than the one asked is refused.
 `is_within` is the second barrier: whatever led to a plan, it is compared with the one asked.
 """
@@ -13,6 +14,7 @@ from datetime import datetime
 
 from broker.errors import Invalid
 from broker.grants.plan import ColumnPlan, Plan, TablePlan, mask_kept
+from broker.restricting import MAX_OF_A_TABLE, RowsOnly, find_fault
 
 LEFT_OUT = "left out by the decision"
 
@@ -45,6 +47,7 @@ class Narrowing:
 
     tables_out: frozenset[str] = frozenset()
     columns_masked: frozenset[str] = frozenset()
+    rows_only: frozenset[RowsOnly] = frozenset()
     live_s: int | None = None
     copy_s: int | None = None
     platform_s: int | None = None
@@ -104,19 +107,47 @@ def _are_within(given: Windows, asked: Windows) -> bool:
 def narrow_plan(plan: Plan, narrowing: Narrowing) -> Plan:
     """The plan with tables without rows and columns masked. Raises Invalid for unknown names."""
     parts = {table.full_name: table.partition_of for table in plan.tables if table.partition_of}
+    restricted = {one.table for one in narrowing.rows_only}
     named = narrowing.tables_out | {name.rpartition(".")[0] for name in narrowing.columns_masked}
+    named |= restricted
     for name in sorted(named & set(parts)):
         # Live access reads a partition through its root: narrowing it alone would be no narrowing.
         raise Invalid(f"{name} is a part of {parts[name]}; name {parts[name]} instead")
     known = {table.full_name for table in plan.tables}
     columns = {f"{t.full_name}.{c.name}" for t in plan.tables for c in t.columns}
     unknown = (narrowing.tables_out - known) | (narrowing.columns_masked - columns)
+    unknown |= {name for one in narrowing.rows_only if (name := _column_of(one)) not in columns}
     if unknown:
         raise Invalid(f"the plan has no {', '.join(sorted(unknown))}")
     narrowed = tuple(_narrow_table(table, narrowing) for table in plan.tables)
     if any(table.rows for table in plan.tables) and not any(table.rows for table in narrowed):
         raise Invalid("no table would be left of this request; refuse it instead")
+    for table in narrowed:
+        _check_only(table)
     return replace(plan, tables=narrowed)
+
+
+def _column_of(one: RowsOnly) -> str:
+    return f"{one.table}.{one.restriction.column}"
+
+
+def _check_only(table: TablePlan) -> None:
+    """By columns that are shown in clear alone: the values would tell what a mask hides. Raises
+    Invalid naming the field.
+    """
+    for one in table.only:
+        column = next(column for column in table.columns if column.name == one.column)
+        fault = find_fault(one, column.type)
+        if not table.rows:
+            fault = f"no row of {table.full_name} is given; leave the restriction out"
+        elif not column.kept:
+            fault = f"{one.column} is masked, and what it is restricted to would be told; choose a "
+            fault += "column that is shown in clear, or leave the table out"
+        elif len(table.only) > MAX_OF_A_TABLE:
+            fault = f"{MAX_OF_A_TABLE} restrictions of a table at most"
+        if fault:
+            problem = {"rows": f"{table.full_name}: {fault}"}
+            raise Invalid("the rows can't be restricted like this", fields=problem)
 
 
 def is_within(given: Plan, asked: Plan) -> bool:
@@ -129,8 +160,10 @@ def is_within(given: Plan, asked: Plan) -> bool:
 
 
 def _is_table_within(given: TablePlan, asked: TablePlan) -> bool:
-    same = replace(given, rows=asked.rows, note=asked.note, columns=asked.columns) == asked
-    if not same or given.rows > asked.rows or len(given.columns) != len(asked.columns):
+    alike = replace(given, rows=asked.rows, note=asked.note, columns=asked.columns, only=asked.only)
+    if alike != asked or given.rows > asked.rows or len(given.columns) != len(asked.columns):
+        return False
+    if given.rows and not set(asked.only) <= set(given.only):
         return False
     pairs = zip(given.columns, asked.columns, strict=True)
     return all(
@@ -161,7 +194,12 @@ def _narrow_table(table: TablePlan, narrowing: Narrowing) -> TablePlan:
             )
         return masked
 
-    return replace(table, columns=tuple(narrowed(column) for column in table.columns))
+    mine = {one.restriction for one in narrowing.rows_only if one.table == root}
+    return replace(
+        table,
+        columns=tuple(narrowed(column) for column in table.columns),
+        only=tuple(sorted({*table.only, *mine})),
+    )
 
 
 def meet_windows(given: Sequence[Windows]) -> Windows:
@@ -195,6 +233,8 @@ def meet_plans(given: Sequence[Plan]) -> Plan:
             "no table is left that all who approve would show; show a part of what they showed, "
             "or refuse"
         )
+    for table in met.tables:
+        _check_only(table)  # what one restricts by, another may have masked
     return met
 
 
@@ -202,4 +242,5 @@ def _meet_tables(one: TablePlan, two: TablePlan) -> TablePlan:
     if not (one.rows and two.rows):
         return two if one.rows else one
     pairs = zip(one.columns, two.columns, strict=True)
-    return replace(one, columns=tuple(b if a.kept else a for a, b in pairs))
+    only = tuple(sorted({*one.only, *two.only}))
+    return replace(one, columns=tuple(b if a.kept else a for a, b in pairs), only=only)

@@ -1,7 +1,8 @@
 """The plan: table by table whether rows are read, and each column kept or masked, and why.
 
 Pure: policy × catalogue in, plan out; the same input gives the same digest, which is what an admin
-approves. A plan holds names, types and sentences: no row, no value, no literal (G1).
+approves. A plan holds names, types and sentences: no row, no value, no literal (G1); but for the
+values to which an admin restricted rows, which the admin wrote.
 
 Where the schema makes every mask of a column impossible, the table's rows stay out and the plan
 says which column and why, before anyone approves.
@@ -22,6 +23,7 @@ from broker.engines.ownership import Whose
 from broker.errors import Conflict, Invalid
 from broker.grants.policy import KEEP, Choice, Policy
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE, Wanted
+from broker.restricting import Restriction
 
 FindObstacle = Callable[[str, Column, Table], str | None]
 Choose = Callable[[Table, Column], Choice]
@@ -56,7 +58,8 @@ class TablePlan:
     """`rows` False: structure only, `note` says why. Partitions stand under their root.
 
     `whose` says which rows are this customer's, where tables are shared; their number is then not
-    told, for that of all rows would tell of others.
+    told, for that of all rows would tell of others. `only` is what a decision left of them: those
+    for which all of these hold. Its values are the admin's own words, and none was read.
     """
 
     schema: str
@@ -68,6 +71,7 @@ class TablePlan:
     note: str = ""
     partition_of: str = ""
     whose: str = ""
+    only: tuple[Restriction, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -161,7 +165,13 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
             for column in table.columns
         ],
         **({"whose": table.whose} if table.whose else {}),
+        **({"only": [_only_document(one) for one in table.only]} if table.only else {}),
     }
+
+
+def _only_document(one: Restriction) -> dict[str, Any]:
+    chosen = {"days": one.days} if one.days else {"values": list(one.values)}
+    return {"column": one.column, **chosen}
 
 
 def from_document(document: Mapping[str, Any]) -> Plan:
@@ -185,6 +195,10 @@ def from_document(document: Mapping[str, Any]) -> Plan:
                 estimated_rows=table["estimated_rows"],
                 size_bytes=table["size_bytes"],
                 whose=table.get("whose", ""),
+                only=tuple(
+                    Restriction(one["column"], tuple(one.get("values", ())), one.get("days", 0))
+                    for one in table.get("only", ())
+                ),
                 columns=tuple(
                     ColumnPlan(
                         name=column["name"],

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from broker import mail, people, platforms, retries, storages, tenants, trail
+from broker.consents import ledger
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants import approvals, break_glass, delegates, mismatch, on_tickets
+from broker.grants import approvals, break_glass, consented, delegates, mismatch, on_tickets
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force
 from broker.grants.approvals import Given, Said
 from broker.grants.delegates import Capacity
@@ -94,6 +95,8 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     _check_extended(tx, ask)
     _check_platform(tx, ask, ticket.tenant_id)
     _check_storage(tx, ask, ticket.tenant_id)
+    wished = Windows(ask.live_s, ask.copy_s, ask.platform_s, ask.storage_s)
+    consented.check_held(tx, ticket.tenant_id, wished)
     unanswered_s = at_most(times.unanswered_s, policy.unanswered_s)
     if ask.break_glass:
         unanswered_s = min(unanswered_s, break_glass.ANSWERED_WITHIN_S)
@@ -321,8 +324,10 @@ def _counts(plan: Plan) -> dict[str, int]:
     columns = [column for table in plan.tables if table.rows for column in table.columns]
     kept = sum(column.kept for column in columns)
     raw = sum(column.raw for column in columns)
+    restricted = sum(bool(table.only) for table in plan.tables if not table.partition_of)
     return {
         **({"columns_raw": raw} if raw else {}),
+        **({"tables_restricted": restricted} if restricted else {}),
         "tables": sum(table.rows for table in plan.tables),
         "columns_kept": kept,
         "columns_masked": len(columns) - kept,
@@ -366,6 +371,7 @@ def approve(
     """
     grant = get_grant(tx, grant_id)
     capacities = _list_capacities(tx, grant)  # before the lock: who may not decide waits for nobody
+    ledger.hold(tx, TenantId(grant.tenant_id))  # before the grant: a withdrawal takes them so
     tx.session.refresh(grant, with_for_update=True)  # approvals come one after the other
     asked, mine, capacity = _weigh(tx, grant, capacities, (shown_digest, narrowing))
     all_given = [*approvals.list_given(tx, grant), mine]
@@ -430,7 +436,9 @@ def _weigh(
     asked = get_plan(tx, grant.id, grant.asked_digest)
     mismatch.check_plan(grant.id, asked, grant.asked_digest)
     span = Span(tx.at, grant.requested_at + _START_WITHIN)
-    return asked, approvals.narrow(grant, asked, narrowing, span), capacity
+    mine = approvals.narrow(grant, asked, narrowing, span)
+    ledger.check_live(tx, TenantId(grant.tenant_id), consented.needed(mine.windows))
+    return asked, mine, capacity
 
 
 def _check_shown(tx: Tx, grant: Grant, shown_digest: str) -> None:
@@ -599,7 +607,8 @@ def forget_literals(tx: Tx, grant: Grant) -> None:
 def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     """Until when `kind` (`live`, `copy`, `platform` or `storage`) is given.
 
-    Raises GrantRefused saying what to do, ApprovalLost when an approver has lost the role since.
+    Raises GrantRefused saying what to do, ApprovalLost when an approver has lost the role since,
+    ConsentGone when the customer's consent is no longer there.
     """
     if grant.state == "requested":
         raise GrantRefused(
@@ -629,6 +638,7 @@ def check_usable(tx: Tx, grant: Grant, *, kind: str) -> datetime:
     if tx.at >= until:
         raise GrantRefused(f"{grant.id} gave {kind} access until {until.isoformat()}; it is over")
     mirror.get_open_ticket(tx, grant.ticket_id)
+    consented.check_kind(tx, grant, kind)
     approvals.check_still_reached(tx, grant)
     return until
 

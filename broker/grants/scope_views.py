@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from broker.engines import Column, Table
 from broker.engines.ownership import Owned
-from broker.engines.postgres import scopes, tenant_rows
+from broker.engines.postgres import restricted_rows, scopes, tenant_rows
 from broker.engines.postgres.masks import live_select, table_key
 from broker.engines.postgres.scopes import View
 from broker.grants.plan import Plan, TablePlan
-from broker.tenancy import KeyValue
+from broker.tenancy import KeyValue, Tenancy
 
 _NAME_BYTES = 63
 
@@ -20,7 +20,8 @@ def list_views(plan: Plan, owned: Owned, scope: str, keys: Sequence[KeyValue]) -
     """A view for each table with rows; partitions are read through their root.
 
     A column that came after the plan is not in the view; a table that changed otherwise, or now
-    tells otherwise whose its rows are, is left out rather than guessed at.
+    tells otherwise whose its rows are, or has lost the column by which its rows were restricted, is
+    left out rather than guessed at. `keys` are those of `list_keys`.
     """
     tables = owned.catalogue.tables
     read_key = tenant_rows.table_keys(scope, keys)
@@ -35,6 +36,8 @@ def list_views(plan: Plan, owned: Owned, scope: str, keys: Sequence[KeyValue]) -
         whose = owned.whose.get((table.schema, table.name))
         if (whose.sentence if whose else "") != planned.whose or (whose and whose.refusal):
             continue
+        if not restricted_rows.fits(table, planned.only):
+            continue
         known = _known_columns(planned, table.columns)
         shown = Table(
             schema=table.schema,
@@ -44,11 +47,24 @@ def list_views(plan: Plan, owned: Owned, scope: str, keys: Sequence[KeyValue]) -
             constraints=table.constraints,
             partition_key=table.partition_key,
         )
-        where = tenant_rows.condition(table, owned.whose, by_name, read_key)
+        where = restricted_rows.both(
+            tenant_rows.condition(table, owned.whose, by_name, read_key),
+            restricted_rows.condition(table, planned.only, restricted_rows.of_live(read_key)),
+        )
         select, columns = live_select(shown, planned.fates(), table_key(scope), where)
         name = _view_name(table, taken, alone=count[table.name] == 1)
         views.append(View(name, select, columns))
     return tuple(views)
+
+
+def list_keys(plan: Plan, tenancy: Tenancy) -> tuple[KeyValue, ...]:
+    """Every value that the views read, each once, in order."""
+    keys = set(tenancy.values())
+    for table in plan.tables:
+        types = {column.name: column.type for column in table.columns}
+        for one in table.only:
+            keys |= set(one.keys(types[one.column]))
+    return tuple(sorted(keys))
 
 
 def _view_name(table: Table, taken: set[str], *, alone: bool) -> str:

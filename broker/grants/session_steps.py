@@ -92,7 +92,7 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
         if held is not None:
             raise held
         try:
-            grounds.prove(tx, port, grant)
+            grounds.prove(tx, port, grant, "storage")
             plan = requests.get_plan(tx, grant.id, grant.given_digest)
             grounds.check_session(grant, lease, plan, (storage.bucket, storage.prefix))
         except UNUSABLE as found:

@@ -127,7 +127,7 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
         if held is not None:
             raise held
         try:
-            grounds.prove(tx, port, grant)
+            grounds.prove(tx, port, grant, "platform")
             plan = requests.get_plan(tx, grant.id, grant.given_digest)
             grounds.check_token(grant, lease, plan, platform.audience)
         except UNUSABLE as found:

@@ -189,7 +189,7 @@ def _hold(job: Job, yielding: Yielding) -> Iterator[_Source]:
             if [(t.schema, t.name) for t in catalogue.tables] == names:
                 owned = find_owned(catalogue, job.tenancy, job.schemas)
                 plan, drift = more_masked(job.plan, _plan_afresh(job, owned))
-                part = Part(owned, exporter.connection)
+                part = Part(owned, exporter.connection, plan)
                 yield _Source(exporter, owned.catalogue, plan, drift, job.schemas, part, checkpoint)
                 return
         finally:

@@ -154,7 +154,7 @@ def prove(tx: Tx, ports: Ports, snapshot: Snapshot) -> Plan:
     """
     grant = requests.get_grant(tx, snapshot.grant_id)
     if grant.state == "approved":  # else it is condemned meanwhile, and nothing comes of it
-        grounds.prove(tx, ports.keys, grant)
+        grounds.prove(tx, ports.keys, grant, "copy")
     grounds.check_bounds(grant, Made("copy", snapshot.tenant_id, snapshot.ends_at))
     if snapshot.database_id != grant.database_id:
         raise GrantAltered(grant.id, ["database"])

@@ -13,6 +13,7 @@ from flask_wtf.csrf import CSRFError
 from broker.bootstrap import Broker
 from broker.web import (
     account,
+    consents,
     copies,
     databases,
     delegates,
@@ -48,6 +49,7 @@ PARTS = (
     holds,
     standing,
     reviews,
+    consents,
     passkeys,
     stepup,
 )

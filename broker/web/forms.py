@@ -12,9 +12,11 @@ from broker.errors import Invalid
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import Ask
 from broker.grants.scope_kinds import MASKED, Wanted
+from broker.restricting import parse
 from broker.web.words import length
 
 Form = MultiDict[str, str]
+_ROWS_MAX = 20_000
 _STEPS = (900, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 172800, 259200, 432000, 604800)
 
 
@@ -49,6 +51,7 @@ def read_narrowing(form: Form) -> Narrowing:
     return Narrowing(
         tables_out=frozenset(form.getlist("out")),
         columns_masked=frozenset(form.getlist("mask")),
+        rows_only=parse(form.get("rows_only", "")[:_ROWS_MAX]),
         live_s=read_seconds(form, "live_s"),
         copy_s=read_seconds(form, "copy_s"),
         platform_s=read_seconds(form, "platform_s"),

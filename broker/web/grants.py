@@ -32,6 +32,7 @@ def show(grant_id: str) -> ResponseReturnValue:
         "console/grant.html",
         page=page,
         note=values.get("note", ""),
+        rows_only=values.get("rows_only", ""),
         start=values.get("starts_at", ""),
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from broker.engines.ownership import SHARED
 from broker.grants.narrowing import Narrowing
 from broker.grants.plan import ColumnPlan, Plan, TablePlan
+from broker.restricting import say
 
 TABLES_AT_ONCE = 60
 
@@ -56,6 +57,11 @@ class TableShown:
         return self.plan.whose not in ("", SHARED)
 
     @property
+    def only(self) -> str:
+        """Which rows a decision left, as a sentence; "" for all."""
+        return say(self.plan.only)
+
+    @property
     def kept_names(self) -> list[str]:
         return [column.name for column in self.plan.columns if column.kept and self.plan.rows]
 
@@ -88,10 +94,11 @@ class PlanShown:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a decision took away from what was asked: full names."""
+    """What a decision took away from what was asked: full names, and sentences of rows."""
 
     tables_out: tuple[str, ...]
     columns_masked: tuple[str, ...]
+    rows_only: tuple[str, ...] = ()
 
 
 def show_plan(plan: Plan, wanted: Filter, ticked: Narrowing) -> PlanShown:
@@ -162,6 +169,7 @@ def compare(asked: Plan, given: Plan) -> Difference:
     """What stands in `asked` and not in `given`; partitions go with their root."""
     out: list[str] = []
     masked: list[str] = []
+    only: list[str] = []
     for table in asked.tables:
         after = given.find_table(table.full_name)
         if table.partition_of or not table.rows or after is None:
@@ -169,10 +177,12 @@ def compare(asked: Plan, given: Plan) -> Difference:
         if not after.rows:
             out.append(table.full_name)
             continue
+        if after.only != table.only:
+            only.append(f"{table.full_name}: {say(after.only)}")
         kept = {column.name for column in after.columns if column.kept}
         masked += [
             f"{table.full_name}.{column.name}"
             for column in table.columns
             if column.kept and column.name not in kept
         ]
-    return Difference(tuple(out), tuple(masked))
+    return Difference(tuple(out), tuple(masked), tuple(only))

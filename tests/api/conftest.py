@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,11 +14,13 @@ from werkzeug.test import TestResponse
 
 from broker import signin
 from broker.bootstrap import Broker
-from broker.http import create_app
 from broker.secret import Secret
 from broker.settings import Tickets
 from broker.tx import Actor
+from tests import apps
 from tests.world import World
+
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 @dataclass
@@ -75,6 +78,7 @@ def with_tickets(broker: Broker, webhook_secret: str) -> Broker:
 
 
 @pytest.fixture
-def api(world: World) -> Api:
-    webhook_secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    return Api(world, create_app(with_tickets(world.broker, webhook_secret)), webhook_secret)
+def api(world: World) -> Iterator[Api]:
+    broker = with_tickets(world.broker, WEBHOOK_SECRET)
+    with apps.lend(broker, tickets=WEBHOOK_SECRET) as app:
+        yield Api(world, app, WEBHOOK_SECRET)

@@ -131,7 +131,9 @@ def test_a_foreign_host_a_wrong_method_and_too_much_are_refused(api: Api) -> Non
     assert big.mimetype == "application/problem+json"
 
 
-def test_a_defect_tells_nobody_anything(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_defect_tells_nobody_anything(
+    api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = api.token(api.world.engineer)
     marked = f"SELECT 'a row''s value' FROM {'nowhere'}"
 
@@ -139,7 +141,7 @@ def test_a_defect_tells_nobody_anything(api: Api, capsys: pytest.CaptureFixture[
         with api.world.as_(api.world.engineer) as tx:
             return str(tx.session.scalar(sa.text(marked)))
 
-    api.app.view_functions["accounts.get_me"] = fail
+    monkeypatch.setitem(api.app.view_functions, "accounts.get_me", fail)
     answer = api.app.test_client().get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 500
     assert answer.json["type"] == "https://broker.test/problems/defect"

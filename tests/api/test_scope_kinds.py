@@ -44,3 +44,26 @@ def test_a_kind_that_can_not_be_is_refused_with_what_to_do(api: Api) -> None:
             assert answer.status_code == 422, body
             assert field in answer.json["fields"], answer.json
     assert "ask for a copy and change that" in api.ask(ticket, kind="write").json["fields"]["kind"]
+
+
+def test_a_decision_restricts_rows_and_says_which(api: Api) -> None:
+    grant = api.ask(api.world.ticket(), copy_s=0).json
+    api.world.work()
+    path = f"/grants/{grant['id']}"
+    digest = api.get(api.world.admin, f"{path}/plan").json["digest"]
+    sector = {"table": "crm.companies", "column": "sector"}
+    for wrong in (
+        {**sector},
+        {**sector, "values": ["food"], "days": 3},
+        {"table": "crm.contacts", "column": "email", "values": ["x"]},
+        {"table": "crm.companies", "column": "id", "values": ["1 OR 1=1"]},
+    ):
+        body = {"shown_digest": digest, "rows_only": [wrong]}
+        answer = api.post(api.world.admin, f"{path}/approve", body)
+        assert answer.status_code == 422, wrong
+        assert "rows" in answer.json["fields"]
+    body = {"shown_digest": digest, "rows_only": [{**sector, "values": ["food"]}]}
+    assert api.post(api.world.admin, f"{path}/approve", body).status_code == 200
+    given = api.get(api.world.engineer, f"{path}/plan?which=given").json
+    only = {f"{t['schema']}.{t['name']}": t["rows_only"] for t in given["tables"] if t["rows_only"]}
+    assert only == {"crm.companies": [{"column": "sector", "values": ["food"], "days": 0}]}

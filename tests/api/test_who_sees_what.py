@@ -104,6 +104,8 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     },
     "agree_to_standing": lambda ids: {"shown_digest": ids["digest"]},
     "end_standing": lambda _: {},
+    "give_consent": lambda _: {"purpose": "live_access", "shown_digest": "0" * 64},
+    "withdraw_consent": lambda _: {"purpose": "live_access"},
     "close_review": lambda _: {"note": "looking for what is not mine"},
     "lift_quarantine": lambda _: {"grants": "end"},
     "confirm_database": lambda _: {"cluster": "1"},
@@ -127,6 +129,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "watch_leases": lambda ids: f"?tenant={ids['tenant_id']}&wait=0",
     "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
+    "explain_acts": lambda ids: f"?about={ids['grant_id']}",
     "list_certificates": lambda ids: f"?tenant={ids['tenant_id']}",
     "prove_entry": lambda _: "?index=0",
     "prove_consistency": lambda _: "?old=0",
@@ -146,6 +149,7 @@ OWN = (
     | {
         "get_quarantine",
         "lift_quarantine",  # a quarantine is the broker's own
+        "list_all_purposes",  # the same for all
         "withdraw_token_keys",  # and so are its keys
     }
 )
@@ -376,11 +380,13 @@ DENIED = {
         "close_review",
         *("give_standing", "agree_to_standing", "end_standing"),
         *("list_delegates", "name_delegate", "end_delegation"),
+        *("give_consent", "withdraw_consent"),
     ),
     "operator": (
         *("register_logins", "allow_drills"),
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
         *("list_reviews", "get_review", "close_review"),
+        *("give_consent", "withdraw_consent"),
         *("list_delegates", "name_delegate", "end_delegation"),
         *LOG,
         *("approve_grant", "refuse_grant", "end_grant", "end_everything"),
@@ -411,6 +417,7 @@ DENIED = {
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
         *("give_standing", "agree_to_standing", "end_standing"),
         *("name_delegate", "end_delegation"),
+        *("give_consent", "withdraw_consent"),
     ),
 }
 

@@ -19,11 +19,11 @@ from werkzeug.serving import make_server
 from broker import people, signin
 from broker.audit.integrate import integrate_all
 from broker.cli import cli
-from broker.http import create_app
 from broker.secret import Secret
 from broker.sweeps import sweep_retries
 from broker.ticketing import NO_FENCE
 from broker.tx import Actor, system
+from tests import apps
 from tests.world import World
 
 PASSWORD = "correct horse battery staple"
@@ -124,15 +124,16 @@ class Desk:
 @pytest.fixture
 def desk(world: World, tmp_path: Path) -> Iterator[Desk]:
     wire = Wire()
-    app = create_app(world.broker)
-    server = make_server("127.0.0.1", 0, wire.wrap(app), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield Desk(world, f"http://127.0.0.1:{server.server_port}", wire, tmp_path / "homes", app)
-    finally:
-        server.shutdown()
-        thread.join()
+    with apps.lend(world.broker) as app:
+        server = make_server("127.0.0.1", 0, wire.wrap(app), threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            yield Desk(world, url, wire, tmp_path / "homes", app)
+        finally:
+            server.shutdown()
+            thread.join()
         server.server_close()
 
 

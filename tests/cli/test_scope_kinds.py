@@ -1,4 +1,4 @@
-"""`broker grants request --kind` and `--raw`, and the plan that shows them."""
+"""`broker grants request --kind` and `--raw`, `approve --rows`, and the plan that shows them."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def test_raw_structure_and_write_from_the_command_line(desk: Desk) -> None:
     refused = engineer.try_(*ask, "--kind", "write")
     assert refused.exit_code != 0
     assert "ask for a copy and change that" in " ".join(refused.output.split())
+
+
+def test_rows_are_restricted_from_the_command_line(desk: Desk) -> None:
+    world = desk.world
+    admin = desk.terminal("admin", world.admin)
+    grant = world.request()
+    world.work()
+    approve = ("grants", "approve", grant, "--rows")
+    assert "last N days" in admin.try_(*approve, "crm.companies.id > 5").output
+    told = admin.run(*approve, "crm.companies.sector = food, none", stdin="y\n")
+    assert "of crm.companies only sector = food or none" in told
+    shown = admin.try_("grants", "plan", grant, "--which", "given", "-o", "table").output
+    assert "only sector = food or none" in shown

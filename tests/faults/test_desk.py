@@ -130,6 +130,7 @@ def test_a_login_whose_grant_is_over_is_never_issued_by_the_desk(world: World) -
     assert world.find_on_server(world.live, OURS) == []
 
 
+@pytest.mark.long
 def test_a_worker_hears_calls_and_finds_those_that_nobody_heard(world: World) -> None:
     grant_id = world.approved()
     first, _ = world.lease(grant_id)  # nobody listens yet

@@ -75,6 +75,7 @@ def test_with_every_job_lost_the_sweeps_bring_the_story_to_its_end(world: World)
     assert "certificate.issued" in world.kinds()
 
 
+@pytest.mark.long
 def test_with_every_job_doubled_each_thing_happens_once(world: World) -> None:
     ticket = world.ticket()
     grant_id = world.request(ticket)

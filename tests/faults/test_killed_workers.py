@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from broker import sweeps
 from broker.keys import KeyState
 from broker.snapshots import certificates
@@ -29,6 +31,7 @@ def is_destroyed(world: World, snapshot_id: str) -> bool:
     return world.snapshot(snapshot_id).state == "destroyed"
 
 
+@pytest.mark.long
 def test_a_role_that_was_made_and_not_recorded_ends_with_the_ticket(world: World) -> None:
     grant_id = world.approved()
     lease_id, _ = world.lease(grant_id)
@@ -47,6 +50,7 @@ def test_a_role_that_was_made_and_not_recorded_ends_with_the_ticket(world: World
         wait_until(lambda: world.find_on_server(world.live, OURS) == [], "no role is left")
 
 
+@pytest.mark.long
 def test_a_role_that_was_made_and_not_recorded_is_given_out_by_the_next_worker(
     world: World,
 ) -> None:
@@ -64,6 +68,7 @@ def test_a_role_that_was_made_and_not_recorded_is_given_out_by_the_next_worker(
     assert world.kinds().count("lease.issued") == 1
 
 
+@pytest.mark.long
 def test_a_copy_whose_worker_died_in_the_middle_is_made_anew_and_ends(world: World) -> None:
     grant_id = world.approved()
     snapshot_id = world.order(grant_id)
@@ -83,6 +88,7 @@ def test_a_copy_whose_worker_died_in_the_middle_is_made_anew_and_ends(world: Wor
     assert_nothing_left(world)
 
 
+@pytest.mark.long
 def test_a_copy_whose_ticket_closes_while_its_worker_is_dead_is_never_ready(world: World) -> None:
     grant_id = world.approved()
     snapshot_id = world.order(grant_id)

@@ -68,6 +68,7 @@ def test_a_job_of_an_overtaken_scheduler_does_no_harm_to_the_worker(world: World
     assert runs == []
 
 
+@pytest.mark.long
 def test_when_the_leader_is_killed_the_other_process_goes_on(world: World) -> None:
     with running(world, "scheduler") as first, running(world, "scheduler") as second:
         wait_until(lambda: holder(world) is not None, "one of them leads")

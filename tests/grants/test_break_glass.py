@@ -222,11 +222,11 @@ def test_a_lead_who_lost_the_role_does_not_count(world: World) -> None:
     opened = world.grant(grant.id)
     assert opened.state == "approved"
     with world.as_(system("worker")) as tx:
-        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant.id))
+        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant.id), "live")
     with world.as_(system("tests")) as tx:
         people.end_membership(tx, third.person_id, None)
     with world.as_(system("worker")) as tx, pytest.raises(ApprovalLost):
-        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant.id))
+        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant.id), "live")
 
 
 def test_only_the_customer_closes_the_review_with_a_word_and_once(world: World) -> None:

@@ -190,10 +190,10 @@ def test_whatever_is_edited_after_the_approval_is_named(world: World) -> None:
     statements.sign_due(world.broker.database, world.ports.keys)
     for edit, fields in _ALTERED.values():
         with edited(world, edit) as tx, pytest.raises(GrantAltered) as found:
-            grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id))
+            grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id), "live")
         assert set(found.value.fields) == fields
     with world.as_(system("tests")) as tx:  # and nothing is, where nothing was
-        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id))
+        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id), "live")
 
 
 def test_no_lease_and_no_copy_asks_for_more_than_was_signed(world: World) -> None:
@@ -293,7 +293,7 @@ def test_what_was_signed_before_the_key_was_turned_still_holds(world: World) -> 
     assert isinstance(keyring, Keyring)
     keyring.turn_statements()
     with world.as_(system("tests")) as tx:
-        grounds.prove(tx, keyring, requests.get_grant(tx, grant_id))
+        grounds.prove(tx, keyring, requests.get_grant(tx, grant_id), "live")
 
 
 def test_a_key_that_only_the_control_database_names_signs_nothing(
@@ -307,7 +307,7 @@ def test_a_key_that_only_the_control_database_names_signs_nothing(
     with world.as_(system("tests")) as tx:
         tenants.publish_key(tx, STATEMENTS_KEY, public)
     with world.as_(system("tests")) as tx, pytest.raises(GrantAltered) as found:
-        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id))
+        grounds.prove(tx, world.ports.keys, requests.get_grant(tx, grant_id), "live")
     assert found.value.fields == ("signature",)
 
 

@@ -106,6 +106,7 @@ def test_a_look_that_cannot_be_made_is_tried_again_and_never_skipped(world: Worl
     assert passed(world) == [3600, 86400]
 
 
+@pytest.mark.long
 def test_what_came_back_is_a_remnant_and_its_certificate_is_revoked_and_replaced(
     world: World,
 ) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+import pytest
+
 from broker.demo.canaries import KEPT_IN_COLUMN, needles
 from broker.demo.scan import must_find, must_find_nothing, scan
 from tests.stories import ready_copy
@@ -25,6 +27,7 @@ def parts(data: Path) -> dict[str, Path]:
     }
 
 
+@pytest.mark.long
 def test_after_a_destruction_marks_are_in_the_write_ahead_log_alone_until_its_segments_go(
     world: World,
 ) -> None:

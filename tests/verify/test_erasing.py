@@ -69,6 +69,7 @@ def dump(vendor: Vendor) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_thousand_random_erasures_leave_no_name_and_every_log_verifies(
     vendor: Vendor, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,15 +14,16 @@ from broker.grants.decisions import list_decisions
 from broker.grants.narrowing import Narrowing
 from broker.grants.standing import Draft, propose
 from broker.grants.statements import sign_due
-from broker.http import create_app
 from broker.snapshots import certificates
+from tests import apps
 from tests.web.browser import Browser, sign_in
 from tests.world import World
 
 
 @pytest.fixture
-def app(world: World) -> Flask:
-    return create_app(world.broker)
+def app(world: World) -> Iterator[Flask]:
+    with apps.lend(world.broker) as lent:
+        yield lent
 
 
 @pytest.fixture

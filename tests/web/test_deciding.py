@@ -51,6 +51,25 @@ def test_approving_with_a_narrowing_gives_less_and_shows_both(
     assert "crm.companies.sector" in page
 
 
+def test_rows_are_restricted_by_what_is_written_line_by_line(
+    admin: Browser, engineer: Browser, world: World, waiting: str
+) -> None:
+    path = f"/grants/{waiting}"
+    form = admin.form(path, f"{path}/approve")
+    fields = [(name, value) for name, value in form.fields if name != "rows_only"]
+    wrong = admin.post(
+        f"{path}/approve", [*fields, ("rows_only", "crm.companies.name = X")], referer=path
+    )
+    assert wrong.status_code == 422
+    assert "is masked" in wrong.text
+    shown = admin.get(f"{path}?rows_only=crm.companies.sector+%3D+food").text
+    assert ">crm.companies.sector = food</textarea>" in shown
+    admin.submit(path, f"{path}/approve", rows_only="crm.companies.sector = food, energy")
+    for page in (admin.page(path), engineer.page(path)):
+        assert "crm.companies: sector = energy or food" in page
+        assert "Only rows with sector = energy or food" in page
+
+
 def test_a_filter_hides_tables_and_loses_no_tick(
     admin: Browser, world: World, waiting: str
 ) -> None:

@@ -63,7 +63,8 @@ class Scope:
     """`name` is `sab_s_` and 12 hexadecimal digits: of the scope role and of the schema.
 
     The digits come from a digest of the views, so that one name always means the same views.
-    `tenant_keys` are those that the views read, in the order of their numbers.
+    `tenant_keys` are the values that the views read, tenants' keys and those that rows are chosen
+    by, in the order of their numbers.
     """
 
     name: str

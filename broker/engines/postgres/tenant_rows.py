@@ -20,6 +20,7 @@ from broker.tenancy import KeyValue
 KEY_TABLE = "tenant_key"
 TYPE_NAMES: Mapping[str, str] = {"integer": "int8", "uuid": "uuid", "text": "text"}
 ReadKey = Callable[[KeyValue], sql.Composable]
+Given = Callable[[Table, str], sql.Composed | None]  # the rows given of a table, under an alias
 
 
 def literal_key(key: KeyValue) -> sql.Composed:
@@ -41,6 +42,11 @@ def table_keys(schema: str, keys: Sequence[KeyValue]) -> ReadKey:
     return read
 
 
+def _every_row(table: Table, alias: str) -> sql.Composed | None:
+    del table, alias
+    return None
+
+
 def condition(
     table: Table,
     whose: Mapping[FullName, Whose],
@@ -57,15 +63,20 @@ def points_elsewhere(
     whose: Mapping[FullName, Whose],
     tables: Mapping[FullName, Table],
     read_key: ReadKey,
+    given: Given = _every_row,
 ) -> sql.Composed:
-    """A SELECT of whether one of the tenant's rows points, by `path`, at a row that is not."""
+    """A SELECT of whether one of the tenant's rows points, by `path`, at a row that is not; or one
+    that is `given` at one that is not.
+    """
     rows = _Rows(whose, tables, read_key)
-    mine = rows.of(table, "t", 0) or sql.SQL("true")
+    parts = [one for one in (rows.of(table, "t", 0), given(table, "t")) if one is not None]
+    mine = sql.SQL(" AND ").join(parts) if parts else sql.SQL("true")
+    target = given(tables[path.target], "r1")
     return sql.SQL("SELECT EXISTS (SELECT 1 FROM {} WHERE {} AND {} AND NOT {})").format(
         relation(table, "t"),
         mine,
         sql.SQL(" AND ").join(_is_set(name, "t") for name in path.columns),
-        rows.is_there(path, "t", 0),
+        rows.is_there(path, "t", 0, target),
     )
 
 
@@ -94,7 +105,7 @@ class _Rows:
         if whose.refusal:
             return sql.SQL("{}").format(sql.SQL("false"))
         if whose.column is not None and whose.key is not None:
-            return _equals(
+            return equals(
                 sql.Identifier(alias, whose.column.name), self._read_key(whose.key), whose.key
             )
         if not whose.paths:
@@ -120,15 +131,17 @@ class _Rows:
             parts.append(sql.SQL("({})").format(sql.SQL(" OR ").join(set_ones)))
         return parts
 
-    def is_there(self, path: Path, alias: str, depth: int) -> sql.Composed:
-        """The row that `path` points at is there and the tenant's."""
+    def is_there(
+        self, path: Path, alias: str, depth: int, besides: sql.Composed | None = None
+    ) -> sql.Composed:
+        """The row that `path` points at, `r<depth + 1>`, is there, the tenant's and `besides`."""
         target, inner = self._tables[path.target], f"r{depth + 1}"
         parts: list[sql.Composable] = [
             operate(_column(theirs, inner), "=", _column(mine, alias))
             for mine, theirs in zip(path.columns, path.target_columns, strict=True)
         ]
         owned = self.of(target, inner, depth + 1)
-        parts += [owned] if owned is not None else []
+        parts += [one for one in (owned, besides) if one is not None]
         return sql.SQL("EXISTS (SELECT 1 FROM {} WHERE {})").format(
             relation(target, inner), sql.SQL(" AND ").join(parts)
         )
@@ -142,7 +155,7 @@ def _is_set(name: str, alias: str) -> sql.Composed:
     return sql.SQL("{} IS NOT NULL").format(_column(name, alias))
 
 
-def _equals(column: sql.Composable, value: sql.Composable, key: KeyValue) -> sql.Composed:
+def equals(column: sql.Composable, value: sql.Composable, key: KeyValue) -> sql.Composed:
     """Between the value and itself: an index serves it, and the planner takes a constant share.
 
     A text is compared by its bytes too, for a collation may call different keys equal.

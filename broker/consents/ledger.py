@@ -1,0 +1,227 @@
+"""The ledger: giving, renewing, withdrawing, lapsing; and whether a consent is live.
+
+What must stay true: whoever is about to act on a consent holds it (`hold`), and whoever withdraws
+one waits for them, so that no act begins on a consent that is being withdrawn. The act's entry and
+the withdrawal's stand in the log in the order in which they happened: `why` rests on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from broker import people, trail
+from broker.consents.model import ConsentAct
+from broker.consents.purposes import RECIPIENT, Purpose, PurposeRow, get_purpose
+from broker.errors import Conflict, Denied, Invalid, NotFound
+from broker.ids import PersonId, TenantId, is_id, new_id
+from broker.tx import Tx
+
+GRANTING = ("given", "renewed")
+_BATCH = 200
+
+
+class ConsentMissing(Denied):
+    """Nobody agreed to that, or no longer: `facts['purposes']` says to what."""
+
+    type = "consent-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Which consent: of an organisation, or (`person_id`) of one of its people; to one purpose."""
+
+    tenant_id: TenantId
+    purpose: str
+    person_id: PersonId | None = None
+    about: str = ""
+
+
+def hold(tx: Tx, tenant_id: TenantId) -> None:
+    """Before acting on a tenant's consents: a withdrawal under way is waited for, a later waits."""
+    tx.session.execute(sa.text("SELECT FROM tenant WHERE id = :t FOR SHARE"), {"t": tenant_id})
+
+
+def _hold_alone(tx: Tx, tenant_id: TenantId) -> None:
+    """Acts on one tenant's consents come one after the other, and after those who hold them."""
+    tx.session.execute(
+        sa.text("SELECT FROM tenant WHERE id = :t FOR NO KEY UPDATE"), {"t": tenant_id}
+    )
+
+
+def find_last(tx: Tx, consent: Consent) -> ConsentAct | None:
+    """The last act on it, which says what it is now."""
+    query = sa.select(ConsentAct).where(
+        ConsentAct.tenant_id == consent.tenant_id,
+        ConsentAct.purpose == consent.purpose,
+        sa.func.coalesce(ConsentAct.person_id, "") == (consent.person_id or ""),
+        ConsentAct.about == consent.about,
+    )
+    return tx.session.scalar(query.order_by(ConsentAct.number.desc()).limit(1))
+
+
+def is_live(tx: Tx, consent: Consent) -> bool:
+    last = find_last(tx, consent)
+    if last is None or last.act not in GRANTING or last.lapses_at is None:
+        return False
+    return tx.at < last.lapses_at and last.version >= counts_from(tx, consent.purpose)
+
+
+def counts_from(tx: Tx, purpose: str) -> int:
+    """The oldest version to which a consent counts still."""
+    newest = sa.select(PurposeRow.counts_from).where(PurposeRow.name == purpose)
+    return tx.session.scalar(newest.order_by(PurposeRow.version.desc()).limit(1)) or 1
+
+
+def list_missing(tx: Tx, tenant_id: TenantId, purposes: Collection[str]) -> list[str]:
+    """Those of an organisation's purposes to which no consent is live."""
+    return [p for p in sorted(purposes) if not is_live(tx, Consent(tenant_id, p))]
+
+
+def check_live(tx: Tx, tenant_id: TenantId, purposes: Collection[str]) -> None:
+    """Raises ConsentMissing unless the organisation agrees to each of the purposes now."""
+    missing = list_missing(tx, tenant_id, purposes)
+    if missing:
+        raise ConsentMissing(
+            f"the customer does not consent, or no longer, to: {', '.join(missing)}; an admin of "
+            "theirs can, on their console under Consents",
+            purposes=missing,
+        )
+
+
+def give(tx: Tx, consent: Consent, shown_digest: str) -> ConsentAct:
+    """Agree to what was shown, or renew it. One purpose at a time, by who may speak for it.
+
+    Raises Invalid, Conflict when another text stands by now, Denied, NotFound.
+    """
+    purpose = get_purpose(tx, consent.purpose)
+    _check_giver(tx, consent, purpose)
+    _check_about(consent, purpose)
+    language = purpose.find_language(shown_digest)
+    if language is None:
+        raise Conflict(
+            f"what you were shown is not what {purpose.name} says now; read it again",
+            purpose=purpose.name,
+        )
+    _hold_alone(tx, consent.tenant_id)
+    kind = "consent.renewed" if is_live(tx, consent) else "consent.given"
+    act = _act(tx, consent, kind.partition(".")[2], purpose.version)
+    act.language, act.shown = language, shown_digest
+    act.lapses_at = tx.at + timedelta(days=purpose.max_days)
+    return _keep(tx, act, kind=kind)
+
+
+def begin_withdrawal(tx: Tx, consent: Consent) -> None:
+    """Check who asks, and wait for those who act on it. Raises Conflict, Denied, NotFound.
+
+    Then what rests on it is ended, and then `withdraw` is called: last, so that the log says that
+    all of it was ended under the consent and nothing was begun after it.
+    """
+    _check_giver(tx, consent, get_purpose(tx, consent.purpose))
+    _hold_alone(tx, consent.tenant_id)
+    last = find_last(tx, consent)
+    if last is None or last.act not in GRANTING:
+        raise Conflict(f"there is no consent to {consent.purpose} to withdraw")
+
+
+def withdraw(tx: Tx, consent: Consent) -> ConsentAct:
+    """Only `lifecycle` calls this: what rests on the consent must end with it."""
+    last = find_last(tx, consent)
+    assert last is not None  # noqa: S101  # for the type checker: begin_withdrawal found it
+    return _keep(tx, _act(tx, consent, "withdrawn", last.version), kind="consent.withdrawn")
+
+
+def lapse(tx: Tx, act: ConsentAct) -> None:
+    """Write down that time, or a new text, has ended a consent; what rests on it was ended."""
+    person_id = PersonId(act.person_id) if act.person_id else None
+    consent = Consent(TenantId(act.tenant_id), act.purpose, person_id, act.about)
+    _hold_alone(tx, consent.tenant_id)
+    last = find_last(tx, consent)
+    if last is not None and last.number == act.number and not is_live(tx, consent):
+        _keep(tx, _act(tx, consent, "lapsed", act.version), kind="consent.lapsed")
+
+
+def list_lapsing(tx: Tx) -> Sequence[ConsentAct]:
+    """Given, the last word on it, and no longer live: by time, or by a text that changed."""
+    later = sa.orm.aliased(ConsentAct)
+    followed = sa.select(later.number).where(
+        later.tenant_id == ConsentAct.tenant_id,
+        later.purpose == ConsentAct.purpose,
+        sa.func.coalesce(later.person_id, "") == sa.func.coalesce(ConsentAct.person_id, ""),
+        later.about == ConsentAct.about,
+        later.number > ConsentAct.number,
+    )
+    newer = sa.select(PurposeRow.name).where(
+        PurposeRow.name == ConsentAct.purpose, PurposeRow.counts_from > ConsentAct.version
+    )
+    over = sa.or_(ConsentAct.lapses_at <= tx.at, newer.exists())
+    query = sa.select(ConsentAct).where(ConsentAct.lapses_at.is_not(None), over, ~followed.exists())
+    return tx.session.scalars(query.order_by(ConsentAct.number).limit(_BATCH)).all()
+
+
+def _check_giver(tx: Tx, consent: Consent, purpose: Purpose) -> None:
+    """To give and to withdraw take the same right: neither is harder."""
+    permission = "consent:own" if consent.person_id else "consent:give"
+    people.check(tx, permission, consent.tenant_id)
+    if tx.actor.side != "tenant" or tx.actor.person_id is None:
+        raise Denied("only the customer's own people consent, or withdraw a consent")
+    if not purpose.is_asked:
+        raise Invalid(f"{purpose.name} rests on {purpose.basis}, not on a consent")
+    if (consent.person_id is None) != (purpose.given_by == "tenant"):
+        whose = "an admin, for the organisation" if purpose.given_by == "tenant" else "each person"
+        raise Invalid(f"{purpose.name} is given by {whose}", fields={"purpose": purpose.given_by})
+    if consent.person_id is not None and consent.person_id != tx.actor.person_id:
+        raise Denied("nobody consents for another person")
+
+
+def _check_about(consent: Consent, purpose: Purpose) -> None:
+    if purpose.about == (RECIPIENT,):
+        if not is_id(consent.about, "rcp"):
+            raise Invalid("name the one recipient", fields={"about": "the id of a recipient"})
+    elif consent.about not in (purpose.about or ("",)):
+        words = ", ".join(purpose.about) or "nothing"
+        raise Invalid("each is consented to by itself", fields={"about": f"one of: {words}"})
+
+
+def _act(tx: Tx, consent: Consent, act: str, version: int) -> ConsentAct:
+    return ConsentAct(
+        id=new_id("cns"),
+        tenant_id=consent.tenant_id,
+        person_id=consent.person_id,
+        purpose=consent.purpose,
+        about=consent.about,
+        act=act,
+        version=version,
+        by_id=tx.actor.person_id if act != "lapsed" else None,
+        side=tx.actor.side,
+        via=tx.actor.via,
+        at=tx.at,
+    )
+
+
+def _keep(tx: Tx, act: ConsentAct, *, kind: str) -> ConsentAct:
+    tx.session.add(act)
+    tx.session.flush()
+    ends = act.lapses_at.isoformat() if act.lapses_at else None
+    facts = {
+        "purpose": act.purpose,
+        "version": act.version,
+        "about": act.about or None,
+        "person": act.person_id,
+        "digest": act.shown,
+        "language": act.language,
+        "lapses_at": ends,
+    }
+    said = {name: value for name, value in facts.items() if value is not None}
+    trail.record(tx, TenantId(act.tenant_id), kind, act.id, said)
+    return act
+
+
+def get_act(tx: Tx, act_id: str) -> ConsentAct:
+    act = tx.session.get(ConsentAct, act_id)
+    if act is None:
+        raise NotFound("there is no such act")
+    return act

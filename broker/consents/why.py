@@ -1,0 +1,166 @@
+"""Why an act was allowed: read from the log itself, entry after entry.
+
+The log holds the consents and what was done on them in the order in which both happened (`ledger`),
+so whoever has the log can answer, with no table of ours beside it. Pure, but for `read_log`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from broker import people
+from broker.consents.purposes import BY_KIND, LIVE_ACCESS, TEST_COPY, PurposeRow
+from broker.ids import TenantId
+from broker.trail import AuditEntry, AuditLog
+from broker.tx import Tx
+
+CONSENT, APPROVAL, REGISTRATION = "consent", "approval", "registration"
+CONTRACT, ENDING, LAW, NONE = "contract", "ending", "law", "none"
+# What each ground says to who asks.
+SAYS: Mapping[str, str] = {
+    CONSENT: "the organisation consented to this purpose, and the consent was live",
+    APPROVAL: "the organisation's admins approved it; the ledger of consents began later",
+    REGISTRATION: "the database was registered, which allows its catalogue to be read",
+    CONTRACT: "the service owes it: it lets people decide, and keeps the record",
+    ENDING: "it ends or takes back something, which needs nobody's consent",
+    LAW: "a legal hold, asked by a privacy officer and agreed to or ordered",
+    NONE: "no ground was found",
+}
+# What is done with a customer's data. Each is looked at in `_purposes`.
+ACTS = frozenset(
+    {
+        *("grant.requested", "approval.given", "grant.approved"),
+        *("lease.asked", "lease.issued", "lease.resume_asked", "lease.resumed"),
+        *("snapshot.ordered", "snapshot.copying", "snapshot.ready"),
+        *("snapshot.reset_asked", "snapshot.reset"),
+    }
+)
+_OTHERS: Mapping[str, str] = {
+    **dict.fromkeys(("tenant", "admin", "member", "person", "invitation", "password"), CONTRACT),
+    **dict.fromkeys(("token", "token_key", "login", "server", "key", "quarantine"), CONTRACT),
+    **dict.fromkeys(("platform", "storage", "ticket", "decision", "standing"), CONTRACT),
+    **dict.fromkeys(("review", "delegate", "policy", "glass", "certificate"), CONTRACT),
+    **dict.fromkeys(("purpose", "consent", "act", "passkey", "session"), CONTRACT),
+    **dict.fromkeys(("database", "preflight", "drill", "drills", "access", "plan"), REGISTRATION),
+    **dict.fromkeys(("grant", "lease", "snapshot", "scope"), ENDING),
+    **dict.fromkeys(("look", "remnant", "orphan", "stranger"), ENDING),
+    "hold": LAW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the act at `position` (None: not yet integrated) was allowed.
+
+    `consents` are the ids of the acts of the ledger that it rested on.
+    """
+
+    position: int | None
+    at: datetime
+    kind: str
+    subject: str
+    ground: str
+    consents: tuple[str, ...] = ()
+
+    @property
+    def says(self) -> str:
+        return SAYS[self.ground]
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads one log from its first entry on. `began_at` is when the ledger began."""
+
+    began_at: datetime
+    _live: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # purpose: act, its end
+    _purpose: dict[str, frozenset[str]] = field(default_factory=dict)  # of a lease
+
+    def read(self, position: int | None, entry: Mapping[str, Any]) -> Reason:
+        """The next entry, and why what it says was allowed."""
+        kind, at = entry["kind"], datetime.fromisoformat(entry["at"])
+        if kind.startswith("consent."):
+            self._note(entry)
+        ground, consents = self._explain(kind, at, entry)
+        return Reason(position, at, kind, entry["subject"], ground, consents)
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        facts = entry["facts"]
+        if "person" in facts or "about" in facts:
+            return
+        if "lapses_at" in facts:
+            end = datetime.fromisoformat(facts["lapses_at"])
+            self._live[facts["purpose"]] = (entry["subject"], end)
+        else:
+            self._live.pop(facts["purpose"], None)
+
+    def _explain(
+        self, kind: str, at: datetime, entry: Mapping[str, Any]
+    ) -> tuple[str, tuple[str, ...]]:
+        if kind not in ACTS:
+            return find_ground(kind), ()
+        purposes = self._purposes(kind, entry)
+        if at < self.began_at:
+            return APPROVAL, ()
+        live = {name: self._live[name] for name in purposes if name in self._live}
+        if not purposes or len(live) < len(purposes) or any(at >= end for _, end in live.values()):
+            return NONE, ()
+        return CONSENT, tuple(sorted(act for act, _ in live.values()))
+
+    def _purposes(self, kind: str, entry: Mapping[str, Any]) -> frozenset[str]:
+        """What the act needed; remembered of a login from when it was asked for."""
+        facts, subject = entry["facts"], entry["subject"]
+        if kind.startswith("snapshot."):
+            return frozenset({TEST_COPY})
+        if kind == "lease.asked":
+            of_copy = str(facts.get("on", "")).startswith("snp_")
+            self._purpose[subject] = frozenset({TEST_COPY if of_copy else LIVE_ACCESS})
+        if kind.startswith("lease."):
+            return self._purpose.get(subject, frozenset())
+        return frozenset(p for kind, p in BY_KIND.items() if facts.get(f"{kind}_s", 0) > 0)
+
+
+def explain(
+    rows: Iterable[tuple[int | None, Mapping[str, Any]]], began_at: datetime
+) -> Iterator[Reason]:
+    """Of each entry of one log, in its order."""
+    reader = Reader(began_at)
+    for position, entry in rows:
+        yield reader.read(position, entry)
+
+
+def find_ground(kind: str) -> str:
+    """Of a kind that is not looked at entry by entry; CONSENT of one that is."""
+    return CONSENT if kind in ACTS else _OTHERS.get(kind.partition(".")[0], NONE)
+
+
+def read_log(tx: Tx, log_id: str) -> Iterator[tuple[int | None, Mapping[str, Any]]]:
+    """(position, entry) of a whole log; what is not integrated yet comes last."""
+    query = (
+        sa.select(AuditEntry.idx, AuditEntry.entry)
+        .where(AuditEntry.log_id == log_id)
+        .order_by(AuditEntry.idx.asc().nulls_last(), AuditEntry.id)
+        .execution_options(yield_per=2000)
+    )
+    for row in tx.session.execute(query):
+        yield row.idx, json.loads(row.entry)
+
+
+def began_at(tx: Tx) -> datetime:
+    """When the ledger began: when the first purpose was made known."""
+    return tx.session.scalar(sa.select(sa.func.min(PurposeRow.loaded_at))) or tx.at
+
+
+def list_reasons(tx: Tx, tenant_id: TenantId, subject: str) -> list[Reason]:
+    """Why each act about `subject` (a grant, a login, a copy) was allowed, oldest first."""
+    people.check(tx, "consent:read", tenant_id)
+    log_id = tx.session.scalar(sa.select(AuditLog.id).where(AuditLog.tenant_id == tenant_id))
+    if log_id is None:
+        return []
+    found = explain(read_log(tx, log_id), began_at(tx))
+    return [reason for reason in found if reason.subject == subject]

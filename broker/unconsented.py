@@ -1,0 +1,76 @@
+"""What is open though nobody consents to it any more: asked of the tables by every sweep.
+
+It starts from tenants, who are few, not from what lives, which is much: one statement says which of
+them have something open and lack a consent, and mostly it finds none.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from broker import lifecycle, mail, people
+from broker.consents import ledger
+from broker.consents.ledger import Consent
+from broker.consents.model import ConsentAct
+from broker.consents.purposes import LIVE_ACCESS, TEST_COPY
+from broker.grants.model import Grant
+from broker.ids import PersonId, TenantId
+from broker.jobs import Queue
+from broker.settling import GRANT_OPEN
+from broker.tx import Tx
+
+_BATCH = 200
+# Scalar subqueries, each by its index: as joins they would read all that lives.
+_LACKING = sa.text("""
+    SELECT t.id, p.name
+    FROM tenant t
+    CROSS JOIN unnest(CAST(:names AS text[]), CAST(:from_ AS bigint[])) AS p (name, counts_from)
+    WHERE (SELECT true FROM access_grant g
+           WHERE g.tenant_id = t.id AND g.state IN ('requested', 'approved') LIMIT 1) IS NOT NULL
+      AND (SELECT c.act IN ('given', 'renewed') AND c.lapses_at > :at
+                  AND c.version >= p.counts_from
+           FROM consent_act c
+           WHERE c.tenant_id = t.id AND c.purpose = p.name
+             AND coalesce(c.person_id, '') = '' AND c.about = ''
+           ORDER BY c.number DESC LIMIT 1) IS NOT TRUE
+    ORDER BY t.id, p.name
+""")
+
+
+def list_lacking(tx: Tx) -> dict[str, list[str]]:
+    """Tenants with something open, and to which purposes of access they do not consent now."""
+    names = [LIVE_ACCESS, TEST_COPY]
+    asked = {"names": names, "from_": [ledger.counts_from(tx, n) for n in names], "at": tx.at}
+    found: dict[str, list[str]] = {}
+    for tenant_id, purpose in tx.session.execute(_LACKING, asked):
+        found.setdefault(tenant_id, []).append(purpose)
+    return found
+
+
+def list_grants(tx: Tx, tenant_id: str) -> list[Grant]:
+    """The open ones of one tenant."""
+    query = sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(GRANT_OPEN))
+    return list(tx.session.scalars(query.order_by(Grant.id).limit(_BATCH)))
+
+
+def end(tx: Tx, grant: Grant, *, gone: list[str], queue: Queue) -> bool:
+    """End what of it rests on purposes to which nobody consents; False when nothing did."""
+    tx.session.refresh(grant, with_for_update={"key_share": True})  # who uses it now goes first
+    return lifecycle.end_without_consent(tx, grant, gone, queue) > 0
+
+
+def lapse(tx: Tx, act: ConsentAct) -> bool:
+    """Write into the ledger that a consent is over, and ask for it again."""
+    person_id = PersonId(act.person_id) if act.person_id else None
+    consent = Consent(TenantId(act.tenant_id), act.purpose, person_id, act.about)
+    ledger.lapse(tx, act)
+    to = [person_id] if person_id else people.list_recipients(tx, consent.tenant_id, ["admin"])
+    whose = "Your consent" if person_id else "The consent of your organisation"
+    text = (
+        f"{whose} to {act.purpose} is over: its time has come, or its text has changed. What "
+        "rested on it ends. If you still want it, read it and consent again, on the console under "
+        "Consents; if not, there is nothing to do."
+    )
+    for one in to:
+        mail.write(tx, one, consent.tenant_id, f"Consent over: {act.purpose}", text)
+    return True
