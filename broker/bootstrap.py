@@ -29,8 +29,7 @@ from broker.settings import Settings
 from broker.snapshots.ports import Ports
 from broker.stores.building import build_store
 from broker.stores.sts import StsSessions
-from broker.tickets import TicketSystem
-from broker.tickets.generic import GenericTickets
+from broker.tickets import TicketSystem, building
 from broker.tx import Tx, system
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -72,15 +71,7 @@ def build_ports(broker: Broker) -> Ports:
 
 def build_tickets(settings: Settings) -> TicketSystem | None:
     """The ticket system, where one is set."""
-    tickets = settings.tickets
-    if tickets.url is None:
-        return None
-    if tickets.token is None or not tickets.webhook_secrets:
-        raise SettingsError(
-            "the ticket system needs a token and a webhook secret; set BROKER_TICKETS__TOKEN and "
-            "BROKER_TICKETS__WEBHOOK_SECRETS"
-        )
-    return GenericTickets(tickets.url, tickets.token, tickets.webhook_secrets, tickets.probe)
+    return building.build_tickets(settings.tickets)
 
 
 def migrate(settings: Settings) -> None:

@@ -105,7 +105,10 @@ TICKETS = frozenset(
 
 
 def _is_wanted(broker: Broker, name: str) -> bool:
-    return name not in TICKETS or broker.settings.tickets.url is not None
+    tickets = broker.settings.tickets
+    if name == "send_comments" and not tickets.comments:
+        return False
+    return name not in TICKETS or tickets.url is not None
 
 
 def _tick(broker: Broker, lead: Lead, name: str) -> None:

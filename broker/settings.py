@@ -115,10 +115,20 @@ class Mail(Section):
 
 
 class Tickets(Section):
+    """The one ticket system; `docs/ticket-systems.md` says which kind needs what.
+
+    `user` belongs to the token where the system wants both. Without `webhook_secrets` no webhook is
+    taken, and closing is seen by the poll.
+    """
+
+    kind: Literal["generic", "zendesk", "jira"] = "generic"
     url: str | None = None
+    user: str | None = None
     token: SecretText | None = None
     webhook_secrets: list[SecretText] = []
     probe: str = "probe"
+    customer_field: str | None = None  # of Jira: which field names the customer
+    comments: bool = True  # say on tickets what became of access and copies
 
 
 class Times(Section):

@@ -59,7 +59,7 @@ def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times:
         if not due:
             break
         try:
-            looks = _look(tickets, [hint.external_id for hint in due])
+            looks, _ = _look(tickets, [hint.external_id for hint in due])
         except TicketSystemUnavailable as error:
             _log.warning("ticket_system_unavailable", reason=error.message)
             with database.begin(_ACTOR) as tx:
@@ -92,8 +92,9 @@ def poll(database: Database, queue: Queue, tickets: TicketSystem, times: Times) 
         due = _list_due(tx, tickets.name)
     try:
         tickets.probe()
-        looks = _look(tickets, due)
-        tickets.probe()
+        looks, wait_s = _look(tickets, due)
+        if not wait_s:
+            tickets.probe()
     except TicketSystemUnavailable as error:
         _log.error("ticket_system_unavailable", reason=error.message)
         with database.begin(_ACTOR) as tx:
@@ -102,7 +103,7 @@ def poll(database: Database, queue: Queue, tickets: TicketSystem, times: Times) 
         return 0
     _take_all(database, queue, tickets.name, looks, times)
     with database.begin(_ACTOR) as tx:
-        reach.note_reached(tx, tickets.name, times.poll_tickets_s)
+        reach.note_reached(tx, tickets.name, wait_s or times.poll_tickets_s)
     return len(looks)
 
 
@@ -110,7 +111,7 @@ def look_at(
     database: Database, queue: Queue, tickets: TicketSystem, external_id: str, times: Times
 ) -> None:
     """One look now, for whoever is about to ask for access. Raises TicketSystemUnavailable."""
-    looks = _look(tickets, [external_id])
+    looks, _ = _look(tickets, [external_id])
     if external_id not in looks:
         raise TicketSystemUnavailable("the ticket system does not say well what this ticket is")
     _take_all(database, queue, tickets.name, looks, times)
@@ -134,27 +135,33 @@ def _list_due(tx: Tx, name: str) -> Sequence[str]:
     ).all()
 
 
-def _look(tickets: TicketSystem, external_ids: Sequence[str]) -> Looks:
-    """What the system says of these now; left out is of what it says nothing well.
+def _look(tickets: TicketSystem, external_ids: Sequence[str]) -> tuple[Looks, int]:
+    """What the system says of these now, and how many seconds it wants to be left alone before the
+    rest of them; left out is that of which it says nothing well.
 
     Raises TicketSystemUnavailable when it answers for none, or says of all that they are not there.
     """
     looks: dict[str, FetchedTicket | None] = {}
-    for batch in _batches(external_ids, tickets.at_once):
-        shown = tickets.find_many(batch) if len(batch) > 1 else {}
-        for external_id in batch:
-            if external_id in shown:
-                looks[external_id] = shown[external_id]
-            else:
-                looks |= _look_at_one(tickets, external_id)
-    if None in looks.values():
-        tickets.probe()
-        if len(looks) >= _ALL_REFUSED_FROM and not any(looks.values()):
-            raise TicketSystemUnavailable(
-                f"the ticket system says of all {len(looks)} tickets that they are not there; "
-                "see what its login may read"
-            )
-    return looks
+    try:
+        for batch in _batches(external_ids, tickets.at_once):
+            shown = tickets.find_many(batch) if len(batch) > 1 else {}
+            looks |= shown
+            for external_id in batch:
+                if external_id not in shown:
+                    looks |= _look_at_one(tickets, external_id)
+        if None in looks.values():
+            tickets.probe()
+    except TicketSystemUnavailable as error:
+        seen = {one: fetched for one, fetched in looks.items() if fetched is not None}
+        if "retry_after_s" not in error.facts or not seen:
+            raise
+        return seen, int(error.facts["retry_after_s"])
+    if len(looks) >= _ALL_REFUSED_FROM and not any(looks.values()):
+        raise TicketSystemUnavailable(
+            f"the ticket system says of all {len(looks)} tickets that they are not there; "
+            "see what its login may read"
+        )
+    return looks, 0
 
 
 def _look_at_one(tickets: TicketSystem, external_id: str) -> Looks:

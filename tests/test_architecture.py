@@ -71,6 +71,8 @@ REVEALING: Mapping[str, str] = {
     "sealing.py": "a data key, to Tink",
     "signin.py": "a password or token, into its digest",
     "tickets/client.py": "the ticket system's token, into its header",
+    "tickets/driver.py": "the ticket system's token, into its header",
+    "tickets/signatures.py": "webhook secrets, into the MAC or the comparison that checks",
     "tickets/generic.py": "the ticket system's webhook secrets, to the library that checks",
     "web/session.py": "a session's token, into its cookie",
 }

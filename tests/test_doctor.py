@@ -163,6 +163,9 @@ def test_a_ticket_system_or_mail_server_that_does_not_answer_is_told(host: Host)
     lost = host.settings.tickets.model_copy(update={"probe": "T-none"})
     assert host.find_bad(tickets=lost) == {"ticket system"}
     assert host.examine(tickets=Tickets())["ticket system"].verdict == "warn"
+    assert host.examine()["ticket webhooks"].verdict == "ok"
+    deaf = host.settings.tickets.model_copy(update={"webhook_secrets": []})
+    assert host.examine(tickets=deaf)["ticket webhooks"].verdict == "warn"
 
 
 def test_a_scheduler_that_lost_its_lead_and_sweeps_that_stopped_are_told(host: Host) -> None:

@@ -99,6 +99,12 @@ def _check_tickets(settings: Settings) -> Iterator[Line]:
         return
     tickets.probe()
     yield ok("ticket system", f"{tickets.name}: the probe ticket reads well")
+    if settings.tickets.webhook_secrets:
+        address = f"{settings.web.public_url.rstrip('/')}/hooks/tickets/{tickets.name}"
+        yield ok("ticket webhooks", f"are taken at {address}")
+    else:
+        todo = "set BROKER_TICKETS__WEBHOOK_SECRETS, or closing is seen minutes later, by the poll"
+        yield warn("ticket webhooks", "none is taken", todo)
 
 
 def _check_mail(settings: Settings) -> Iterator[Line]:

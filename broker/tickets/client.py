@@ -83,6 +83,17 @@ class Client:
             raise unavailable(f"answered {status}")
         return parse(content)
 
+    def ask(
+        self, path: str, document: object, *, none_for: Collection[int] = NOT_OURS
+    ) -> object | None:
+        """As `get`, for what is read by a POST."""
+        status, content = self._send("POST", path, document=document)
+        if status in none_for:
+            return None
+        if status != httpx.codes.OK:
+            raise unavailable(f"answered {status}")
+        return parse(content)
+
     def find_status(self, path: str) -> int:
         """How a GET is answered, whatever it says."""
         return self._send("GET", path)[0]
