@@ -44,6 +44,7 @@ PAGES: Mapping[str, tuple[str, ...] | Only] = {
         "`DELETE /tokens/{id}`, `broker logout`: a token in place of a session"
     ),
     "account.show_invitation": _BROWSER,
+    "account.choose_language": _BROWSER,
     "account.accept_invitation": ("accept_invitation",),
     "home.show": (
         *("list_grants", "list_leases", "list_snapshots", "list_tenants"),

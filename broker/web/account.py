@@ -9,6 +9,7 @@ from broker import signin
 from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.secret import Secret
 from broker.tx import system
+from broker.web.languages import gettext, remember
 from broker.web.session import drop_cookie, end_session, local_path, open_session, the_broker
 
 pages = Blueprint("account", __name__)
@@ -41,8 +42,16 @@ def _sign_in_page(target: str, email: str = "", problem: str = "") -> str:
 def sign_out() -> Response:
     end_session()
     session.clear()
-    flash("You are signed out.")
+    flash(gettext("You are signed out."))
     return drop_cookie(Response(status=303, headers={"Location": url_for(".show_sign_in")}))
+
+
+@pages.post("/language")
+def choose_language() -> Response:
+    """Remember in which language this browser reads the console."""
+    answer = Response(status=303, headers={"Location": local_path(request.form.get("next", "/"))})
+    remember(answer, request.form.get("language", ""))
+    return answer
 
 
 @pages.get("/invitation")
@@ -61,7 +70,7 @@ def accept_invitation() -> ResponseReturnValue:
             signin.accept_invitation(tx, code, password)
     except (Invalid, NotFound) as error:
         return _no_password(error.message)
-    flash("Your password is set. Sign in with it.")
+    flash(gettext("Your password is set. Sign in with it."))
     return redirect(url_for(".show_sign_in"), 303)
 
 

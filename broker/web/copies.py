@@ -12,6 +12,7 @@ from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
 from broker.tx import Tx
 from broker.web.holds import read_page
+from broker.web.languages import gettext
 from broker.web.session import begin, the_broker, visitor
 
 pages = Blueprint("copies", __name__)
@@ -61,5 +62,7 @@ def _show(snapshot_id: str, template: str) -> str:
 def destroy(snapshot_id: str) -> ResponseReturnValue:
     with begin() as tx:
         lifecycle.condemn_by_click(tx, snapshot_id, the_broker().queue)
-    flash("The copy is condemned: its key dies first, then every part of it. There is no way back.")
+    flash(
+        gettext("The copy is condemned: its key dies first, then every part. There is no way back.")
+    )
     return redirect(url_for(".show", snapshot_id=snapshot_id), 303)

@@ -14,6 +14,7 @@ from broker.grants.delegates import Absence
 from broker.ids import TenantId
 from broker.tx import Tx
 from broker.web.forms import Form, read_instant
+from broker.web.languages import gettext
 from broker.web.session import begin
 
 pages = Blueprint("delegates", __name__)
@@ -34,7 +35,7 @@ def name(tenant_id: str) -> ResponseReturnValue:
     except Invalid as error:
         with begin() as tx:
             return _page(tx, tenant, error.facts.get("fields", {})), 422
-    flash("Named. You both get a mail, and either of you can end it at once.")
+    flash(gettext("Named. You both get a mail, and either of you can end it at once."))
     return redirect(url_for(".show", tenant_id=tenant_id), 303)
 
 
@@ -42,7 +43,7 @@ def name(tenant_id: str) -> ResponseReturnValue:
 def end(delegation_id: str) -> ResponseReturnValue:
     with begin() as tx:
         tenant_id = delegates.end(tx, delegation_id)
-    flash("Ended. What the delegate approved counts no more.")
+    flash(gettext("Ended. What the delegate approved counts no more."))
     return redirect(url_for(".show", tenant_id=tenant_id), 303)
 
 

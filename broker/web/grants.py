@@ -13,6 +13,7 @@ from broker.passkeys import ending_clones
 from broker.snapshots import ordering
 from broker.web import fetched, grant_page
 from broker.web.forms import read_narrowing
+from broker.web.languages import gettext
 from broker.web.passkeys import asking, read_answer
 from broker.web.plan_page import Filter
 from broker.web.session import begin, the_broker
@@ -55,9 +56,9 @@ def approve(grant_id: str) -> ResponseReturnValue:
         requests.approve(tx, grant_id, shown, read_narrowing(request.form), note, answered=answered)
         waits = get_grant_view(tx, grant_id).state == "requested"
     flash(
-        "You approved this request. Nothing is given until another admin approves it too."
+        gettext("You approved this request. Nothing is given until another admin approves it too.")
         if waits
-        else "You approved this request. It ends by itself; you can end it now at any time."
+        else gettext("You approved this request. It ends by itself; you can end it at any time.")
     )
     return redirect(url_for(".show", grant_id=grant_id), 303)
 
@@ -96,7 +97,7 @@ def refuse(grant_id: str) -> ResponseReturnValue:
     answered = read_answer()
     with ending_clones(the_broker().database), begin() as tx:
         requests.refuse(tx, grant_id, request.form.get("note", ""), answered=answered)
-    flash("You refused this request. Nothing was or will be seen under it.")
+    flash(gettext("You refused this request. Nothing was or will be seen under it."))
     return redirect(url_for(".show", grant_id=grant_id), 303)
 
 
@@ -104,7 +105,7 @@ def refuse(grant_id: str) -> ResponseReturnValue:
 def end(grant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         lifecycle.end_grant_by_click(tx, grant_id, the_broker().queue)
-    flash("Ended. Its logins are being cut and its copies destroyed.")
+    flash(gettext("Ended. Its logins are being cut and its copies destroyed."))
     return redirect(url_for(".show", grant_id=grant_id), 303)
 
 
@@ -112,7 +113,7 @@ def end(grant_id: str) -> ResponseReturnValue:
 def order_copy(grant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         snapshot_id = ordering.order(tx, grant_id, None, the_broker().queue)
-    flash("The copy is ordered.")
+    flash(gettext("The copy is ordered."))
     return redirect(url_for("console.copies.show", snapshot_id=snapshot_id), 303)
 
 
@@ -120,7 +121,11 @@ def order_copy(grant_id: str) -> ResponseReturnValue:
 def pause(grant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         pausing.pause_grant(tx, grant_id, the_broker().queue)
-    flash("A pause was asked. This page says of each login when it is done; no end has moved.")
+    flash(
+        gettext(
+            "A pause was asked. This page says of each login when it is done; no end has moved."
+        )
+    )
     return redirect(url_for(".show", grant_id=grant_id), 303)
 
 
@@ -128,7 +133,7 @@ def pause(grant_id: str) -> ResponseReturnValue:
 def resume(grant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         pausing.resume_grant(tx, grant_id, the_broker().queue)
-    flash("The pause was lifted. The access ends when it was to end.")
+    flash(gettext("The pause was lifted. The access ends when it was to end."))
     return redirect(url_for(".show", grant_id=grant_id), 303)
 
 
@@ -136,7 +141,7 @@ def resume(grant_id: str) -> ResponseReturnValue:
 def pause_lease(lease_id: str) -> ResponseReturnValue:
     with begin() as tx:
         pausing.pause_lease(tx, lease_id, the_broker().queue)
-    flash("A pause was asked: its sessions are being cut. This page says when it is done.")
+    flash(gettext("A pause was asked: its sessions are being cut. This page says when it is done."))
     return redirect(url_for("console.glass.show"), 303)
 
 
@@ -144,7 +149,7 @@ def pause_lease(lease_id: str) -> ResponseReturnValue:
 def resume_lease(lease_id: str) -> ResponseReturnValue:
     with begin() as tx:
         pausing.resume_lease(tx, lease_id, the_broker().queue)
-    flash("The pause was lifted. The login ends when it was to end.")
+    flash(gettext("The pause was lifted. The login ends when it was to end."))
     return redirect(url_for("console.glass.show"), 303)
 
 
@@ -152,5 +157,5 @@ def resume_lease(lease_id: str) -> ResponseReturnValue:
 def end_lease(lease_id: str) -> ResponseReturnValue:
     with begin() as tx:
         lifecycle.end_lease_by_click(tx, lease_id, the_broker().queue)
-    flash("The login is being cut; its open sessions end with it.")
+    flash(gettext("The login is being cut; its open sessions end with it."))
     return redirect(url_for("console.home.show"), 303)

@@ -15,6 +15,7 @@ from broker.snapshots import holds
 from broker.snapshots.holds import Ask
 from broker.snapshots.queries import get_snapshot_view
 from broker.tx import Tx
+from broker.web.languages import gettext
 from broker.web.session import begin, the_broker
 
 pages = Blueprint("holds", __name__)
@@ -46,7 +47,11 @@ def ask(snapshot_id: str) -> ResponseReturnValue:
             page = read_page(tx, snapshot_id)
         page |= {"problems": error.facts.get("fields", {}), "sent": request.form}
         return render_template("console/copy.html", **page), 422
-    flash("The hold is asked. It is in force when the customer agrees, or on an order at once.")
+    flash(
+        gettext(
+            "The hold is asked. It is in force when the customer agrees, or on an order at once."
+        )
+    )
     return _back(snapshot_id)
 
 
@@ -61,7 +66,11 @@ def agree(hold_id: str) -> ResponseReturnValue:
     with begin() as tx:
         holds.decide(tx, hold_id, agree=True, queue=the_broker().queue)
         snapshot_id = holds.get_view(tx, hold_id).snapshot_id
-    flash("The hold is in force: when the copy ends, its sealed form is kept, readable to nobody.")
+    flash(
+        gettext(
+            "The hold is in force: when the copy ends, its sealed form is kept, readable to nobody."
+        )
+    )
     return _back(snapshot_id)
 
 
@@ -70,7 +79,7 @@ def refuse(hold_id: str) -> ResponseReturnValue:
     with begin() as tx:
         holds.decide(tx, hold_id, agree=False, queue=the_broker().queue)
         snapshot_id = holds.get_view(tx, hold_id).snapshot_id
-    flash("The hold is refused: the copy is destroyed as ever.")
+    flash(gettext("The hold is refused: the copy is destroyed as ever."))
     return _back(snapshot_id)
 
 
@@ -79,7 +88,7 @@ def lift(hold_id: str) -> ResponseReturnValue:
     with begin() as tx:
         holds.lift(tx, hold_id, the_broker().queue)
         snapshot_id = holds.get_view(tx, hold_id).snapshot_id
-    flash("The hold is over. A copy that has ended is destroyed now.")
+    flash(gettext("The hold is over. A copy that has ended is destroyed now."))
     return _back(snapshot_id)
 
 

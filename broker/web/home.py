@@ -20,6 +20,7 @@ from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
 from broker.sweeps import Late
 from broker.tx import Tx
+from broker.web.languages import gettext
 from broker.web.session import Visitor, begin, the_broker, visitor
 
 pages = Blueprint("home", __name__)
@@ -121,7 +122,8 @@ def ask_end_everything(tenant_id: str) -> ResponseReturnValue:
 def end_everything(tenant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         ended = lifecycle.end_all_of_tenant(tx, TenantId(tenant_id), the_broker().queue)
-    flash(f"Everything was ended: {ended} in all. Logins are being cut and copies destroyed.")
+    told = gettext("Everything was ended: %(count)s in all. Logins are cut and copies destroyed.")
+    flash(told % {"count": ended})
     return redirect(url_for(".show"), 303)
 
 
@@ -137,5 +139,6 @@ def ask_end_person(person_id: str) -> ResponseReturnValue:
 def end_person(person_id: str) -> ResponseReturnValue:
     with begin() as tx:
         ended = lifecycle.end_all_of_person(tx, person_id, the_broker().queue)
-    flash(f"Everything of this person was ended: {ended} in all. Logins are being cut.")
+    told = gettext("Everything of this person was ended: %(count)s in all. Logins are being cut.")
+    flash(told % {"count": ended})
     return redirect(url_for(".show"), 303)

@@ -21,7 +21,8 @@ from broker.bootstrap import Broker
 from broker.errors import BrokerError, NotFound
 from broker.http import ERROR_PAGE
 from broker.passkeys import PasskeyRefused
-from broker.web import words
+from broker.web import languages, words
+from broker.web.languages import mark
 from broker.web.session import local_path
 
 
@@ -35,36 +36,52 @@ class ErrorWords:
 
 
 _ERRORS = {
-    400: ErrorWords("This could not be read", "Nothing was changed.", "Go back and try again."),
-    401: ErrorWords("You are not signed in", "Nothing was changed.", "Sign in and do it again."),
+    400: ErrorWords(
+        mark("This could not be read"), mark("Nothing was changed."), mark("Go back and try again.")
+    ),
+    401: ErrorWords(
+        mark("You are not signed in"),
+        mark("Nothing was changed."),
+        mark("Sign in and do it again."),
+    ),
     403: ErrorWords(
-        "You may not do this", "Nothing was changed.", "Ask somebody whose role allows it."
+        mark("You may not do this"),
+        mark("Nothing was changed."),
+        mark("Ask somebody whose role allows it."),
     ),
     404: ErrorWords(
-        "Not found", "Nothing was shown or changed.", "Look for it from the first page."
+        mark("Not found"),
+        mark("Nothing was shown or changed."),
+        mark("Look for it from the first page."),
     ),
     409: ErrorWords(
-        "It is no longer as you saw it",
-        "What you asked for was not done; what was done before you stands.",
-        "Look at it as it is now.",
+        mark("It is no longer as you saw it"),
+        mark("What you asked for was not done; what was done before you stands."),
+        mark("Look at it as it is now."),
     ),
     422: ErrorWords(
-        "This can't be meant", "Nothing was changed.", "Go back, mend what is named, send it again."
+        mark("This can't be meant"),
+        mark("Nothing was changed."),
+        mark("Go back, mend what is named, send it again."),
     ),
-    429: ErrorWords("Too many tries", "Nothing was changed.", "Wait, then try again."),
+    429: ErrorWords(
+        mark("Too many tries"), mark("Nothing was changed."), mark("Wait, then try again.")
+    ),
     503: ErrorWords(
-        "A part of the broker does not answer",
-        "Nothing was changed. What must end goes on ending: that does not need this page.",
-        "Try again in a moment.",
+        mark("A part of the broker does not answer"),
+        mark("Nothing was changed. What must end goes on ending: that does not need this page."),
+        mark("Try again in a moment."),
     ),
 }
 _PASSKEY = ErrorWords(
-    "Your passkey was not accepted", "Nothing was changed.", "Go back to the page and try again."
+    mark("Your passkey was not accepted"),
+    mark("Nothing was changed."),
+    mark("Go back to the page and try again."),
 )
 _DEFECT = ErrorWords(
-    "Something went wrong here",
-    "It was logged. Nothing was changed.",
-    "Try again; if it stays, tell the operator when it happened.",
+    mark("Something went wrong here"),
+    mark("It was logged. Nothing was changed."),
+    mark("Try again; if it stays, tell the operator when it happened."),
 )
 _STALE = BrokerError("the form was made in another session, or did not come from this console")
 
@@ -74,6 +91,10 @@ def set_up(app: Flask, broker: Broker) -> None:
     Bootstrap5(app)
     environment = app.jinja_env
     environment.trim_blocks = environment.lstrip_blocks = True
+    environment.add_extension("jinja2.ext.i18n")
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # the extension's own
+        languages.gettext, languages.ngettext, newstyle=True
+    )
     environment.filters.update(
         lasting=words.length,
         utc=words.utc,
@@ -81,12 +102,15 @@ def set_up(app: Flask, broker: Broker) -> None:
         size=words.size,
         ago=_ago,
         stated=words.stated,
+        said=languages.gettext,
     )
     environment.globals.update(
         vendor=broker.settings.vendor.name,
         badges=words.BADGES,
         categories=words.CATEGORIES,
         kinds=words.KINDS,
+        languages=languages.LANGUAGES,
+        time_words=words.for_script,
     )
     app.context_processor(_context)
     app.extensions[ERROR_PAGE] = show_error
@@ -95,6 +119,7 @@ def set_up(app: Flask, broker: Broker) -> None:
 def _context() -> dict[str, Any]:
     visitor = g.get("visitor")
     return {
+        "language": languages.current(),
         "visitor": visitor,
         "may": visitor.permissions if visitor else frozenset(),
         "side": visitor.signed_in.actor.side if visitor else "",

@@ -12,6 +12,7 @@ from broker.errors import NotAuthenticated, TooMany
 from broker.passkeys import Answered, Party
 from broker.tx import system
 from broker.web import fetched
+from broker.web.languages import gettext
 from broker.web.session import begin, local_path, open_session, the_broker, visitor
 
 pages = Blueprint("passkeys", __name__)
@@ -42,7 +43,7 @@ def register() -> ResponseReturnValue:
     taken = passkeys.take(the_broker().database, party(), answer, passkeys.REGISTER, _session_id())
     with begin() as tx:
         passkeys.register(tx, taken, name)
-    flash("Your passkey is registered. Your decisions can be signed with it from now on.")
+    flash(gettext("Your passkey is registered. Your decisions can be signed with it from now on."))
     return _back()
 
 
@@ -50,7 +51,7 @@ def register() -> ResponseReturnValue:
 def rename(passkey_id: str) -> ResponseReturnValue:
     with begin() as tx:
         passkeys.rename(tx, passkey_id, request.form.get("name", ""))
-    flash("The passkey has its new name.")
+    flash(gettext("The passkey has its new name."))
     return _back()
 
 
@@ -58,7 +59,11 @@ def rename(passkey_id: str) -> ResponseReturnValue:
 def remove(passkey_id: str) -> ResponseReturnValue:
     with begin() as tx:
         passkeys.remove(tx, passkey_id)
-    flash("The passkey is removed: it opens nothing here any more. What it signed stays signed.")
+    flash(
+        gettext(
+            "The passkey is removed: it opens nothing here any more. What it signed stays signed."
+        )
+    )
     return _back()
 
 
@@ -66,7 +71,7 @@ def remove(passkey_id: str) -> ResponseReturnValue:
 def end_session(session_id: str) -> ResponseReturnValue:
     with begin() as tx:
         signin.end_own_session(tx, session_id)
-    flash("That session is ended.")
+    flash(gettext("That session is ended."))
     return _back()
 
 

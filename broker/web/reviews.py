@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker.grants import reviews
+from broker.web.languages import gettext
 from broker.web.session import begin
 
 pages = Blueprint("reviews", __name__)
@@ -16,5 +17,5 @@ def close(review_id: str) -> ResponseReturnValue:
     with begin() as tx:
         reviews.close(tx, review_id, request.form.get("note", ""))
         grant_id = reviews.get_view(tx, review_id).grant_id
-    flash("The review is closed. Your note stands beside it.")
+    flash(gettext("The review is closed. Your note stands beside it."))
     return redirect(url_for("console.grants.show", grant_id=grant_id), 303)

@@ -29,6 +29,7 @@ _PUBLIC = frozenset(
     for name in ("static", "account.show_sign_in", "account.sign_in", "account.show_invitation")
 ) | {
     "console.account.accept_invitation",
+    "console.account.choose_language",
     "console.passkeys.ask_sign_in",
     "console.passkeys.sign_in",
 }

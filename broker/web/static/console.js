@@ -5,7 +5,7 @@
   const TICK_MS = 20000;
   const POLL_MS = 4000;
   const REST_MS = 10 * 60 * 1000; // without a hand on it for so long, a page stops asking
-  const UNITS = [[1440, "day", "days"], [60, "h", "h"], [1, "min", "min"]];
+  const WORDS = JSON.parse(document.documentElement.dataset.words); // of `web/words.py`
 
   // The difference between the server's clock and this one, so that a wrong clock counts right.
   const skew = Date.parse(document.documentElement.dataset.now) - Date.now();
@@ -14,11 +14,11 @@
   function relative(at) {
     const seconds = (at - Date.now() - skew) / 1000;
     if (Math.abs(seconds) < 60) {
-      return seconds > 0 ? "in less than a minute" : "just now";
+      return seconds > 0 ? WORDS.soon : WORDS.now;
     }
     let rest = Math.floor(Math.abs(seconds) / 60);
     const parts = [];
-    for (const [size, one, many] of UNITS) {
+    for (const [size, one, many] of WORDS.units) {
       const count = Math.floor(rest / size);
       rest -= count * size;
       if (count > 0) {
@@ -26,12 +26,27 @@
       }
     }
     const words = parts.slice(0, 2).join(" ");
-    return seconds > 0 ? `in ${words}` : `${words} ago`;
+    return (seconds > 0 ? WORDS.ahead : WORDS.past).replace("%(time)s", words);
   }
 
   function tick() {
     for (const element of document.querySelectorAll("time[data-relative]")) {
       element.textContent = relative(Date.parse(element.dateTime));
+    }
+  }
+
+  // The reader's own clock beside UTC, where it is another.
+  const local = new Intl.DateTimeFormat(document.documentElement.lang, {
+    day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+  });
+
+  function localise(part) {
+    for (const element of part.querySelectorAll("time[data-local]")) {
+      const at = new Date(element.dateTime);
+      if (at.getTimezoneOffset() !== 0) {
+        element.textContent = `${local.format(at)} · `;
+        element.hidden = false;
+      }
     }
   }
 
@@ -45,6 +60,7 @@
       }
       if (answer !== null && answer.ok && !element.contains(document.activeElement)) {
         element.innerHTML = await answer.text();
+        localise(element);
         if (element.querySelector("[data-settled]") !== null) {
           return; // nothing changes any more
         }
@@ -60,4 +76,5 @@
     setTimeout(poll, POLL_MS, element);
   }
   setInterval(tick, TICK_MS);
+  localise(document);
 })();

@@ -1,0 +1,38 @@
+"""The console in the reader's language: nothing missing, nothing unused, and the choice is kept."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from tests import catalogue
+from tests.web.browser import HOST, Browser
+from tests.world import World
+
+FRENCH = {"Accept-Language": "fr-FR,fr;q=0.9,en;q=0.5"}
+
+
+def test_every_message_is_translated_and_none_is_unused() -> None:
+    faults = [
+        fault
+        for language in catalogue.LANGUAGES
+        if language != "en"
+        for fault in catalogue.find_faults(language)
+    ]
+    assert not faults, "\n".join([*faults, "run: python -m tests.catalogue --update"])
+
+
+def test_a_page_reads_in_the_language_that_is_asked_for_or_was_chosen(
+    app: Flask, world: World
+) -> None:
+    browser = Browser(app)
+    french = browser.client.get("/sign-in", base_url=HOST, headers=FRENCH).text
+    assert '<html lang="fr"' in french
+    assert "Mot de passe" in french
+    unknown = browser.client.get("/sign-in", base_url=HOST, headers={"Accept-Language": "tlh"})
+    assert '<html lang="en"' in unknown.text
+
+    chosen = browser.submit("/sign-in", "/language", language="fr")
+    assert (chosen.status_code, chosen.headers["Location"]) == (303, "/sign-in")
+    assert "Secure; HttpOnly; Path=/; SameSite=Lax" in chosen.headers["Set-Cookie"]
+    assert "Mot de passe" in browser.page("/sign-in")
+    assert browser.submit("/sign-in", "/language", language="../x").status_code == 422
