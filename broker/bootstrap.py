@@ -107,7 +107,9 @@ def newest_revision() -> str | None:
 
 
 def _vendor_log() -> sa.Select[str]:
-    return sa.select(trail.AuditLog.id).where(trail.AuditLog.tenant_id.is_(None))
+    return sa.select(trail.AuditLog.id).where(
+        trail.AuditLog.tenant_id.is_(None), ~trail.AuditLog.root
+    )
 
 
 def publish_keys(ports: Ports) -> None:

@@ -144,6 +144,7 @@ class Times(Section):
     poll_tickets_s: PositiveInt = 300
     missing_ticket_s: PositiveInt = 300  # between the two looks after which a ticket counts closed
     integrate_s: PositiveInt = 1
+    epoch_s: PositiveInt = 300  # between two epochs of the root log
     retry_cap_s: PositiveInt = 300
     invitation_s: PositiveInt = 7 * 86400
     session_idle_s: PositiveInt = 1800

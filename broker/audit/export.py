@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from broker import trail
 from broker.audit.bundle import Bundle, Opening, build_bundle
+from broker.audit.epochs import find_place
 from broker.audit.note import VerifierKey
 from broker.audit.verify import statements_key_name
 from broker.errors import NOT_THERE, Conflict, NotFound
@@ -36,7 +37,9 @@ def export_bundle(
     checkpoint.
     """
     log = tx.session.scalar(
-        sa.select(AuditLog).where(AuditLog.tenant_id.is_not_distinct_from(tenant_id))
+        sa.select(AuditLog).where(
+            AuditLog.tenant_id.is_not_distinct_from(tenant_id), ~AuditLog.root
+        )
     )
     if log is None:
         raise NotFound(NOT_THERE)
@@ -60,6 +63,7 @@ def export_bundle(
         .order_by(AuditEntry.idx, AuditOpening.field)
     ).all()
     covered = {row.subject for row in rows}
+    place = find_place(tx, log) if log.id in covered else None  # its slot's entry is about the log
     return build_bundle(
         Bundle(
             origin=log.origin,
@@ -73,5 +77,6 @@ def export_bundle(
             certificates=tuple(
                 envelope for identity, envelope in certificates if identity in covered
             ),
+            place=place if place and place.size <= size else None,
         )
     )
