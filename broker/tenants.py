@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import people, tenancy, trail
+from broker.addresses import parse_address
 from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import DatabaseId, PersonId, ServerId, TenantId, new_id
@@ -216,14 +217,6 @@ def _check_standbys(database: TenantDatabase, addresses: Sequence[str]) -> list[
     if (database.host, database.port) in map(parse_address, found):
         raise Invalid(f"{database.host}:{database.port} is the database itself, not its standby")
     return found
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT; an IPv6 address stands in brackets. Raises Invalid."""
-    host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise Invalid(f"{text!r} is no address; write HOST:PORT, such as standby.example:5432")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def register_server(tx: Tx, server: TestServer) -> ServerId:
