@@ -138,14 +138,21 @@ def disable(tx: Tx, person_id: str) -> Person:
 
 
 def list_keys(tx: Tx, tenant_id: TenantId) -> tuple[VerifierKey, ...]:
-    """The keys that a tenant pins: of its log, and of the vendor's statements about it."""
+    """The keys that a tenant pins: of its log, and of the vendor's statements about it.
+
+    Those that sign now stand first; then those that signed before, and those that will.
+    """
     people.check(tx, "tenant:read", tenant_id)
     origin = tenants.get_tenant(tx, tenant_id).log_origin
     published = [tenants.find_published_key(tx, name) for name in (LOG_KEY, STATEMENTS_KEY)]
     log, statements = published
     if log is None or statements is None:
         raise Unavailable("no worker has published the public keys yet; start one, then try again")
-    return tuple(VerifierKey.parse(text) for text in verifier_keys(origin, log, statements))
+    keys = [VerifierKey.parse(text) for text in verifier_keys(origin, log, statements)]
+    for purpose, key in zip((LOG_KEY, STATEMENTS_KEY), tuple(keys), strict=True):
+        others = tenants.find_published_key(tx, f"{purpose}/others") or b""
+        keys += [VerifierKey(key.name, others[at : at + 32]) for at in range(0, len(others), 32)]
+    return tuple(keys)
 
 
 def _check_may_change(tx: Tx, permission: str, tenant_id: TenantId | None) -> None:

@@ -281,6 +281,8 @@ def list_servers(tx: Tx) -> Sequence[TestServer]:
 
 def publish_key(tx: Tx, name: str, public: bytes) -> None:
     row = tx.session.get(PublishedKey, name)
+    if row is None and not public:
+        return
     if row is None:
         tx.session.add(PublishedKey(name=name, public=public, at=tx.at))
     elif row.public != public:
