@@ -117,6 +117,10 @@ def publish_keys(ports: Ports) -> None:
     with ports.database.begin(system("worker")) as tx:
         for purpose in (LOG_KEY, STATEMENTS_KEY):
             tenants.publish_key(tx, purpose, ports.keys.public(purpose))
+            others = [*ports.keys.list_former(purpose)]
+            if (following := ports.keys.find_next(purpose)) is not None:
+                others.append(following)
+            tenants.publish_key(tx, f"{purpose}/others", b"".join(others))
         tenants.publish_key(tx, INTAKE_KEY, ports.keys.intake_public())
     token_keys.turn(ports.database, ports.keys)
 

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import entries, kinds
 from broker.db import Base
+from broker.errors import Denied
 from broker.ids import PersonId, TenantId, new_id
 from broker.tx import Tx
 
@@ -171,6 +172,10 @@ def _build(
     personal: Sequence[Personal] = (),
 ) -> tuple[_Log, bytes, list[entries.Opened]]:
     kinds.check(kind, facts or {}, [item.field for item in personal])
+    limits = tx.actor.tenants
+    if limits is not None and subject[0] is not None and subject[0] not in limits:
+        # Nothing changes without its entry (G9), so no act of a limited token gets past here.
+        raise Denied("this token is limited to other tenants")
     log = _find_log(tx, subject[0])
     actor = {"side": tx.actor.side, "via": tx.actor.via}
     if tx.actor.person_id is not None:

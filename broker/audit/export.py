@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from broker import trail
 from broker.audit.bundle import Bundle, Opening, build_bundle
 from broker.audit.epochs import find_place
-from broker.audit.note import VerifierKey
+from broker.audit.note import VerifierKey, list_hints
 from broker.audit.verify import statements_key_name
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.ids import TenantId
@@ -18,7 +18,10 @@ from broker.tx import Tx
 
 
 def verifier_keys(origin: str, log_public: bytes, statements_public: bytes) -> tuple[str, str]:
-    """The two keys that a customer pins: of its log, and of the vendor's statements."""
+    """The two keys that a customer pins: of its log, and of the vendor's statements.
+
+    While keys turn there are more of each.
+    """
     return (
         VerifierKey(origin, log_public).format(),
         VerifierKey(statements_key_name(origin), statements_public).format(),
@@ -32,6 +35,9 @@ def export_bundle(
     keys: Sequence[str],
 ) -> bytes:
     """Everything up to the last signed checkpoint. `certificates` are (id, envelope) of the tenant.
+
+    `keys` are those that count: checkpoints which none of them signed, since their key was
+    compromised, are left out; a later one covers the same entries. Without keys all are there.
 
     A certificate is in the bundle once its entry is covered. Raises Conflict before the first
     checkpoint.
@@ -48,6 +54,7 @@ def export_bundle(
         .where(AuditCheckpoint.log_id == log.id)
         .order_by(AuditCheckpoint.size)
     ).all()
+    checkpoints = _counting(checkpoints, log.origin, keys)
     if not checkpoints:
         raise Conflict("nothing of this log is signed yet; try again in some seconds")
     size = checkpoints[-1].size
@@ -80,3 +87,13 @@ def export_bundle(
             place=place if place and place.size <= size else None,
         )
     )
+
+
+def _counting(
+    checkpoints: Sequence[AuditCheckpoint], origin: str, keys: Sequence[str]
+) -> Sequence[AuditCheckpoint]:
+    """Those that one of the keys of this log has signed, by their hints."""
+    known = {key.hint for key in map(VerifierKey.parse, keys) if key.name == origin}
+    if not known:
+        return checkpoints
+    return [one for one in checkpoints if known & list_hints(one.note)]
