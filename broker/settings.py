@@ -121,13 +121,16 @@ class Tickets(Section):
     taken, and closing is seen by the poll.
     """
 
-    kind: Literal["generic", "zendesk", "jira"] = "generic"
+    kind: Literal["generic", "zendesk", "jira", "freshdesk", "glpi", "gitlab", "linear"] = "generic"
     url: str | None = None
     user: str | None = None
     token: SecretText | None = None
     webhook_secrets: list[SecretText] = []
     probe: str = "probe"
     customer_field: str | None = None  # of Jira: which field names the customer
+    project: str | None = None  # of GitLab: whose issues are the tickets
+    client_id: str | None = None  # of GLPI: the OAuth client
+    client_secret: SecretText | None = None
     comments: bool = True  # say on tickets what became of access and copies
 
 
