@@ -4,6 +4,8 @@
   without, alternating on one connection; medians.
 - `writers_8_ratio`: entries a second that eight processes commit, against one.
 - `integrate_per_s`: entries that get a position and a signed checkpoint, a second.
+- `proof_p95_ms`: an inclusion proof at PROVEN entries (synthetic tiles), from opening a transaction
+  to the text of the proof, with the look at who asks; without HTTP.
 - `verify_million_s`, `standalone_million_s`: a bundle of ENTRIES verified by `broker log verify`
   and by `broker_verify`, start included, scaled to a million; `…_rss_mb` is that process's peak
   memory with ENTRIES entries, not scaled.
@@ -19,6 +21,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import random
 import secrets
 import shutil
 import statistics
@@ -34,11 +37,13 @@ import psycopg
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker import bootstrap, trail
+from broker import bootstrap, people, tenants, trail
+from broker.audit import proofs
 from broker.audit.bundle import Bundle, Opening, build_bundle
 from broker.audit.integrate import integrate_all
 from broker.audit.merkle import Frontier, leaf_hash
 from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
+from broker.audit.proof_text import format_proof
 from broker.db import Database
 from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder, running
 from broker.entries import EntryDraft, build_entry
@@ -46,12 +51,13 @@ from broker.keys.keyring import Keyring
 from broker.secret import Secret
 from broker.settings import Control, Settings
 from broker.states import Move, StatefulRow, advance
-from broker.tx import system
+from broker.tx import Actor, system
 
 ENTRIES = int(os.environ.get("ENTRIES", "100000"))
 ROUNDS = 400
 WRITES = 400  # of each writer
 INTEGRATED = 20_000
+PROVEN, PROOFS = int(os.environ.get("PROVEN", "10000000")), 400
 DURABLE = {"fsync": "on", "synchronous_commit": "on"}
 ROOT = Path(__file__).parents[1]
 BENCH = system("bench")
@@ -82,7 +88,7 @@ GRANT SELECT, UPDATE ON bench_thing TO broker_app;
 
 
 @contextlib.contextmanager
-def control() -> Iterator[tuple[Secret[str], Keyring]]:
+def control() -> Iterator[tuple[Secret[str], Keyring, EmbeddedServer]]:
     """A migrated control database on a durable server; yields the application's login."""
     if os.geteuid() == 0:
         make_root_folder()
@@ -93,7 +99,7 @@ def control() -> Iterator[tuple[Secret[str], Keyring]]:
     server = EmbeddedServer(folder / "control", settings=DURABLE)
     try:
         with running(server):
-            yield make_database(server), Keyring.create_folder(folder / "keyring")
+            yield make_database(server), Keyring.create_folder(folder / "keyring"), server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -212,6 +218,66 @@ def measure_integration(database: Database, keys: Keyring) -> float:
     return INTEGRATED / spent
 
 
+# What a proof costs in a long log.
+
+
+def measure_proofs(dsn: Secret[str], server: EmbeddedServer) -> float:
+    """The 95th percentile in milliseconds, each of an entry drawn at random."""
+    database = Database(dsn)
+    drawn = random.Random(7).sample(range(PROVEN), PROOFS)  # noqa: S311  # repeatable, no secret
+    with database.begin(system("bench")) as tx:
+        people.load_permissions(tx, ROOT / "config" / "permissions.toml")
+        operator_id = people.add_person(tx, side="vendor", email="op@bench.test", name="Operator")
+        people.add_membership(tx, operator_id, "operator", None)
+    with database.begin(Actor("vendor", "bench", operator_id)) as tx:
+        tenant_id, admin_id = tenants.enrol(
+            tx,
+            name="Bench",
+            ticket_customer="bench",
+            admin_email="admin@bench.test",
+            admin_name="Admin",
+            log_host="bench.test",
+        )
+    with superuser(server, "control") as connection:
+        lengthen(connection, tenant_id, drawn)
+    spent = []
+    for index in drawn:
+        began = time.perf_counter()
+        with database.begin(Actor("tenant", "bench", admin_id)) as tx:
+            text = format_proof(proofs.prove_entry(tx, tenant_id, index))
+        spent.append((time.perf_counter() - began) * 1e3)
+        assert text.count("\n") > 25
+    database.close()
+    say(f"proofs: median {statistics.median(spent):.2f} ms, most {max(spent):.1f} ms")
+    return statistics.quantiles(spent, n=20)[18]
+
+
+def lengthen(connection: psycopg.Connection, tenant_id: str, drawn: list[int]) -> None:
+    """A log of PROVEN entries of which those alone are there that are asked for, or stand last."""
+    tile = (
+        "INSERT INTO audit_tile SELECT l.id, %s, n, sha256(n::text::bytea), "
+        "decode(repeat(encode(sha256(n::text::bytea), 'hex'), 256), 'hex') "
+        "FROM audit_log l, generate_series(0, %s) n WHERE tenant_id = %s"
+    )
+    level, full = 0, PROVEN // 256
+    while full:
+        connection.execute(tile, [level, full - 1, tenant_id])
+        level, full = level + 1, full // 256
+    there = sorted({*drawn, *range(PROVEN // 256 * 256, PROVEN)})
+    connection.execute(
+        "INSERT INTO audit_entry (log_id, subject, entry, idx, leaf_hash) "
+        "SELECT l.id, 'x', '{}', i, sha256(i::text::bytea) "
+        "FROM audit_log l, unnest(%s::bigint[]) AS i WHERE tenant_id = %s",
+        [there, tenant_id],
+    )
+    note = f"bench\n{PROVEN}\n{'A' * 43}=\n\n— bench AAAA\n"
+    connection.execute(
+        "INSERT INTO audit_checkpoint SELECT id, %s, %s, now() FROM audit_log WHERE tenant_id = %s",
+        [PROVEN, note, tenant_id],
+    )
+    connection.execute("ANALYZE")
+
+
 # What a customer pays to verify.
 
 
@@ -222,7 +288,7 @@ def make_entry(number: int, origin: str = ORIGIN) -> tuple[bytes, list[Opening]]
         at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number),
         log_origin=origin,
         actor={"side": "vendor", "via": "token", "id": "psn_aaaaaaaaaaaaaaaaaaaaaaaaaa"},
-        subject="grt_aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        subject=f"grt_{number // 20:026d}",  # twenty entries about each grant
         facts={"digest": "ab" * 32, "number": number},
         personal={} if number % 10 else {"reason": "the customer reports wrong totals"},
     )
@@ -277,7 +343,7 @@ def measure_verifying(command: list[str], bundle: Path, key: Path) -> tuple[floa
 
 def main() -> None:
     figures: dict[str, float | int | str] = {}
-    with control() as (dsn, keys):
+    with control() as (dsn, keys, server):
         database = Database(dsn)
         figures["append_overhead_ratio"] = round(measure_append(database), 3)
         one, eight = measure_writers(dsn, 1), measure_writers(dsn, 8)
@@ -285,6 +351,8 @@ def main() -> None:
         figures["append_per_s"] = round(eight)
         figures["integrate_per_s"] = round(measure_integration(database, keys))
         database.engine.dispose()
+        figures["proof_p95_ms"] = round(measure_proofs(dsn, server), 2)
+        figures["proof_entries"] = PROVEN
     with tempfile.TemporaryDirectory() as folder:
         bundle, key = make_bundle(Path(folder))
         figures["bundle_mb"] = round(bundle.stat().st_size / 1e6, 1)

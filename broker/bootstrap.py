@@ -107,7 +107,9 @@ def newest_revision() -> str | None:
 
 
 def _vendor_log() -> sa.Select[str]:
-    return sa.select(trail.AuditLog.id).where(trail.AuditLog.tenant_id.is_(None))
+    return sa.select(trail.AuditLog.id).where(
+        trail.AuditLog.tenant_id.is_(None), ~trail.AuditLog.root
+    )
 
 
 def publish_keys(ports: Ports) -> None:
@@ -115,6 +117,10 @@ def publish_keys(ports: Ports) -> None:
     with ports.database.begin(system("worker")) as tx:
         for purpose in (LOG_KEY, STATEMENTS_KEY):
             tenants.publish_key(tx, purpose, ports.keys.public(purpose))
+            others = [*ports.keys.list_former(purpose)]
+            if (following := ports.keys.find_next(purpose)) is not None:
+                others.append(following)
+            tenants.publish_key(tx, f"{purpose}/others", b"".join(others))
         tenants.publish_key(tx, INTAKE_KEY, ports.keys.intake_public())
     token_keys.turn(ports.database, ports.keys)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker import mail, people, signin, tenants
+from broker.api_tokens import SCOPES, Limits
 from broker.audit.export import verifier_keys
 from broker.audit.note import VerifierKey
-from broker.errors import Conflict, Denied, Unavailable
+from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, Unavailable
 from broker.ids import PersonId, TenantId
 from broker.keys import LOG_KEY, STATEMENTS_KEY
 from broker.people import Person
@@ -82,6 +83,41 @@ def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
     return person_id
 
 
+def add_service(tx: Tx, tenant_id: TenantId | None, name: str) -> PersonId:
+    """Make a program's account: it reads as an auditor in a tenant, asks as an engineer in the
+    vendor, and decides nothing. Its tokens are made and ended by who may add people there.
+    """
+    _check_may_change(tx, "person:add", tenant_id)
+    side, role = ("vendor", "engineer") if tenant_id is None else ("tenant", "auditor")
+    person_id = people.add_service(tx, side=side, name=name)
+    people.add_membership(tx, person_id, role, tenant_id)
+    return person_id
+
+
+def get_service(tx: Tx, person_id: str) -> PersonId:
+    """A program whose tokens the actor may make and end. Raises NotFound, as for none (G12)."""
+    held = people.find_service(tx, person_id)
+    if held is None:
+        raise NotFound(NOT_THERE)
+    _check_may_change(tx, "person:add", TenantId(held.tenant_id) if held.tenant_id else None)
+    return PersonId(held.person_id)
+
+
+def check_limits(tx: Tx, limits: Limits, *, service: bool) -> None:
+    """Raises Invalid for limits that can't be meant, NotFound for a tenant of others."""
+    unknown = sorted((limits.scopes or frozenset()) - set(SCOPES))
+    if unknown:
+        raise Invalid(f"there is no scope {', '.join(unknown)}", fields={"scopes": "unknown"})
+    if service and limits.scopes is None:
+        raise Invalid(
+            "a program's token is limited: name its scopes, or none of them for reading alone",
+            fields={"scopes": "must be there"},
+        )
+    for tenant_id in limits.tenants or ():
+        people.check(tx, "tenant:read", TenantId(tenant_id))
+        tenants.get_tenant(tx, TenantId(tenant_id))
+
+
 def remove_member(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> None:
     """End all roles of a person there."""
     _check_may_change(tx, "person:remove", tenant_id)
@@ -102,14 +138,21 @@ def disable(tx: Tx, person_id: str) -> Person:
 
 
 def list_keys(tx: Tx, tenant_id: TenantId) -> tuple[VerifierKey, ...]:
-    """The keys that a tenant pins: of its log, and of the vendor's statements about it."""
+    """The keys that a tenant pins: of its log, and of the vendor's statements about it.
+
+    Those that sign now stand first; then those that signed before, and those that will.
+    """
     people.check(tx, "tenant:read", tenant_id)
     origin = tenants.get_tenant(tx, tenant_id).log_origin
     published = [tenants.find_published_key(tx, name) for name in (LOG_KEY, STATEMENTS_KEY)]
     log, statements = published
     if log is None or statements is None:
         raise Unavailable("no worker has published the public keys yet; start one, then try again")
-    return tuple(VerifierKey.parse(text) for text in verifier_keys(origin, log, statements))
+    keys = [VerifierKey.parse(text) for text in verifier_keys(origin, log, statements)]
+    for purpose, key in zip((LOG_KEY, STATEMENTS_KEY), tuple(keys), strict=True):
+        others = tenants.find_published_key(tx, f"{purpose}/others") or b""
+        keys += [VerifierKey(key.name, others[at : at + 32]) for at in range(0, len(others), 32)]
+    return tuple(keys)
 
 
 def _check_may_change(tx: Tx, permission: str, tenant_id: TenantId | None) -> None:

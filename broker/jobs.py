@@ -64,7 +64,7 @@ class Queue:
 
         It goes before what it finds: behind many copies that end, it would see no more of them.
         """
-        queue = "sweeps" if name != "integrate_logs" else "log"
+        queue = "log" if name in {"integrate_logs", "seal_epochs"} else "sweeps"
         self._defer(tx, name, queue, {"fence": fence}, priority=1)
 
     def is_waiting(self, tx: Tx, name: str) -> bool:

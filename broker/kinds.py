@@ -111,6 +111,16 @@ KINDS: Mapping[str, Kind] = {
         "person",
         {"openings": "number"},
     ),
+    "slot.assigned": Kind(
+        "This log has this slot in every epoch of the root log, for good.",
+        "log",
+        {"slot": "number", "slots": "number"},
+    ),
+    "epoch.sealed": Kind(
+        "In the root log alone: the root over the slots of all logs.",
+        "epoch",
+        {"epoch": "number", "slots": "number", "root": "word"},
+    ),
     "invitation.accepted": Kind("A person set a first password.", "person"),
     "password.changed": Kind("A person changed the password; sessions and tokens ended.", "person"),
     "token.created": Kind("A person made an API token.", "person"),

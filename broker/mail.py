@@ -49,7 +49,9 @@ def write(
     invitation_id: str | None = None,
     attachment: str | None = None,
 ) -> None:
-    """Put a mail on the list; the sweep sends it."""
+    """Put a mail on the list; the sweep sends it. A program's account has no address: none."""
+    if tx.session.get_one(Person, person_id).service:
+        return
     tx.session.add(
         Mail(
             person_id=person_id,

@@ -30,6 +30,9 @@ from broker.tx import Tx
 VENDOR_ROLES = ("engineer", "lead", "operator", "privacy_officer")
 TENANT_ROLES = ("admin", "auditor")
 _HELD = "broker.people.held"
+# Asked of the vendor's people before a tenant is known, and again for the tenant when it is: by its
+# permission there, or at the latest by `trail.record`. A token limited to some tenants holds these.
+_BEFORE_A_TENANT = frozenset({"grant:request", "lease:issue", "snapshot:order", "ticket:read"})
 _ADDRESS = re.compile(r"\A[^@\s\x00-\x1f\"<>(),;:\\]{1,64}@[a-z0-9.-]{1,190}\.[a-z]{2,24}\Z")
 
 
@@ -45,6 +48,7 @@ class Person(Base):
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
+    service: Mapped[bool] = mapped_column(default=False)  # a program's account
 
 
 class Membership(Base):
@@ -91,6 +95,7 @@ class Member:
     role: str
     tenant_id: TenantId | None
     disabled: bool
+    service: bool
 
 
 def address_key(email: str) -> str:
@@ -158,9 +163,19 @@ def _live(tx: Tx) -> sa.Select[Membership]:
 
 
 def _held(tx: Tx, tenant_id: TenantId | None) -> set[str]:
-    """Read once in a transaction: it asks several times, and answers as it did at first."""
+    """What the actor holds there, less what its token is limited to."""
     if tx.actor.person_id is None:
         return set()
+    limits = tx.actor.tenants
+    if limits is not None and tenant_id is not None and tenant_id not in limits:
+        return set()
+    if limits is not None and tenant_id is None:
+        return _read_held(tx, None) & _BEFORE_A_TENANT
+    return _read_held(tx, tenant_id)
+
+
+def _read_held(tx: Tx, tenant_id: TenantId | None) -> set[str]:
+    """Read once in a transaction: it asks several times, and answers as it did at first."""
     known: dict[tuple[object, ...], set[str]] = tx.session.info.setdefault(_HELD, {})
     where = tenant_id if tx.actor.side == "tenant" else None  # the vendor's hold everywhere
     key = (tx.actor.person_id, tx.actor.side, where)
@@ -192,6 +207,8 @@ _HELD_IN_TENANT = _HELD_QUERY.where(_membership.tenant_id == sa.bindparam("tenan
 
 
 def _is_member(tx: Tx, tenant_id: TenantId) -> bool:
+    if tx.actor.tenants is not None and tenant_id not in tx.actor.tenants:
+        return False
     query = _live(tx).where(Membership.tenant_id == tenant_id).with_only_columns(Membership.id)
     return tx.session.scalar(query) is not None
 
@@ -222,7 +239,8 @@ def held_since(person_id: Any, tenant_id: Any, permission: str, since: Any) -> s
 
 def list_tenants_of_actor(tx: Tx) -> list[TenantId]:
     query = _live(tx).with_only_columns(Membership.tenant_id).distinct()
-    return [TenantId(t) for t in tx.session.scalars(query) if t is not None]
+    mine = [TenantId(t) for t in tx.session.scalars(query) if t is not None]
+    return [t for t in mine if tx.actor.tenants is None or t in tx.actor.tenants]
 
 
 def list_readable(
@@ -232,6 +250,10 @@ def list_readable(
     if tenant_id is not None:
         check(tx, permission, tenant_id)
         return [tenant_id]
+    if tx.actor.side == "vendor" and tx.actor.tenants is not None:
+        for limit in tx.actor.tenants:
+            check(tx, permission, limit)
+        return sorted(tx.actor.tenants)
     if tx.actor.side == "vendor":
         check(tx, permission)
         return sa.select(sa.column("id", sa.Text)).select_from(sa.table("tenant"))
@@ -241,7 +263,7 @@ def list_readable(
 def list_permissions(tx: Tx) -> set[str]:
     """All that the actor may do somewhere: for showing menus, never for deciding."""
     if tx.actor.side == "vendor":
-        return _held(tx, None)
+        return _read_held(tx, None)
     return {p for t in list_tenants_of_actor(tx) for p in _held(tx, t)}
 
 
@@ -270,6 +292,36 @@ def add_person(tx: Tx, *, side: str, email: str, name: str) -> PersonId:
     tx.session.add(person)
     tx.session.flush()
     return PersonId(person.id)
+
+
+def add_service(tx: Tx, *, side: str, name: str) -> PersonId:
+    """Make the account of a program: without an address, so that nobody signs in as it."""
+    if not name.strip() or len(name) > 150:
+        raise Invalid("a name has 1 to 150 characters", fields={"name": "1 to 150 characters"})
+    identity = new_id("psn")
+    key = f"service:{identity}"  # no address holds a colon
+    person = Person(
+        id=identity,
+        side=side,
+        name=f"{name.strip()} (service)",  # whoever decides sees that no human asks
+        email="",
+        address_key=key,
+        address_fold=key,
+        created_at=tx.at,
+        service=True,
+    )
+    tx.session.add(person)
+    tx.session.flush()
+    return PersonId(identity)
+
+
+def find_service(tx: Tx, person_id: str) -> Membership | None:
+    """The role that a program's account holds; None for a person, and for none."""
+    query = sa.select(Membership).join(Person, Person.id == Membership.person_id)
+    held = query.where(
+        Membership.person_id == person_id, Membership.ended_at.is_(None), Person.service
+    )
+    return tx.session.scalar(held.limit(1))
 
 
 def add_membership(
@@ -387,6 +439,7 @@ def list_members(tx: Tx, tenant_id: TenantId | None) -> list[Member]:
             held.role,
             TenantId(held.tenant_id) if held.tenant_id else None,
             person.disabled_at is not None,
+            person.service,
         )
         for person, held in rows
     ]
@@ -402,6 +455,7 @@ def list_recipients(tx: Tx, tenant_id: TenantId | None, roles: Sequence[str]) ->
             Membership.role.in_(roles),
             Membership.ended_at.is_(None),
             Person.disabled_at.is_(None),
+            Person.service.is_(False),
         )
         .distinct()
     )

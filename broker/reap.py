@@ -30,11 +30,13 @@ from pathlib import Path
 import click
 import psycopg
 
+from broker.addresses import parse_address
 from broker.engines import Target
 from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
 from broker.engines.postgres.looks import list_marked_roles, session
 from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import ScopeInUse, drop_scope, label_place, owner_of
+from broker.engines.postgres.standbys import end_open_sessions
 from broker.errors import BrokerError, Invalid, Unavailable, VerificationFailed
 from broker.labels import Label, read_label
 from broker.secret import Secret
@@ -106,6 +108,49 @@ def reap_server(target: Target, key: Secret[bytes], now: datetime) -> Round:
         done.try_to_end(f"scope {name}", partial(_drop_scope, target, name))
     _end_sandboxes(done, target, _of_kind(due_roles, "sandbox"), _of_kind(due_databases, "sandbox"))
     return done
+
+
+def reap_standby(there: Target, key: Secret[bytes], now: datetime) -> Round:
+    """End the open sessions of logins past their end on one standby, also while its primary is
+    away; the logins are the primary's to end. Raises ServerUnavailable.
+    """
+    done = Round()
+    found = {role.name: role for role in list_marked_roles(there)}
+    labelled = [(role.name, label_place(role.name), role.comment) for role in found.values()]
+    for name in _of_kind(done.find_due(labelled, now, key), "lease"):
+        try:
+            count = end_open_sessions(there, found[name])
+        except _FAILURES as error:
+            done.failed[f"sessions of {name} on {there.host}:{there.port}"] = _describe(error)
+        else:
+            done.ended += [f"{count} sessions of {name} on {there.host}:{there.port}"] * bool(count)
+    return done
+
+
+def reap_all(target: Target, key: Secret[bytes]) -> Round:
+    """A server and its standbys, each by its own clock; one that is away keeps no other."""
+    whole = Round()
+    rounds: list[tuple[str, Callable[[], Round]]] = [
+        ("round", lambda: reap_server(target, key, read_server_clock(target)))
+    ]
+    for host, port in target.standbys:
+        there = replace(target, host=host, port=port, standbys=())
+        rounds.append((f"round on {host}:{port}", partial(_reap_there, there, key)))
+    for what, reap_one in rounds:
+        try:
+            done = reap_one()
+        except _FAILURES as error:
+            whole.failed[what] = _describe(error)
+            continue
+        whole.ended += done.ended
+        whole.failed |= done.failed
+        if what == "round":  # the same roles stand on every standby
+            whole.not_yet, whole.unknown = done.not_yet, done.unknown
+    return whole
+
+
+def _reap_there(there: Target, key: Secret[bytes]) -> Round:
+    return reap_standby(there, key, read_server_clock(there))
 
 
 def _of_kind(due: Mapping[str, Label], kind: str) -> dict[str, Label]:
@@ -253,6 +298,13 @@ _every = click.option("--every", type=click.IntRange(min=1), default=60, show_de
 @click.option("--user", required=True)
 @click.option("--password-file", type=_FILE, required=True, help="One line, mode 0600.")
 @click.option("--ca-file", type=_FILE, help="Needed unless the server is on this machine.")
+@click.option(
+    "--standby",
+    "standbys",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A standby of it: sessions past their end are ended there too, and ends confirmed.",
+)
 @_label_key
 @_once
 @_every
@@ -264,14 +316,18 @@ def server_command(
     user: str,
     password_file: Path,
     ca_file: Path | None,
+    standbys: tuple[str, ...],
     label_key: Path,
     once: bool,
     every: int,
 ) -> None:
     def act() -> Round:
         password = Secret(read_private_file(password_file).decode().strip())
-        target = Target(host, port, dbname, user, password, str(ca_file) if ca_file else None)
-        return reap_server(target, read_label_key(label_key), read_server_clock(target))
+        target = Target(
+            *(host, port, dbname, user, password, str(ca_file) if ca_file else None),
+            standbys=tuple(map(parse_address, standbys)),
+        )
+        return reap_all(target, read_label_key(label_key))
 
     _repeat(act, None if once else every)
 

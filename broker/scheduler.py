@@ -95,6 +95,7 @@ def intervals(times: Times) -> dict[str, int]:
         "sign_statements": 2,
         "turn_token_keys": times.janitor_s,
         "integrate_logs": times.integrate_s,
+        "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
         "send_mails": 2,
     }
 

@@ -121,13 +121,16 @@ class Tickets(Section):
     taken, and closing is seen by the poll.
     """
 
-    kind: Literal["generic", "zendesk", "jira"] = "generic"
+    kind: Literal["generic", "zendesk", "jira", "freshdesk", "glpi", "gitlab", "linear"] = "generic"
     url: str | None = None
     user: str | None = None
     token: SecretText | None = None
     webhook_secrets: list[SecretText] = []
     probe: str = "probe"
     customer_field: str | None = None  # of Jira: which field names the customer
+    project: str | None = None  # of GitLab: whose issues are the tickets
+    client_id: str | None = None  # of GLPI: the OAuth client
+    client_secret: SecretText | None = None
     comments: bool = True  # say on tickets what became of access and copies
 
 
@@ -144,6 +147,7 @@ class Times(Section):
     poll_tickets_s: PositiveInt = 300
     missing_ticket_s: PositiveInt = 300  # between the two looks after which a ticket counts closed
     integrate_s: PositiveInt = 1
+    epoch_s: PositiveInt = 300  # between two epochs of the root log
     retry_cap_s: PositiveInt = 300
     invitation_s: PositiveInt = 7 * 86400
     session_idle_s: PositiveInt = 1800

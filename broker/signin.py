@@ -12,12 +12,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import argon2
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import trail
+from broker.api_tokens import UNLIMITED, Limits, may_exist, with_checksum
 from broker.db import Base, Database
 from broker.errors import Conflict, Denied, Invalid, NotAuthenticated, NotFound, TooMany
 from broker.ids import PersonId, TenantId, TokenId, new_id
@@ -26,7 +28,6 @@ from broker.secret import Secret
 from broker.settings import Times
 from broker.tx import Actor, Tx, system
 
-TOKEN_PREFIX = "brk_"  # noqa: S105  # what secret scanners look for, not a secret
 _WINDOW = timedelta(minutes=15)
 _USE_NOTED = timedelta(minutes=1)  # else every call would write, and one token's would queue up
 _TRIES_PER_ACCOUNT_AND_ADDRESS = 5
@@ -66,6 +67,8 @@ class ApiToken(Base):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    scopes: Mapped[list[str] | None]
+    tenants: Mapped[list[str] | None]
 
 
 class Invitation(Base):
@@ -90,6 +93,7 @@ class SignedIn:
     authenticated_at: datetime
     use_unnoted: bool = False  # of a token: its last use should be written down again
     token_id: TokenId | None = None
+    scopes: frozenset[str] | None = None  # of a token: what it may do beside reading; None: all
 
 
 def digest(secret: Secret[str]) -> bytes:
@@ -149,14 +153,23 @@ def confirm_password(
     counts as a try of it.
     """
     with database.begin(system("sign-in")) as tx:
-        key = tx.session.get_one(Person, _find_person(tx, session_id)).address_key
+        person_id = PersonId(_find_person(tx, session_id))
+    check_password(database, person_id, password, address=address)
+    with database.begin(system("sign-in")) as tx:
+        note_confirmed(tx, session_id, "password")
+
+
+def check_password(
+    database: Database, person_id: PersonId, password: Secret[str], *, address: str
+) -> None:
+    """Raises as `sign_in` does, and counts as a try of it: no way to guess beside it."""
+    with database.begin(system("sign-in")) as tx:
+        key = tx.session.get_one(Person, person_id).address_key
     attempt = count_attempt(database, _account_digest(key), address)
     with database.begin(system("sign-in")) as tx:
-        person = tx.session.get_one(Person, _find_person(tx, session_id))
-        if not _password_holds(person, password):
+        if not _password_holds(tx.session.get_one(Person, person_id), password):
             raise NotAuthenticated("the password is wrong")
         forget_attempt(tx, attempt)
-        note_confirmed(tx, session_id, "password")
 
 
 def _find_person(tx: Tx, session_id: str) -> str:
@@ -325,30 +338,62 @@ def end_tokens(tx: Tx, person_id: PersonId) -> None:
     )
 
 
-def create_token(tx: Tx, name: str, days: int) -> tuple[TokenId, Secret[str]]:
-    """A personal API token for the actor: 256 random bits, shown once, kept as SHA-256."""
-    if tx.actor.person_id is None:
+def create_token(
+    tx: Tx, name: str, days: int, limits: Limits = UNLIMITED, *, service_id: PersonId | None = None
+) -> tuple[TokenId, Secret[str]]:
+    """An API token for the actor: 256 random bits, shown once, kept as SHA-256.
+
+    With `service_id` it is that program's; the caller has checked that the actor may give it one.
+    """
+    owner = service_id or tx.actor.person_id
+    if owner is None:
         raise Denied("only a person has API tokens")
     if not 1 <= days <= 365:
         raise Invalid("a token lives 1 to 365 days", fields={"days": "1 to 365"})
-    token = Secret(TOKEN_PREFIX + secrets.token_urlsafe(32))
+    asked = tx.at + timedelta(days=days)
+    return _make_token(tx, owner, name[:100], limits, _end_of_token(tx, asked))
+
+
+def _make_token(
+    tx: Tx, owner: PersonId, name: str, limits: Limits, expires_at: datetime
+) -> tuple[TokenId, Secret[str]]:
+    token = Secret(with_checksum(secrets.token_urlsafe(32)))
     row = ApiToken(
         id=new_id("tok"),
-        person_id=tx.actor.person_id,
-        name=name[:100],
+        person_id=owner,
+        name=name,
         token_digest=digest(token),
         created_at=tx.at,
-        expires_at=_end_of_token(tx, days),
+        expires_at=expires_at,
+        scopes=None if limits.scopes is None else sorted(limits.scopes),
+        tenants=None if limits.tenants is None else sorted(limits.tenants),
     )
     tx.session.add(row)
     tx.session.flush()
-    record_for_all(tx, tx.session.get_one(Person, tx.actor.person_id), "token.created")
+    record_for_all(tx, tx.session.get_one(Person, owner), "token.created")
     return TokenId(row.id), token
 
 
-def _end_of_token(tx: Tx, days: int) -> datetime:
+def rotate_token(tx: Tx, row: ApiToken, keep_s: int) -> tuple[TokenId, Secret[str]]:
+    """Another token in its place, with its limits and for as long; it ends after `keep_s`."""
+    if row.ended_at is not None or row.expires_at <= tx.at:
+        raise Conflict("this token is over; make another")
+    limits = Limits(
+        None if row.scopes is None else frozenset(row.scopes),
+        None if row.tenants is None else frozenset(row.tenants),
+    )
+    expires_at = _end_of_token(tx, tx.at + (row.expires_at - row.created_at))
+    made = _make_token(tx, PersonId(row.person_id), row.name, limits, expires_at)
+    if keep_s:
+        row.expires_at = min(row.expires_at, tx.at + timedelta(seconds=keep_s))
+    else:
+        row.ended_at = tx.at
+    record_for_all(tx, tx.session.get_one(Person, row.person_id), "token.ended")
+    return made
+
+
+def _end_of_token(tx: Tx, asked: datetime) -> datetime:
     """A token makes none that outlives it: a stolen one can't be turned into a longer one."""
-    asked = tx.at + timedelta(days=days)
     return asked if tx.actor.until is None else min(asked, tx.actor.until)
 
 
@@ -356,6 +401,7 @@ def _end_of_token(tx: Tx, days: int) -> datetime:
 _token, _person = ApiToken.__table__.c, Person.__table__.c
 _TOKEN_QUERY = sa.select(
     *(_token.created_at, _token.expires_at, _token.used_at, _token.id.label("token_id")),
+    *(_token.scopes, _token.tenants),
     *(_person.id, _person.side, _person.name),
 ).where(
     _person.id == _token.person_id,
@@ -367,13 +413,27 @@ _TOKEN_QUERY = sa.select(
 
 
 def find_token(tx: Tx, token: Secret[str]) -> SignedIn | None:
+    if not may_exist(token.reveal()):
+        return None
     row = tx.session.execute(_TOKEN_QUERY, {"digest": digest(token), "at": tx.at}).first()
     if row is None:
         return None
-    actor = Actor(row.side, "token", PersonId(row.id), until=row.expires_at)
+    actor = Actor(row.side, "token", PersonId(row.id), row.expires_at, _set_of(row.tenants))
     unnoted = row.used_at is None or tx.at - row.used_at >= _USE_NOTED
     token_id = TokenId(row.token_id)
-    return SignedIn(actor, row.name, None, row.created_at, use_unnoted=unnoted, token_id=token_id)
+    return SignedIn(
+        actor,
+        row.name,
+        None,
+        row.created_at,
+        use_unnoted=unnoted,
+        token_id=token_id,
+        scopes=_set_of(row.scopes),
+    )
+
+
+def _set_of(limits: Sequence[str] | None) -> frozenset[Any] | None:
+    return None if limits is None else frozenset(limits)
 
 
 def note_use(tx: Tx, token: Secret[str]) -> None:
@@ -383,17 +443,24 @@ def note_use(tx: Tx, token: Secret[str]) -> None:
     )
 
 
-def list_tokens(tx: Tx) -> Sequence[ApiToken]:
+def list_tokens(tx: Tx, person_id: PersonId | None = None) -> Sequence[ApiToken]:
+    """Those of the actor that were not ended, or of the program that is named."""
     query = sa.select(ApiToken).where(
-        ApiToken.person_id == tx.actor.person_id, ApiToken.ended_at.is_(None)
+        ApiToken.person_id == (person_id or tx.actor.person_id), ApiToken.ended_at.is_(None)
     )
     return tx.session.scalars(query.order_by(ApiToken.created_at)).all()
 
 
-def end_token(tx: Tx, token_id: str) -> None:
-    row = tx.session.get(ApiToken, token_id)
-    if row is None or row.person_id != tx.actor.person_id:
+def get_token(tx: Tx, token_id: str, person_id: PersonId | None = None) -> ApiToken:
+    """The actor's own, or of the program that is named. Raises NotFound."""
+    row = tx.session.get(ApiToken, token_id, with_for_update=True)
+    if row is None or row.person_id != (person_id or tx.actor.person_id):
         raise NotFound("there is no such token")
+    return row
+
+
+def end_token(tx: Tx, token_id: str, person_id: PersonId | None = None) -> None:
+    row = get_token(tx, token_id, person_id)
     row.ended_at = tx.at
     record_for_all(tx, tx.session.get_one(Person, row.person_id), "token.ended")
 

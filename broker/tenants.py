@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import people, tenancy, trail
+from broker.addresses import parse_address
 from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import DatabaseId, PersonId, ServerId, TenantId, new_id
@@ -218,14 +219,6 @@ def _check_standbys(database: TenantDatabase, addresses: Sequence[str]) -> list[
     return found
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT; an IPv6 address stands in brackets. Raises Invalid."""
-    host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise Invalid(f"{text!r} is no address; write HOST:PORT, such as standby.example:5432")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def register_server(tx: Tx, server: TestServer) -> ServerId:
     """Store an internal test server, where sandboxes will run."""
     people.check(tx, "server:register")
@@ -269,7 +262,7 @@ def list_tenants(tx: Tx) -> Sequence[Tenant]:
     if tx.actor.side == "tenant":
         query = query.where(Tenant.id.in_(people.list_tenants_of_actor(tx)))
     elif tx.actor.side == "vendor":
-        people.check(tx, "tenant:read")
+        query = query.where(Tenant.id.in_(people.list_readable(tx, "tenant:read")))
     return tx.session.scalars(query).all()
 
 
@@ -288,6 +281,8 @@ def list_servers(tx: Tx) -> Sequence[TestServer]:
 
 def publish_key(tx: Tx, name: str, public: bytes) -> None:
     row = tx.session.get(PublishedKey, name)
+    if row is None and not public:
+        return
     if row is None:
         tx.session.add(PublishedKey(name=name, public=public, at=tx.at))
     elif row.public != public:

@@ -22,16 +22,23 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import entries, kinds
 from broker.db import Base
+from broker.errors import Denied
 from broker.ids import PersonId, TenantId, new_id
 from broker.tx import Tx
 
 
 class AuditLog(Base):
-    """One log per tenant, and one of the vendor's own acts (`tenant_id` is null)."""
+    """One log per tenant, and one of the vendor's own acts (`tenant_id` is null); and the root log,
+    in whose tree of slots each of these has its `slot`, under its key `blind`.
+    """
 
     __tablename__ = "audit_log"
+    __table_args__ = (sa.UniqueConstraint("tenant_id", "root", name="audit_log_of"),)
     id: Mapped[str] = mapped_column(primary_key=True)
-    tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"), unique=True)
+    tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"))
+    root: Mapped[bool] = mapped_column(default=False)
+    slot: Mapped[int | None] = mapped_column(unique=True)
+    blind: Mapped[bytes | None]
     origin: Mapped[str] = mapped_column(unique=True)
     size: Mapped[int] = mapped_column(default=0)
     frontier: Mapped[list[bytes]] = mapped_column(sa.ARRAY(sa.LargeBinary), default=list)
@@ -82,6 +89,23 @@ class AuditTile(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     root: Mapped[bytes]
     hashes: Mapped[bytes]
+
+
+class RootEpoch(Base):
+    """An epoch of the root log; `number` is its position there."""
+
+    __tablename__ = "root_epoch"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
+class RootPlace(Base):
+    """The size that a log had in an epoch, noted when it is another than in the one before."""
+
+    __tablename__ = "root_place"
+    log_id: Mapped[str] = mapped_column(sa.ForeignKey("audit_log.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(sa.ForeignKey("root_epoch.number"), primary_key=True)
+    size: Mapped[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +172,10 @@ def _build(
     personal: Sequence[Personal] = (),
 ) -> tuple[_Log, bytes, list[entries.Opened]]:
     kinds.check(kind, facts or {}, [item.field for item in personal])
+    limits = tx.actor.tenants
+    if limits is not None and subject[0] is not None and subject[0] not in limits:
+        # Nothing changes without its entry (G9), so no act of a limited token gets past here.
+        raise Denied("this token is limited to other tenants")
     log = _find_log(tx, subject[0])
     actor = {"side": tx.actor.side, "via": tx.actor.via}
     if tx.actor.person_id is not None:
@@ -188,7 +216,7 @@ def _find_log(tx: Tx, tenant_id: TenantId | None) -> _Log:
     if tenant_id not in known:
         row = tx.session.execute(
             sa.select(AuditLog.id, AuditLog.origin).where(
-                AuditLog.tenant_id.is_not_distinct_from(tenant_id)
+                AuditLog.tenant_id.is_not_distinct_from(tenant_id), ~AuditLog.root
             )
         ).one()
         known[tenant_id] = _Log(row.id, row.origin)
@@ -202,6 +230,14 @@ def create_log(tx: Tx, tenant_id: TenantId | None, host: str) -> str:
     tx.session.add(AuditLog(id=identity, tenant_id=tenant_id, origin=origin, size=0, frontier=[]))
     tx.session.flush()
     return origin
+
+
+def create_root_log(tx: Tx, origin: str) -> AuditLog:
+    """Make the log that commits to all others (`audit/root_log.py`)."""
+    log = AuditLog(id=new_id("log"), origin=origin, size=0, frontier=[], root=True)
+    tx.session.add(log)
+    tx.session.flush()
+    return log
 
 
 def erase_person(tx: Tx, person_id: PersonId, logs: Collection[TenantId | None]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from broker.ids import PersonId
+from broker.ids import PersonId, TenantId
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -22,13 +22,14 @@ class Actor:
 
     `side` is `vendor`, `tenant` or `system`; `via` says how they had authenticated:
     `password`, `passkey`, `token`, or the name of the process for the broker itself; `until` is
-    when a token ends.
+    when a token ends; `tenants` are those that a token is limited to, None where it is not.
     """
 
     side: str
     via: str
     person_id: PersonId | None = None
     until: datetime | None = None
+    tenants: frozenset[TenantId] | None = None
 
 
 def system(process: str) -> Actor:

@@ -20,6 +20,7 @@ from broker import (
     ticketing,
     watching,
 )
+from broker.audit.epochs import seal_due
 from broker.audit.integrate import integrate_all
 from broker.bootstrap import Broker
 from broker.desk import Desk
@@ -89,6 +90,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "sign_statements": lambda _: statements.sign_due(database, keys),
         "turn_token_keys": lambda _: token_keys.turn(database, keys),
         "integrate_logs": lambda _: integrate_all(database, keys),
+        "seal_epochs": lambda _: seal_due(database, times.epoch_s),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings.mail, certificates.read_attachment
         ),

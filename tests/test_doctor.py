@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from werkzeug.serving import make_server
 
-from broker import alarms, janitor, lifecycle, sweeps
+from broker import alarms, janitor, lifecycle, sweeps, tenants
 from broker.cli import cli
 from broker.demo.mail_catcher import MailCatcher
 from broker.demo.ticket_source import Announcer, make_app
@@ -197,6 +197,27 @@ def test_a_promise_that_is_late_and_a_server_with_something_fatal_are_told(host:
     assert lease_id in found["late promises"].says
     assert found["preflights"].todo == f"broker databases check {world.database_id}"
     assert {found[what].verdict for what in ("late promises", "preflights")} == {"bad"}
+
+
+def test_a_login_that_holds_more_or_less_than_it_needs_is_told_now(host: Host) -> None:
+    """Not by the last preflight: what a DBA gave or took a moment ago."""
+    world = host.world
+    assert "nothing else" in host.examine()["our logins"].says
+    with world.as_(system("tests")) as tx:
+        login = tenants.get_database(tx, world.database_id).login
+    what = f"our logins: {world.database_id}"
+    for change, back, verdict, said in (
+        ("BYPASSRLS", "NOBYPASSRLS", "warn", "BYPASSRLS"),
+        ("NOCREATEROLE", "CREATEROLE", "bad", "may not make roles"),
+        ("NOLOGIN", "LOGIN", "warn", "not permitted to log in"),
+    ):
+        with connect(world.live) as connection:
+            connection.execute(f"ALTER ROLE {login} {change}")
+            line = host.examine()[what]
+            connection.execute(f"ALTER ROLE {login} {back}")
+        assert said in line.says
+        assert world.database_id in line.todo
+        assert (change, line.verdict) == (change, verdict)
 
 
 @pytest.mark.parametrize(

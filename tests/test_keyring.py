@@ -68,6 +68,36 @@ def test_a_turned_key_signs_no_more_and_is_remembered(keyring: Keyring, folder: 
     assert (keyring.public(LOG_KEY), keyring.list_former(LOG_KEY)) == (log, [])
 
 
+def test_the_key_of_logs_turns_to_the_one_that_was_introduced(
+    keyring: Keyring, folder: Path
+) -> None:
+    with pytest.raises(Conflict, match="introduce one first"):
+        keyring.turn(LOG_KEY)
+    assert keyring.find_next(LOG_KEY) is None
+    first, second = keyring.public(LOG_KEY), keyring.introduce(LOG_KEY)
+    assert Keyring(folder).introduce(LOG_KEY) == second == keyring.find_next(LOG_KEY)
+    signature = keyring.sign_next(LOG_KEY, b"both")
+    Ed25519PublicKey.from_public_bytes(second).verify(signature, b"both")
+    assert keyring.turn(LOG_KEY) == second == keyring.public(LOG_KEY)
+    assert (keyring.list_former(LOG_KEY), keyring.find_next(LOG_KEY)) == ([first], None)
+    third = keyring.introduce(LOG_KEY)
+    assert keyring.turn(LOG_KEY, compromised=True) == third
+    assert keyring.list_former(LOG_KEY) == [first]
+    with pytest.raises(Invalid):
+        keyring.introduce("token/x")
+
+
+def test_a_turn_that_was_cut_off_is_finished_by_the_next(keyring: Keyring, folder: Path) -> None:
+    first, second = keyring.public(LOG_KEY), keyring.introduce(LOG_KEY)
+    (folder / "former").mkdir(mode=0o700)
+    (folder / "former" / f"log.{first.hex()}").write_bytes(first)
+    (folder / "former" / f"log.{first.hex()}").chmod(0o600)
+    (folder / "signing" / "log.key").write_bytes((folder / "signing" / "log.next").read_bytes())
+    assert keyring.find_next(LOG_KEY) is None
+    assert keyring.turn(LOG_KEY) == second
+    assert keyring.list_former(LOG_KEY) == [first]
+
+
 def test_creating_a_key_again_changes_nothing(keyring: Keyring) -> None:
     keyring.create(NAME)
     wrapped = keyring.wrap(NAME, SECRET, b"")

@@ -1,6 +1,8 @@
 """The REST API, `/api/v1`: thin operations over the domain's functions.
 
-    POST /sign-in · POST /invitations/accept · GET /me · GET POST /tokens · DELETE /tokens/{id}
+    POST /sign-in · POST /invitations/accept · GET /me · GET POST /tokens
+    POST /tokens/{id}/rotate · DELETE /tokens/{id} · POST /services
+    GET POST /services/{id}/tokens · DELETE /services/{id}/tokens/{id}
     GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable · …/end-access
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries
     POST /tenants/{id}/end-everything · GET /preflights
@@ -69,6 +71,7 @@ from broker.api import (
     reviews,
     standing,
     storages,
+    tokens,
 )
 from broker.api.operations import EDITS, RATES
 from broker.api.problems import MEDIA_TYPE
@@ -79,6 +82,7 @@ from broker.db import Json
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts.blueprint,
+    tokens.blueprint,
     estate.blueprint,
     logs.blueprint,
     proofs.blueprint,

@@ -403,7 +403,14 @@ def list_tickets(tx: Tx, query: Json) -> Json:
     return page(found, query["limit"], lambda ticket: ticket.seen_at)
 
 
-@operation(blueprint, "POST /tickets/look", takes=LookBody, answer=LookAnswer, status=202)
+@operation(
+    blueprint,
+    "POST /tickets/look",
+    takes=LookBody,
+    answer=LookAnswer,
+    status=202,
+    scope="grant:request",
+)
 def look_at_ticket(tx: Tx, body: Json) -> Json:
     """Fetch a ticket from its system soon, so that access can be asked on it."""
     people.check(tx, "ticket:read")
@@ -429,7 +436,9 @@ def list_grants(tx: Tx, query: Json) -> Json:
     return page(found, query["limit"], lambda grant: grant.requested_at)
 
 
-@operation(blueprint, "POST /grants", takes=AskBody, answer=GrantAnswer, status=201)
+@operation(
+    blueprint, "POST /grants", takes=AskBody, answer=GrantAnswer, status=201, scope="grant:request"
+)
 def request_grant(tx: Tx, body: Json) -> GrantView:
     """Ask for access; its plan is made soon (wait for it with `?wait=`)."""
     ask = Ask(
@@ -501,7 +510,7 @@ def refuse_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
     return queries.get_grant_view(tx, grant_id)
 
 
-@operation(blueprint, "POST /grants/<id:grant_id>/end", answer=GrantAnswer)
+@operation(blueprint, "POST /grants/<id:grant_id>/end", answer=GrantAnswer, scope="grant:request")
 def end_grant(tx: Tx, grant_id: str) -> GrantView:
     """End a request or grant now, with its logins and copies."""
     lifecycle.end_grant_by_click(tx, grant_id, the_broker().queue)
@@ -530,6 +539,7 @@ def list_leases(tx: Tx, query: Json) -> Json:
     answer=LeaseAnswer,
     status=202,
     transaction=False,
+    scope="lease:issue",
 )
 def ask_lease(query: Json, body: Json) -> LeaseView:
     """Ask for a login; `wait` waits until it is issued, or stuck with a reason."""
@@ -568,6 +578,7 @@ def get_lease(query: Json, lease_id: str) -> LeaseView:
     query=WaitQuery,
     answer=LeaseAnswer,
     transaction=False,
+    scope="lease:issue",
 )
 def end_lease(query: Json, lease_id: str) -> LeaseView:
     """End a login now, its sessions too; `wait` waits until it is revoked, or stuck."""

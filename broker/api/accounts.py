@@ -1,4 +1,4 @@
-"""Signing in, one's own tokens, and people with their roles."""
+"""Signing in, and people with their roles."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from marshmallow import fields, validate
 from broker import enrolling, erasing, lifecycle, people, signin, tenants
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
+from broker.api.tokens import NewTokenAnswer, confirm, show_new
 from broker.db import Json
 from broker.enrolling import NewMember
 from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.ids import PersonId, TenantId
 from broker.people import TENANT_ROLES, VENDOR_ROLES
 from broker.secret import Secret
-from broker.signin import ApiToken
 from broker.tx import Actor, Tx, system
 
 blueprint = new_blueprint("accounts", "Signing in, tokens, people")
@@ -24,12 +24,6 @@ _SIGN_IN_DAYS = 1
 class SignInBody(Sent):
     email = text(254)
     password = text(200)
-
-
-class NewTokenAnswer(Answer):
-    id = fields.String()
-    token = fields.String(metadata={"description": "shown this once"})
-    expires_at = fields.AwareDateTime()
 
 
 class AcceptBody(Sent):
@@ -48,19 +42,6 @@ class MeAnswer(Answer):
     side = fields.String(metadata={"description": "`vendor` or `tenant`"})
     tenants = fields.List(fields.String(), metadata={"description": "ids; for a tenant's people"})
     permissions = fields.List(fields.String())
-
-
-class TokenBody(Sent):
-    name = text(100)
-    days = fields.Integer(strict=True, required=True, validate=validate.Range(1, 365))
-
-
-class TokenAnswer(Answer):
-    id = fields.String()
-    name = fields.String()
-    created_at = fields.AwareDateTime()
-    expires_at = fields.AwareDateTime()
-    used_at = fields.AwareDateTime(allow_none=True)
 
 
 class PeopleQuery(Sent):
@@ -82,6 +63,7 @@ class MemberAnswer(Answer):
     role = fields.String()
     tenant = fields.String(attribute="tenant_id", allow_none=True)
     disabled = fields.Boolean()
+    service = fields.Boolean(metadata={"description": "a program's account"})
 
 
 class PersonAnswer(Answer):
@@ -118,7 +100,7 @@ def sign_in(body: Json) -> Json:
     if found is None:
         raise NotAuthenticated("the account was closed meanwhile")
     with broker.database.begin(found.actor) as tx:
-        return _new_token(tx, "sign-in", _SIGN_IN_DAYS)
+        return show_new(tx, *signin.create_token(tx, "sign-in", _SIGN_IN_DAYS))
 
 
 @operation(blueprint, "POST /invitations/accept", takes=AcceptBody, status=204, public=True)
@@ -144,36 +126,11 @@ def get_me(tx: Tx) -> Json:
     }
 
 
-@operation(blueprint, "GET /tokens", answer=list_of(TokenAnswer))
-def list_tokens(tx: Tx) -> Json:
-    """My tokens, without what is secret of them."""
-    return whole(signin.list_tokens(tx))
-
-
-@operation(
-    blueprint, "POST /tokens", takes=TokenBody, answer=NewTokenAnswer, status=201, secret=True
-)
-def create_token(tx: Tx, body: Json) -> Json:
-    """Make a token for me; it is shown this once."""
-    return _new_token(tx, body["name"], body["days"])
-
-
-def _new_token(tx: Tx, name: str, days: int) -> Json:
-    token_id, token = signin.create_token(tx, name, days)
-    stored = tx.session.get_one(ApiToken, token_id)
-    return {"id": token_id, "token": token.reveal(), "expires_at": stored.expires_at}
-
-
 @operation(blueprint, "POST /me/password", takes=PasswordBody, status=204)
 def change_password(tx: Tx, body: Json) -> None:
     """Change my password; all my sessions and tokens end, this one too."""
+    confirm(tx, body["current"])  # counted as a try to sign in
     signin.change_password(tx, Secret(body["current"]), Secret(body["password"]))
-
-
-@operation(blueprint, "DELETE /tokens/<id:token_id>", status=204)
-def end_token(tx: Tx, token_id: str) -> None:
-    """End one of my tokens, at once."""
-    signin.end_token(tx, token_id)
 
 
 @operation(blueprint, "GET /people", query=PeopleQuery, answer=list_of(MemberAnswer))

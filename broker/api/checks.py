@@ -50,13 +50,25 @@ def list_preflights(tx: Tx) -> Json:
     return whole(preflights.list_views(tx))
 
 
-@operation(blueprint, "POST /databases/<id:database_id>/check", answer=PreflightAnswer, status=202)
+@operation(
+    blueprint,
+    "POST /databases/<id:database_id>/check",
+    answer=PreflightAnswer,
+    status=202,
+    scope="database:check",
+)
 def check_database(tx: Tx, database_id: str) -> PreflightView:
     """Look at a tenant's database now; wait for it with `?wait=` on its preflight."""
     return _ask(tx, database_id)
 
 
-@operation(blueprint, "POST /servers/<id:server_id>/check", answer=PreflightAnswer, status=202)
+@operation(
+    blueprint,
+    "POST /servers/<id:server_id>/check",
+    answer=PreflightAnswer,
+    status=202,
+    scope="database:check",
+)
 def check_server(tx: Tx, server_id: str) -> PreflightView:
     """Look at a test server now; wait for it with `?wait=` on its preflight."""
     return _ask(tx, server_id)

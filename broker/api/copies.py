@@ -105,7 +105,14 @@ def list_snapshots(tx: Tx, query: Json) -> Json:
     return page(found, query["limit"], lambda snapshot: snapshot.ordered_at)
 
 
-@operation(blueprint, "POST /snapshots", takes=OrderBody, answer=SnapshotAnswer, status=202)
+@operation(
+    blueprint,
+    "POST /snapshots",
+    takes=OrderBody,
+    answer=SnapshotAnswer,
+    status=202,
+    scope="snapshot:order",
+)
 def order_snapshot(tx: Tx, body: Json) -> SnapshotView:
     """Order a copy under a grant; wait until it is `ready` with `?wait=` on it."""
     snapshot_id = ordering.order(tx, body["grant"], body.get("server"), the_broker().queue)
@@ -132,14 +139,26 @@ def _is_settled(snapshot: SnapshotView) -> bool:
     return done or snapshot.stuck_reason is not None
 
 
-@operation(blueprint, "POST /snapshots/<id:snapshot_id>/reset", answer=SnapshotAnswer, status=202)
+@operation(
+    blueprint,
+    "POST /snapshots/<id:snapshot_id>/reset",
+    answer=SnapshotAnswer,
+    status=202,
+    scope="snapshot:order",
+)
 def reset_snapshot(tx: Tx, snapshot_id: str) -> SnapshotView:
     """Rebuild the sandbox from the sealed artifact; its logins end now, ask for a new one then."""
     ordering.ask_reset(tx, snapshot_id, the_broker().queue)
     return queries.get_snapshot_view(tx, snapshot_id)
 
 
-@operation(blueprint, "POST /snapshots/<id:snapshot_id>/destroy", answer=SnapshotAnswer, status=202)
+@operation(
+    blueprint,
+    "POST /snapshots/<id:snapshot_id>/destroy",
+    answer=SnapshotAnswer,
+    status=202,
+    scope="snapshot:order",
+)
 def destroy_snapshot(tx: Tx, snapshot_id: str) -> SnapshotView:
     """Condemn a copy: there is no way back, and it is retried until looks find nothing."""
     lifecycle.condemn_by_click(tx, snapshot_id, the_broker().queue)

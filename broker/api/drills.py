@@ -69,6 +69,7 @@ def allow_drills(tx: Tx, body: Json, database_id: str) -> DrillsView:
     answer=DrillsAnswer,
     status=202,
     transaction=False,
+    scope="drill:order",
 )
 def order_drill(query: Json, database_id: str) -> DrillsView:
     """Attack and revoke a lease that reads nothing, and time it; `wait` waits until it is over."""

@@ -304,6 +304,7 @@ def register_standbys(tx: Tx, body: Json, database_id: str) -> TenantDatabase:
     query=WaitQuery,
     answer=ReleaseAnswer,
     transaction=False,
+    scope="database:release",
 )
 def release_database(query: Json, body: Json, database_id: str) -> ReleaseView:
     """Make way for a migration: cut its logins, drop our views; `wait` waits until it is clear."""

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
 from broker import platforms, signin
-from broker.api.operations import the_broker
+from broker.api.operations import check_scope, the_broker
 from broker.api.problems import find_status
 from broker.api.waiting import wait_for
 from broker.bootstrap import Broker
@@ -155,6 +155,7 @@ def _authenticate(token: Secret[str]) -> SignedIn:
             "invalid_request",
             "the subject_token is unknown, has lapsed or was ended; sign in again",
         )
+    check_scope(found, "lease:issue")
     return found
 
 

@@ -25,7 +25,7 @@ from broker.api.rates import Rates, check
 from broker.api.retried import Retry
 from broker.bootstrap import Broker
 from broker.db import Json
-from broker.errors import NotAuthenticated
+from broker.errors import Denied, NotAuthenticated
 from broker.ids import TokenId
 from broker.secret import Secret
 from broker.signin import SignedIn
@@ -35,6 +35,7 @@ View = Callable[..., Any]
 PREFIX = "/api/v1"
 RATES = "broker.api.rates"
 EDITS = "x-edits"  # in the document while it is made: this one reads `If-Match`
+ANY_TOKEN = "any"  # noqa: S105  # a scope that every token has
 _SHOWN: dict[View, Show] = {}  # views that are tagged, as they answer
 
 
@@ -71,6 +72,7 @@ def operation(
     secret: bool = False,
     tagged: bool = False,
     edits: View | None = None,
+    scope: str | None = None,
 ) -> Callable[[View], View]:
     """Declare a view at `route`, e.g. `GET /grants/<id:grant_id>`.
 
@@ -79,7 +81,8 @@ def operation(
     `answer` is a schema, or describes a `Response` that the view makes itself; `secret` says that
     it shows a secret once, so that it is never kept for a retry. `tagged`: it shows what may be
     edited, and names the form (`ETag`); `edits` is the view that shows what this one edits, in the
-    form that this one answers too.
+    form that this one answers too. `scope` is which limited tokens may: none, where it is None,
+    but for a GET, which all may.
     """
     method, path = route.split(" ")
 
@@ -97,7 +100,8 @@ def operation(
         if tagged:
             _SHOWN[view] = inner
         shows = _SHOWN[edits] if edits is not None else None
-        act = _Act(inner, transaction, secret, tagged or shows is not None, shows)
+        allowed = ANY_TOKEN if method == "GET" else scope
+        act = _Act(inner, transaction, secret, tagged or shows is not None, shows, allowed)
 
         @functools.wraps(inner)
         def run(**ids: str) -> Response:
@@ -119,11 +123,13 @@ class _Act:
     secret: bool
     tagged: bool
     shows: Show | None
+    scope: str | None
 
 
 def _run(act: _Act, ids: dict[str, str]) -> Response:
     with contextlib.ExitStack() as opened:
         tx = opened.enter_context(_authenticated())
+        check_scope(signed_in(), act.scope)
         retry = Retry(_token_id(), secret=act.secret)
         before = retry.find_answer(tx)
         if before is not None:
@@ -138,6 +144,15 @@ def _run(act: _Act, ids: dict[str, str]) -> Response:
         made = _response(act.inner(tx, **ids))
         retry.keep(tx, made)
         return put_tag(made) if act.tagged else made
+
+
+def check_scope(person: SignedIn, scope: str | None) -> None:
+    """Raises Denied for what a limited token may not do, whatever its person may."""
+    scopes = person.scopes
+    if scopes is None or scope == ANY_TOKEN or scope in scopes:
+        return
+    words = ", ".join(sorted(scopes)) or "reading"
+    raise Denied(f"this token is limited to {words}; this takes another one", scope=scope)
 
 
 def _token_id() -> TokenId:

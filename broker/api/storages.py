@@ -76,6 +76,7 @@ def remove_storage(tx: Tx, storage_id: str) -> None:
     takes=SessionBody,
     answer=LeaseAnswer,
     status=202,
+    scope="lease:issue",
 )
 def ask_session(tx: Tx, body: Json, grant_id: str) -> LeaseView:
     """Ask for a session on the objects that a grant names: a lease; wait until it is issued."""
@@ -85,7 +86,13 @@ def ask_session(tx: Tx, body: Json, grant_id: str) -> LeaseView:
     return queries.get_lease_view(tx, lease_id)
 
 
-@operation(blueprint, "POST /leases/<id:lease_id>/session", answer=SealedAnswer, secret=True)
+@operation(
+    blueprint,
+    "POST /leases/<id:lease_id>/session",
+    answer=SealedAnswer,
+    secret=True,
+    scope="lease:issue",
+)
 def fetch_session(tx: Tx, lease_id: str) -> Json:
     """The session, sealed to the key that was sent; once, then it is forgotten."""
     return {"sealed": sessions.fetch(tx, lease_id)}

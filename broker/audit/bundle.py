@@ -4,6 +4,7 @@
     an entry, byte for byte as it was signed
     {"field":"…","salt":"…","value":…}                     what opens a field of the entry above it
     a certificate                                          DSSE envelopes, after all entries
+    {"blind":"…",…}                                        its place in the root log, if it has one
     {"lines":N}                                            how many came before: nothing was cut off
 
 Parsing says only that the form is right; `verify` says what holds. Each line is canonical (RFC
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
+from broker.audit.root_log import Place, read_place, write_place
 from broker.entries import (
     MAX_ENTRY_BYTES,
     SALT_BYTES,
@@ -67,7 +69,7 @@ class CertificateLine:
     envelope: bytes
 
 
-Part: TypeAlias = EntryLine | Opening | CertificateLine
+Part: TypeAlias = EntryLine | Opening | CertificateLine | Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Bundle:
     checkpoints: tuple[str, ...]
     keys: tuple[str, ...]
     certificates: tuple[bytes, ...]
+    place: Place | None = None
 
 
 def build_bundle(bundle: Bundle) -> bytes:
@@ -98,6 +101,8 @@ def iter_parts(bundle: Bundle) -> Iterator[Part]:
         yield from sorted(openings.get(index, ()), key=lambda opening: opening.field)
     for envelope in bundle.certificates:
         yield CertificateLine(envelope)
+    if bundle.place is not None:
+        yield bundle.place
 
 
 def write_lines(header: Header, parts: Iterator[Part]) -> Iterator[bytes]:
@@ -122,6 +127,8 @@ def _line(part: Part) -> bytes:
             return entry
         case CertificateLine(envelope=envelope):
             return envelope
+        case Place():
+            return write_place(part)
     opening = {"field": part.field, "salt": encode_base64(part.salt), "value": part.value}
     return canonical(opening, max_bytes=None)
 
@@ -143,10 +150,15 @@ def _read_parts(file: BinaryIO) -> Iterator[Part]:
     nothing else is an entry, for the verifier to judge.
     """
     lines, index, field = 1, -1, ""
-    certified = False
+    certified = placed = False
     while not (line := _read_line(file)).startswith(b'{"lines":'):
         lines += 1
-        if line.startswith(b'{"payload":'):
+        if placed:
+            raise VerificationFailed("something stands after its place in the root log")
+        if line.startswith(b'{"blind":'):
+            placed = True
+            yield read_place(line)
+        elif line.startswith(b'{"payload":'):
             certified = True
             yield CertificateLine(line)
         elif certified:
@@ -182,6 +194,7 @@ def parse_bundle(data: bytes) -> Bundle:
         checkpoints=header.checkpoints,
         keys=header.keys,
         certificates=tuple(p.envelope for p in parts if isinstance(p, CertificateLine)),
+        place=next((part for part in parts if isinstance(part, Place)), None),
     )
 
 

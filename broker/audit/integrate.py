@@ -18,7 +18,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from broker.audit.merkle import Frontier, leaf_hash
-from broker.audit.note import Checkpoint, checkpoint_text, sign_note
+from broker.audit.note import Checkpoint, checkpoint_text, sign_note, signature_line
 from broker.audit.tiling import store_tiles
 from broker.db import Database
 from broker.errors import VerificationFailed
@@ -41,6 +41,8 @@ class Signer(Protocol):
 
     def public(self, purpose: str) -> bytes: ...
     def sign(self, purpose: str, message: bytes) -> bytes: ...
+    def find_next(self, purpose: str) -> bytes | None: ...
+    def sign_next(self, purpose: str, message: bytes) -> bytes: ...
     def find_head(self, origin: str) -> bytes | None: ...
     def swap_head(self, origin: str, old: bytes | None, new: bytes) -> None: ...
 
@@ -157,12 +159,22 @@ def sign_checkpoint(database: Database, signer: Signer, log_id: str) -> None:
             f"{origin} does not continue what was signed; nothing more is signed for it"
         )
     if size > head.frontier.size:
-        text = checkpoint_text(Checkpoint(origin, size, frontier.root()))
-        note = sign_note(text, origin, signer.public(_PURPOSE), lambda m: signer.sign(_PURPOSE, m))
+        note = _sign(signer, origin, checkpoint_text(Checkpoint(origin, size, frontier.root())))
         fresh = _Head(note, frontier)
         signer.swap_head(origin, known, fresh.to_bytes())
         head = fresh
     _keep_checkpoint(database, log_id, head)
+
+
+def _sign(signer: Signer, origin: str, text: str) -> str:
+    """By the present key, and by the one that follows once it was introduced: so that readers who
+    pinned either go on without a gap.
+    """
+    note = sign_note(text, origin, signer.public(_PURPOSE), lambda m: signer.sign(_PURPOSE, m))
+    following = signer.find_next(_PURPOSE)
+    if following is None:
+        return note
+    return note + signature_line(text, origin, following, lambda m: signer.sign_next(_PURPOSE, m))
 
 
 def _keep_checkpoint(database: Database, log_id: str, head: _Head) -> None:

@@ -150,6 +150,11 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> tuple[str, tuple[Verifi
     return text, tuple(signers)
 
 
+def list_hints(note: str) -> frozenset[str]:
+    """Name and key id of each signature, none verified. Raises VerificationFailed."""
+    return frozenset(f"{name}+{blob[:4].hex()}" for name, blob in _split_note(note)[1])
+
+
 def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """The text with its final newline, and each signature's name and bytes, nothing verified."""
     if any(char != "\n" and unicodedata.category(char) in {"Cc", "Cs"} for char in note):

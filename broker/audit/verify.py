@@ -24,6 +24,7 @@ from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
 from broker.audit.grounds import Grounds
 from broker.audit.lives import Holds, Lives
 from broker.audit.note import Checkpoint, VerifierKey
+from broker.audit.root_log import Place, verify_place
 from broker.audit.signed_tree import SignedTree
 from broker.entries import (
     Entry,
@@ -181,6 +182,7 @@ class _Check:
         self.issued: dict[int, Entry] = {}
         self.revoked: set[str] = set()
         self.envelopes: list[bytes] = []
+        self.slots: set[str] = set()
 
     def good(self, text: str) -> None:
         self.findings.append(Finding(ok=True, text=text))
@@ -199,7 +201,7 @@ class _Check:
         """Trusted keys of that name; only where there is none at all, the bundle's own hints."""
         keys = [key for key in self.trusted if key.name == name]
         if not keys:
-            self.missing_keys.append(name)
+            self.missing_keys = list(dict.fromkeys([*self.missing_keys, name]))
             keys = [key for key in self.hinted if key.name == name]
         return keys
 
@@ -236,6 +238,8 @@ class _Check:
                 self._opening(part)
             case CertificateLine(envelope=envelope):
                 self.envelopes.append(envelope)
+            case Place():
+                self._place(part)
 
     def _entry(self, index: int, data: bytes) -> None:
         """It is well-formed, of this log, and can follow on those before it."""
@@ -279,6 +283,8 @@ class _Check:
             self.revoked.add(entry.subject)
         elif entry.kind == "snapshot.condemned":
             self.condemned.add(entry.subject)
+        elif entry.kind == "slot.assigned":
+            self.slots.add(str(entry.facts.get("slot")))
 
     def _opening(self, opening: Opening) -> None:
         """It fits the commitment that it names. One that is missing was erased, or never given to
@@ -291,6 +297,26 @@ class _Check:
             self.bad(f"{where} is not what was committed to.")
         else:
             self.opened += 1
+
+    def _place(self, place: Place) -> None:
+        """A checkpoint of this log stands in its one slot of an epoch of the root log."""
+        try:
+            epoch = self._check_place(place)
+        except VerificationFailed as error:
+            self.bad(f"Its place in the root log does not hold: {error}.")
+        else:
+            where = f"slot {place.slot} of the root log's epoch {epoch}"
+            self.good(f"Its {place.size} entries stand in {where}.")
+
+    def _check_place(self, place: Place) -> int:
+        if self.slots != {str(place.slot)}:
+            raise VerificationFailed("the log names another slot, or none, or more than one")
+        held = zip(self.header.checkpoints, self.signed, strict=False)
+        notes = [note for note, checkpoint in held if checkpoint.size == place.size]
+        if not notes or len(self.signed) != len(self.header.checkpoints):
+            raise VerificationFailed("the checkpoint that it speaks of is not here")
+        keys = self._keys(self.header.origin)
+        return verify_place(place, self.header.origin, notes[0], keys)
 
     def report(self) -> Report:
         """All that can be said once the last line was read."""

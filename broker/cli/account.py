@@ -1,18 +1,17 @@
-"""Signing in and out, who one is, an invitation's first password, and personal API tokens."""
+"""Signing in and out, who one is, and an invitation's first password."""
 
 from __future__ import annotations
 
 import click
 
-from broker.cli.command import ApiCommand, Noun
-from broker.cli.output import print_item, print_list
+from broker.cli.command import ApiCommand
+from broker.cli.output import print_item
 from broker.cli.plain import plain
 from broker.cli.secrets_in import read_line, read_secret
 from broker.cli.session import Login, Session, pass_session
 from broker.errors import BrokerError, Invalid, NotAuthenticated
 from broker.secret import Secret
 
-_TOKEN_COLUMNS = ("id", "name", "created_at", "expires_at", "used_at")
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input."
 )
@@ -103,34 +102,3 @@ def accept_invitation(session: Session, *, stdin: bool) -> None:
     body = {"code": code.reveal(), "password": password.reveal()}
     session.anonymous_api().post("invitations", "accept", body=body)
     click.echo("Your password is set. Sign in with: broker login --email YOU")
-
-
-@click.group(cls=Noun)
-def tokens() -> None:
-    """Personal API tokens, for programs."""
-
-
-@tokens.command("list")
-@pass_session
-def list_tokens(session: Session) -> None:
-    """Your live tokens; their secrets are shown once, when they are made."""
-    print_list(list(session.api().pages("tokens")), _TOKEN_COLUMNS, session.output)
-
-
-@tokens.command()
-@click.option("--name", required=True, help="What it is for.")
-@click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True)
-@pass_session
-def create(session: Session, name: str, days: int) -> None:
-    """Make a token. It is printed once, and kept nowhere."""
-    answer = session.api().post("tokens", body={"name": name, "days": days})
-    print_item(answer, session.output)
-
-
-@tokens.command()
-@click.argument("token_id", metavar="ID")
-@pass_session
-def end(session: Session, token_id: str) -> None:
-    """End a token at once."""
-    session.api().delete("tokens", token_id)
-    click.echo(f"{token_id} has ended.")

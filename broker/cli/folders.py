@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from broker.errors import SettingsError
@@ -16,13 +18,40 @@ def keyring() -> None:
 def create_keyring() -> None:
     """Make the keyring named by BROKER_KEYS__KEYRING. Keep it out of every backup."""
     from broker.keys.keyring import Keyring
+
+    folder = _keyring_folder()
+    Keyring.create_folder(folder)
+    click.echo(f"{folder} holds new keys. Keep it out of every backup.")
+
+
+@keyring.command("introduce")
+def introduce_key() -> None:
+    """Make the key that will sign logs next; until the turn, checkpoints carry both signatures."""
+    from broker.keys import LOG_KEY
+    from broker.keys.keyring import Keyring
+
+    Keyring(_keyring_folder()).introduce(LOG_KEY)
+    click.echo("Introduced. Restart the workers, tell the fingerprints, then: broker keyring turn")
+
+
+@keyring.command("turn")
+@click.option("--compromised", is_flag=True, help="The old key is to count no more.")
+def turn_key(*, compromised: bool) -> None:
+    """Sign logs with the key that was introduced; the old one stays good for what it signed."""
+    from broker.keys import LOG_KEY
+    from broker.keys.keyring import Keyring
+
+    Keyring(_keyring_folder()).turn(LOG_KEY, compromised=compromised)
+    click.echo("Turned. Restart the workers, so that the keys are published.")
+
+
+def _keyring_folder() -> Path:
     from broker.settings import load_settings
 
     folder = load_settings().keys.keyring
     if folder is None:
         raise SettingsError("the setting keys.keyring is missing; set BROKER_KEYS__KEYRING")
-    Keyring.create_folder(folder)
-    click.echo(f"{folder} holds new keys. Keep it out of every backup.")
+    return folder
 
 
 @click.group()

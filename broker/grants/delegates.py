@@ -124,6 +124,7 @@ def _check_delegate(tx: Tx, tenant_id: TenantId, delegate_id: str) -> None:
     giver = people.get_person(tx, tx.actor.person_id or "")
     folds = sa.select(Person.address_fold).where(
         Person.id == delegate_id,
+        Person.service.is_(False),  # a program decides nothing
         people.held_since(delegate_id, tenant_id, "grant:read", tx.at),
     )
     fold, problem = tx.session.scalar(folds), ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+from broker.addresses import parse_address
 from broker.engines import Target
 from broker.keys.intake import login_context
 from broker.secret import Secret
-from broker.tenants import TenantDatabase, TestServer, parse_address
+from broker.tenants import TenantDatabase, TestServer
 
 
 class LoginOpener(Protocol):

@@ -104,6 +104,12 @@ class Signer(Protocol):
     def sign(self, purpose: str, message: bytes) -> bytes:
         """64 bytes."""
 
+    def find_next(self, purpose: str) -> bytes | None:
+        """The public half of the key that will follow, once it was introduced."""
+
+    def sign_next(self, purpose: str, message: bytes) -> bytes:
+        """64 bytes, by that key. Raises KeyUnavailable when there is none."""
+
     def create_signing(self, purpose: str) -> bytes:
         """Make a key for a purpose that starts with TOKEN_KEY, unless it is there; its public half.
 

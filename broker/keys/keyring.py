@@ -3,6 +3,7 @@
     keyring/            0700, owned by the user that runs the broker
       wrapping/         <name, "/" as ".">.key   32 random bytes, AES-256-GCM
       signing/          <purpose, as above>.key  32 bytes, Ed25519 seed
+                        <purpose>.next           the seed that will follow, once introduced
       former/           <purpose>.<hex>          a public key that signed before: only ever added
       erased/           <name, "/" as ".">       tombstones: only ever added
       heads/            <sha256 of origin>       last signed checkpoint of a log
@@ -192,13 +193,60 @@ class Keyring:
         told beforehand; the log's own key stays.
         """
         with self._locked():
-            former = self.public(STATEMENTS_KEY)
-            folder = self._folder / "former"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(self._folder)
-            _write(folder / f"{STATEMENTS_KEY}.{former.hex()}", former)
+            self._keep_former(STATEMENTS_KEY, self.public(STATEMENTS_KEY))
             _write(self._signing_path(STATEMENTS_KEY), secrets.token_bytes(_KEY_BYTES))
         return self.public(STATEMENTS_KEY)
+
+    def find_next(self, purpose: str) -> bytes | None:
+        """None also between the two steps of `turn`, when the next is the present one already."""
+        with self._reading():
+            found = _find(self._next_path(purpose))
+        public = None if found is None else _public(found)
+        return None if public == self.public(purpose) else public
+
+    def sign_next(self, purpose: str, message: bytes) -> bytes:
+        with self._reading():
+            seed = _get_key(self._next_path(purpose))
+        return Ed25519PrivateKey.from_private_bytes(seed).sign(message)
+
+    def introduce(self, purpose: str) -> bytes:
+        """Make the key that will follow, unless it is there; its public half."""
+        path = self._next_path(purpose)
+        with self._locked():
+            if _find(path) is None:
+                _write(path, secrets.token_bytes(_KEY_BYTES))
+            return _public(_get_key(path))
+
+    def turn(self, purpose: str, *, compromised: bool = False) -> bytes:
+        """Sign with the key that was introduced from now on; its public half.
+
+        The old public half is kept first, unless it is `compromised` and is to count no more. A
+        crash in between leaves the new key both present and next; calling again finishes. Raises
+        Conflict when no key was introduced.
+        """
+        with self._locked():
+            seed = _find(self._next_path(purpose))
+            if seed is None:
+                raise Conflict("no key was introduced that could follow; introduce one first")
+            former = self.public(purpose)
+            if former != _public(seed):
+                if not compromised:
+                    self._keep_former(purpose, former)
+                _write(self._signing_path(purpose), seed)
+            self._next_path(purpose).unlink()
+            _sync_folder(self._folder / "signing")
+        return self.public(purpose)
+
+    def _keep_former(self, purpose: str, public: bytes) -> None:
+        folder = self._folder / "former"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(self._folder)
+        _write(folder / f"{purpose}.{public.hex()}", public)
+
+    def _next_path(self, purpose: str) -> Path:
+        if purpose not in _PURPOSES:
+            raise Invalid(f"no key follows another for the purpose {purpose!r}")
+        return self._folder / "signing" / f"{purpose}.next"
 
     def sign(self, purpose: str, message: bytes) -> bytes:
         return self._signing_key(purpose).sign(message)
@@ -365,6 +413,10 @@ def _check_key(path: Path, found: bytes) -> bytes:
     if len(found) != _KEY_BYTES:
         raise KeyUnavailable(f"{path} is damaged: {len(found)} bytes instead of {_KEY_BYTES}")
     return found
+
+
+def _public(seed: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -21,7 +21,8 @@ POST_DATA = "post-data"
 @dataclass(frozen=True, slots=True)
 class SealedTable:
     """`objects` hold its rows in COPY's text or binary form; `columns` in their order, none
-    generated.
+    generated. Of several in one object each has its next `size_bytes`, in the manifest's order;
+    None is all of it.
     """
 
     objects: tuple[str, ...]
@@ -30,6 +31,7 @@ class SealedTable:
     columns: tuple[str, ...]
     rows: int
     binary: bool = False
+    size_bytes: int | None = None
 
     @property
     def full_name(self) -> str:
@@ -55,7 +57,8 @@ class Contents:
         }
         for number, table in enumerate(self.tables):
             row = [
-                *(table.objects, table.schema, table.name, table.columns, table.rows, table.binary)
+                *(table.objects, table.schema, table.name, table.columns, table.rows),
+                *(table.binary, table.size_bytes),
             ]
             facts[f"table:{number}"] = json.dumps(row)
         for number, state in enumerate(self.sequences):
@@ -70,8 +73,8 @@ class Contents:
                 plan=str(facts["plan"]),
                 encoding=str(facts["encoding"]),
                 tables=tuple(
-                    SealedTable(tuple(objects), schema, name, tuple(columns), rows, *binary)
-                    for objects, schema, name, columns, rows, *binary in _read_all(facts, "table:")
+                    SealedTable(tuple(objects), schema, name, tuple(columns), rows, *form)
+                    for objects, schema, name, columns, rows, *form in _read_all(facts, "table:")
                 ),
                 sequences=tuple(SequenceState(*row) for row in _read_all(facts, "sequence:")),
                 left_out=tuple(ObjectId(*pair) for pair in json.loads(str(facts["left_out"]))),

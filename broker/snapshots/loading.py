@@ -9,7 +9,7 @@ missing is an error, never a success.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,9 +35,12 @@ from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import (
     Connection,
+    CopiedRows,
+    Load,
     RowSource,
     RowTarget,
     copy_rows,
+    loading,
     reading_session,
     source_errors,
 )
@@ -57,6 +60,7 @@ from broker.grants.policy import Policy
 from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
 from broker.snapshots.artifacts import put_sealed, sealed_object
+from broker.snapshots.batches import SMALL_BYTES, group
 from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
 from broker.snapshots.parallel import WORKERS, run_in_lanes
 from broker.snapshots.places import Places
@@ -67,7 +71,6 @@ from broker.stores import Store
 from broker.tenancy import Tenancy
 
 _STARTS = 3
-_SMALL_BYTES = 4 << 20  # below, starting a child costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,17 +227,19 @@ def _dump(job: Job, source: _Source, section: Section) -> Archive:
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """What a thread keeps open between tables: a reader on the snapshot, the sandbox's owner."""
+    """What a thread keeps open between tables: a reader on the snapshot, the sandbox's owner.
+    `options` are the reader's, for a child that reads as it does.
+    """
 
     reader: Connection
     owner: Connection
+    options: Mapping[str, str | Secret[str]]
 
 
 def _copy_tables(
     job: Job, source: _Source, owner: Target, masking_key: Secret[bytes]
 ) -> tuple[list[SealedTable], list[Sealed]]:
-    """All tables with rows, largest first, two at a time; one failure ends the rest."""
-    planned = sorted(source.planned(), key=lambda pair: -pair[0].size_bytes)
+    """All tables with rows, largest first, in two lanes; one failure ends the rest."""
     options: dict[str, str | Secret[str]] = {
         **source.exporter.reader_options,
         **session_options(masking_key),
@@ -244,59 +249,94 @@ def _copy_tables(
     @contextmanager
     def open_lane() -> Iterator[_Lane]:
         with reading_session(job.source, snapshot_id, options) as reader, connect(owner) as into:
-            yield _Lane(reader, into)
+            yield _Lane(reader, into, options)
 
     done = run_in_lanes(
         [
-            partial(_copy_table, job, source, options, pair, f"table-{number:05}")
-            for number, pair in enumerate(planned)
+            partial(_copy_batch, job, source, pairs, f"table-{number:05}")
+            for number, pairs in enumerate(group(source.planned(), _size))
         ],
         open_lane,
     )
-    return [table for table, _ in done], [sealed for _, sealed in done]
+    return [table for tables, _ in done for table in tables], [sealed for _, sealed in done]
+
+
+def _size(pair: tuple[Table, TablePlan]) -> int:
+    return pair[0].size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A table as it is read: the statement, and where its rows go."""
+
+    table: Table
+    select: sql.Composed
+    into: RowTarget
+    small: bool
+
+
+def _copy_batch(
+    job: Job,
+    source: _Source,
+    pairs: Sequence[tuple[Table, TablePlan]],
+    name: str,
+    lane: _Lane,
+) -> tuple[list[SealedTable], Sealed]:
+    """One large table, or several small ones: together in an object and a transaction."""
+    reads = [_prepare(source, pair, lane) for pair in pairs]
+    snapshot = job.places.snapshot
+    with (
+        sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer,
+        loading([read.into for read in reads]) as load,
+    ):
+
+        def tee(block: bytes) -> None:
+            writer.write(block)
+
+        copied = [_copy_table(job, source, read, lane, tee, load) for read in reads]
+    tables = [
+        SealedTable(
+            *((name,), *read.into.table, tuple(read.into.columns)),
+            # Of a small one the source has counted what it gave, and the sandbox as many.
+            rows=done.rows if read.small else source.part.count(read.table, lane.reader),
+            binary=read.into.binary,
+            size_bytes=done.bytes,
+        )
+        for read, done in zip(reads, copied, strict=True)
+    ]
+    return tables, writer.sealed
 
 
 def _copy_table(
     job: Job,
     source: _Source,
-    options: Mapping[str, str | Secret[str]],
-    pair: tuple[Table, TablePlan],
-    name: str,
+    read: _Read,
     lane: _Lane,
-) -> tuple[SealedTable, Sealed]:
+    tee: Callable[[bytes], None],
+    load: Load,
+) -> CopiedRows:
+    def checkpoint(bytes_so_far: int) -> None:
+        crash_point("mid-copy")
+        source.checkpoint()
+        job.watch.moved(read.table.full_name, bytes_so_far)
+
+    session = lane.reader if read.small else None
+    reading = RowSource(
+        job.source, source.exporter.snapshot_id, read.select, lane.options, session=session
+    )
+    copied = copy_rows(reading, read.into, tee=tee, checkpoint=checkpoint, load=load)
+    job.watch.table_done()
+    return copied
+
+
+def _prepare(source: _Source, pair: tuple[Table, TablePlan], lane: _Lane) -> _Read:
     table, planned = pair
     where = source.part.condition(table)
     select, columns = masked_select(table, planned.fates(), SESSION_KEY, where)
-    snapshot = job.places.snapshot
-    small = table.size_bytes < _SMALL_BYTES
+    small = table.size_bytes < SMALL_BYTES
     binary = not small and _can_be_binary(table, select, lane)
-    with sealed_object(job.store, snapshot.prefix, name, job.data_key, snapshot.id) as writer:
-
-        def tee(block: bytes) -> None:
-            writer.write(block)
-
-        def checkpoint(bytes_so_far: int) -> None:
-            crash_point("mid-copy")
-            source.checkpoint()
-            job.watch.moved(table.full_name, bytes_so_far)
-
-        copied = copy_rows(
-            RowSource(
-                job.source,
-                source.exporter.snapshot_id,
-                select,
-                options,
-                session=lane.reader if small else None,
-            ),
-            RowTarget(lane.owner, (table.schema, table.name), columns, binary),
-            tee=tee,
-            checkpoint=checkpoint,
-        )
-    job.watch.table_done()
-    # Of a small one the source has counted what it gave, and the sandbox as many.
-    rows = copied.rows if small else source.part.count(table, lane.reader)
-    made = SealedTable((name,), table.schema, table.name, columns, rows, binary)
-    return made, writer.sealed
+    into = RowTarget(lane.owner, (table.schema, table.name), columns, binary)
+    return _Read(table, select, into, small)
 
 
 def _can_be_binary(table: Table, select: sql.Composed, lane: _Lane) -> bool:

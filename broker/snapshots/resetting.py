@@ -12,8 +12,9 @@ copy whose artifact is damaged by then has nothing left to give and is condemned
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from broker.db import Busy, Held
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import sandbox
 from broker.engines.postgres.copying.archive import Archive, restore
-from broker.engines.postgres.copying.rows import Connection, RowTarget, load_rows
+from broker.engines.postgres.copying.rows import Connection, RowTarget, loading
 from broker.engines.postgres.copying.sequences import analyze, put_sequences
 from broker.engines.postgres.copying.toc import find_reason_to_skip
 from broker.errors import BrokerError, VerificationFailed
@@ -34,6 +35,7 @@ from broker.retries import FAILURES, describe
 from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
 from broker.snapshots.artifacts import opened_object
+from broker.snapshots.batches import cut
 from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
 from broker.snapshots.destroying import revoke_leases
 from broker.snapshots.loading import restore_post_data
@@ -47,6 +49,7 @@ from broker.stores import Store
 from broker.tx import system
 
 _WORKER = system("worker")
+Loaded = Callable[[SealedTable, Iterator[bytes]], None]
 _LOGIN_LOOKS, _LOGIN_WAIT_S = 10, 0.5
 
 
@@ -72,13 +75,15 @@ class Artifact:
         with opened_object(self.store, snapshot.prefix, expected, self.data_key, snapshot.id):
             pass
 
-    def load(self, expected: Sealed, into: RowTarget, checkpoint: Callable[[], None]) -> int:
-        """Fill a table from one object; returns the number of rows."""
+    def load(self, expected: Sealed, tables: Sequence[SealedTable], loaded: Loaded) -> None:
+        """Fill the tables of one object, which have been put in their order."""
         snapshot = self.snapshot
         with opened_object(
             self.store, snapshot.prefix, expected, self.data_key, snapshot.id
         ) as blocks:
-            return load_rows((_after(checkpoint, block) for block in blocks), into)
+            parts = cut(blocks, [table.size_bytes for table in tables])
+            for table, part in zip(tables, parts, strict=True):
+                loaded(table, part)
 
 
 def _after(checkpoint: Callable[[], None], block: bytes) -> bytes:
@@ -160,7 +165,10 @@ def rebuild(
         restore(before, owner, skip=find_reason_to_skip, checkpoint=watch.tick)
         watch.step("rows")
         run_in_lanes(
-            [partial(_load, artifact, objects, table, watch) for table in contents.tables],
+            [
+                partial(_load, artifact, objects[name], list(tables), watch)
+                for name, tables in itertools.groupby(contents.tables, lambda t: t.objects[0])
+            ],
             lambda: connect(owner),
         )
         watch.step("indexes")
@@ -175,18 +183,27 @@ def rebuild(
 
 def _load(
     artifact: Artifact,
-    objects: dict[str, Sealed],
-    table: SealedTable,
+    expected: Sealed,
+    tables: Sequence[SealedTable],
     watch: Watch,
     connection: Connection,
 ) -> None:
     """Raises VerificationFailed unless the server took as many rows as the manifest names."""
-    (name,) = table.objects
-    into = RowTarget(connection, (table.schema, table.name), table.columns, table.binary)
-    rows = artifact.load(objects[name], into, watch.tick)
-    if rows != table.rows:
-        raise VerificationFailed(f"the object {name!r} gave {rows} rows, {table.rows} were sealed")
-    watch.table_done()
+    targets = {
+        table: RowTarget(connection, (table.schema, table.name), table.columns, table.binary)
+        for table in tables
+    }
+    with loading(list(targets.values())) as load:
+
+        def loaded(table: SealedTable, blocks: Iterator[bytes]) -> None:
+            rows = load((_after(watch.tick, block) for block in blocks), targets[table], None)
+            if rows != table.rows:
+                raise VerificationFailed(
+                    f"the object {expected.name!r} gave {rows} rows, {table.rows} were sealed"
+                )
+            watch.table_done()
+
+        artifact.load(expected, tables, loaded)
 
 
 def _confirm(ports: Ports, done: Snapshot) -> None:

@@ -8,6 +8,7 @@ redirect, and stands in no error.
 from __future__ import annotations
 
 import contextlib
+import html
 import ipaddress
 import json
 import re
@@ -22,6 +23,7 @@ from broker.secret import Secret
 from broker.tickets import CommentRefused, FetchedTicket, TicketSystemUnavailable, find_word
 
 Json = dict[str, Any]
+Query = Mapping[str, str | list[str]]
 
 MAX_BYTES = 4 << 20  # of an answer: a hundred tickets
 _STEP_S = 5.0  # to connect, or for the next bytes
@@ -31,6 +33,7 @@ _MOST_WAIT_S = 3600  # however long a system asks for, it is asked again after t
 ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _WORD = re.compile(r"\A[\x21-\x7e]+\Z")  # any other makes errors that quote it
 NOT_OURS = frozenset({403, 404, 410})
+_OK = frozenset({200})
 _NO_COMMENT = frozenset({400, 403, 404, 405, 409, 410, 422, 501})
 
 
@@ -69,7 +72,7 @@ class Client:
     def get(
         self,
         path: str,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         *,
         none_for: Collection[int] = NOT_OURS,
     ) -> object | None:
@@ -84,15 +87,25 @@ class Client:
         return parse(content)
 
     def ask(
-        self, path: str, document: object, *, none_for: Collection[int] = NOT_OURS
+        self,
+        path: str,
+        document: object = None,
+        *,
+        form: Mapping[str, str] | None = None,
+        none_for: Collection[int] = NOT_OURS,
+        read_for: Collection[int] = _OK,
     ) -> object | None:
-        """As `get`, for what is read by a POST."""
-        status, content = self._send("POST", path, document=document)
+        """As `get`, for what is read by a POST; `read_for` are answers that say something."""
+        status, content = self._send("POST", path, document=document, form=form)
         if status in none_for:
             return None
-        if status != httpx.codes.OK:
+        if status not in read_for:
             raise unavailable(f"answered {status}")
         return parse(content)
+
+    def log_in(self, login: Secret[str]) -> None:
+        """Take another login from now on: of those that the system gives for a time."""
+        self._login = login
 
     def find_status(self, path: str) -> int:
         """How a GET is answered, whatever it says."""
@@ -112,15 +125,21 @@ class Client:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         document: object = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         end = time.monotonic() + _WHOLE_S
         sent = {**self._headers, **(headers or {}), self._login_header: self._login.reveal()}
         try:
             with self._client.stream(
-                method, f"{self.base_url}{path}", params=query, json=document, headers=sent
+                method,
+                f"{self.base_url}{path}",
+                params=query,
+                json=document,
+                data=form,
+                headers=sent,
             ) as answer:
                 if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     raise _busy(answer)
@@ -208,6 +227,11 @@ def read_each(
             with contextlib.suppress(TicketSystemUnavailable):
                 found[external_id] = read(shown[external_id], external_id)
     return found
+
+
+def as_html(text: str) -> str:
+    """Plain text for systems whose comments are HTML."""
+    return html.escape(text).replace("\n", "<br>")
 
 
 def link_of(url: object) -> str | None:

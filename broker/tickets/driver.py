@@ -24,6 +24,8 @@ class Account:
     token: Secret[str]
     probe: str
     user: str | None = None
+    client_id: str | None = None  # of OAuth, with its secret
+    client_secret: Secret[str] | None = None
     webhook_secrets: Sequence[Secret[str]] = ()
     hooks: Hooks | None = None  # in place of the secrets, with a clock of a test's own
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
@@ -60,8 +62,12 @@ class Driver:
         raise NotImplementedError
 
     def find_many(self, external_ids: Sequence[str]) -> Mapping[str, FetchedTicket]:
-        """None: this system shows no list by ids."""
-        del external_ids
+        asked = [one for one in external_ids if self.id_shape.match(one)]
+        return self._list(asked) if asked else {}
+
+    def _list(self, asked: Sequence[str]) -> Mapping[str, FetchedTicket]:
+        """None, where the system shows no list by ids."""
+        del asked
         return {}
 
     def probe(self) -> None:
@@ -85,6 +91,11 @@ def basic(user: str, token: Secret[str]) -> Secret[str]:
     """RFC 7617."""
     pair = f"{user}:{check_login(token).reveal()}".encode()
     return Secret(f"Basic {base64.b64encode(pair).decode()}")
+
+
+def basic_key(key: Secret[str]) -> Secret[str]:
+    """Where the key is the user, and the password any word."""
+    return Secret(f"Basic {base64.b64encode(f'{check_login(key).reveal()}:X'.encode()).decode()}")
 
 
 def basic_or_bearer(user: str | None, token: Secret[str]) -> Secret[str]:

@@ -82,7 +82,7 @@ class GenericTickets:
             raise SettingsError(f"the probe ticket {probe_id!r} can't be the id of a ticket")
         self._client = Client(base_url, bearer(token), transport=transport)
         self._probe_id = probe_id
-        self._webhooks = [standardwebhooks.Webhook(_webhook_key(one)) for one in webhook_secrets]
+        self._webhooks = [standardwebhooks.Webhook(webhook_key(one)) for one in webhook_secrets]
 
     def close(self) -> None:
         self._client.close()
@@ -94,10 +94,13 @@ class GenericTickets:
 
     def find_many(self, external_ids: Sequence[str]) -> Mapping[str, FetchedTicket]:
         """None of them where the system has no list."""
-        asked = ",".join(one for one in external_ids if ID.match(one))
-        answer = as_object(self._client.get("/tickets", {"ids": asked}, none_for=_NO_LIST))
+        asked = [one for one in external_ids if ID.match(one)]
+        if not asked:
+            return {}
+        query = {"ids": ",".join(asked)}
+        answer = as_object(self._client.get("/tickets", query, none_for=_NO_LIST))
         tickets = [as_object(one) for one in as_list(answer.get("tickets"))]
-        return read_each(external_ids, {str(one.get("id")): one for one in tickets}, _read_ticket)
+        return read_each(asked, {str(one.get("id")): one for one in tickets}, _read_ticket)
 
     def comment(self, external_id: str, key: str, text: str) -> None:
         document = {"key": key, "text": text}
@@ -120,7 +123,7 @@ class GenericTickets:
         """
         if len(body) > MAX_WEBHOOK_BYTES:
             raise WebhookRefused("the webhook is too large")
-        if not any(_is_signed(one, headers, body) for one in self._webhooks):
+        if not any(is_signed(one, headers, body) for one in self._webhooks):
             raise WebhookRefused("the webhook is not signed with a secret of ours, or not of now")
         document = as_object(parse(body))
         external_id = as_object(document.get("data")).get("id")
@@ -154,7 +157,8 @@ def _read_ticket(document: Json, external_id: str) -> FetchedTicket:
     )
 
 
-def _is_signed(webhook: standardwebhooks.Webhook, headers: Mapping[str, str], body: bytes) -> bool:
+def is_signed(webhook: standardwebhooks.Webhook, headers: Mapping[str, str], body: bytes) -> bool:
+    """As Standard Webhooks say; 5 minutes old at most."""
     try:
         webhook.verify(body, dict(headers), json_parse=False)
     except (standardwebhooks.WebhookVerificationError, ValueError):
@@ -170,7 +174,8 @@ def _message_id(headers: Mapping[str, str]) -> str:
     return message_id
 
 
-def _webhook_key(secret: Secret[str]) -> bytes:
+def webhook_key(secret: Secret[str]) -> bytes:
+    """Raises SettingsError."""
     try:
         key = base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

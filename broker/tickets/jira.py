@@ -63,10 +63,9 @@ class JiraTickets(Driver):
         found = self._client.get(path, {"fields": ",".join(self._fields)})
         return None if found is None else self._read(as_object(found), external_id)
 
-    def find_many(self, external_ids: Sequence[str]) -> Mapping[str, FetchedTicket]:
+    def _list(self, asked: Sequence[str]) -> Mapping[str, FetchedTicket]:
         """What moved stands there under its new key, and is asked for by itself."""
-        asked = [one for one in external_ids if self.id_shape.match(one)]
-        document = {"issueIdsOrKeys": asked, "fields": self._fields}
+        document = {"issueIdsOrKeys": list(asked), "fields": self._fields}
         found = self._client.ask("/rest/api/3/issue/bulkfetch", document, none_for=_NO_LIST)
         issues = [as_object(one) for one in as_list(as_object(found).get("issues"))]
         return read_each(asked, {str(one.get("key")): one for one in issues}, self._read)

@@ -62,8 +62,7 @@ class ZendeskTickets(Driver):
             return None
         return self._read(as_object(as_object(found).get("ticket")), external_id)
 
-    def find_many(self, external_ids: Sequence[str]) -> Mapping[str, FetchedTicket]:
-        asked = [one for one in external_ids if self.id_shape.match(one)]
+    def _list(self, asked: Sequence[str]) -> Mapping[str, FetchedTicket]:
         found = self._client.get("/api/v2/tickets/show_many", {"ids": ",".join(asked), **_WITH})
         tickets = [as_object(one) for one in as_list(as_object(found).get("tickets"))]
         return read_each(asked, {text_of(one.get("id")) or "": one for one in tickets}, self._read)

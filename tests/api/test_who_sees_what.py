@@ -43,6 +43,9 @@ SERVER = {
 # What is sent to an operation: its query, its body, made of ids of things.
 BODIES: dict[str, Callable[[Ids], object]] = {
     "create_token": lambda _: {"name": "x", "days": 1},
+    "rotate_token": lambda _: {},
+    "add_service": lambda ids: {"name": "siem", "tenant": ids["tenant_id"]},
+    "create_service_token": lambda _: {"name": "x", "days": 1, "scopes": []},
     "change_password": lambda _: {"current": "not this one", "password": "a long enough one"},
     "add_person": lambda ids: {
         "email": "new@t.test",

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -20,7 +21,9 @@ from broker.engines.postgres.preflight import check_live
 from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import Scope, make_scope
 from broker.engines.postgres.standbys import Unconfirmed
+from broker.reap import reap_all, reap_standby
 from tests.engines.registered import (
+    LABEL_KEY,
     Lease,
     Registered,
     label_text,
@@ -177,6 +180,29 @@ def test_a_pause_ends_what_is_open_on_the_standby(pair: Pair, impatient: None) -
         holding.hold(pair.target, lease.role.role)
         assert is_dead(victim)
     revoke(pair.target, lease.role.role)
+
+
+def test_the_reaper_ends_sessions_on_a_standby_also_while_its_primary_is_away(
+    pair: Pair,
+) -> None:
+    """G14: past its end by its own label, and not before; and both by one command."""
+    lease, later = pair.lease(), datetime.now(UTC) + timedelta(hours=2)
+    name = lease.role.role
+    with contextlib.closing(pair.standby.connect(lease)) as victim:
+        early = reap_standby(pair.standby.target, LABEL_KEY, datetime.now(UTC))
+        assert not early.ended
+        assert not is_dead(victim)
+        late = reap_standby(pair.standby.target, LABEL_KEY, later)
+        assert is_dead(victim)
+    (host, port), *_ = pair.target.standbys
+    assert late.ended == [f"1 sessions of {name} on {host}:{port}"]
+    assert not reap_standby(pair.standby.target, LABEL_KEY, later).ended
+    away = replace(pair.target, host="/nonexistent")
+    with contextlib.closing(pair.standby.connect(lease)) as victim:
+        done = reap_all(away, LABEL_KEY)
+        assert not is_dead(victim)
+    assert list(done.failed) == ["round"]
+    revoke(pair.target, name)
 
 
 def test_ends_with_standbys_are_left_to_the_recipe_for_one(pair: Pair) -> None:

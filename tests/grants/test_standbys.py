@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from broker import lifecycle, tenants
+from broker.addresses import parse_address
 from broker.engines.postgres import standbys
 from broker.errors import Denied, Invalid
 from broker.tx import Actor
@@ -37,7 +38,7 @@ def test_standbys_are_named_by_an_operator_in_the_tenants_log(world: World) -> N
     entry = world.entries()[-1]
     assert (entry["kind"], entry["facts"]) == ("database.standbys_registered", {"named": 2})
     assert "standby.example" not in str(entry)
-    assert tenants.parse_address("[2001:db8::1]:5433") == ("2001:db8::1", 5433)
+    assert parse_address("[2001:db8::1]:5433") == ("2001:db8::1", 5433)
 
 
 @pytest.mark.long

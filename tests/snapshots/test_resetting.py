@@ -149,7 +149,7 @@ class FailingStore(FolderStore):
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         self.opened[name] = self.opened.get(name, 0) + 1
-        if name.endswith("table-00002") and self.opened[name] > 1:
+        if name.endswith("table-00000") and self.opened[name] > 1:
             raise StoreUnavailable("the store is away")
         with super().open(name) as source:
             yield source

@@ -11,18 +11,21 @@ from broker.secret import Secret
 from broker.settings import Tickets, load_settings
 from broker.tickets.building import build_tickets
 
-PROBES = {"generic": "probe", "zendesk": "1", "jira": "SUP-1"}
+PROBES = {"generic": "probe", "jira": "SUP-1", "linear": "SUP-1"}
+MORE: dict[str, dict[str, Any]] = {
+    "gitlab": {"project": "group/support"},
+    "glpi": {"user": "broker", "client_id": "c", "client_secret": Secret("s")},
+}
 GOOD: dict[str, Any] = {"url": "https://desk.example", "token": Secret("token")}
 
 
 @pytest.mark.parametrize("kind", get_args(Tickets.model_fields["kind"].annotation))
 def test_each_kind_is_made_and_named_as_it_is_set(kind: Any) -> None:
-    made = build_tickets(Tickets(kind=kind, probe=PROBES[kind], **GOOD, **MORE.get(kind, {})))
+    made = build_tickets(
+        Tickets(kind=kind, probe=PROBES.get(kind, "1"), **GOOD, **MORE.get(kind, {}))
+    )
     assert made is not None
     assert made.name == kind
-
-
-MORE: dict[str, dict[str, str]] = {}
 
 
 def test_without_an_address_there_is_none() -> None:
@@ -40,6 +43,9 @@ def test_without_an_address_there_is_none() -> None:
         ({"kind": "jira", "probe": "SUP-1", "customer_field": "A Field"}, "customfield_"),
         ({"customer_field": "project"}, "BROKER_TICKETS__CUSTOMER_FIELD"),
         ({"user": "agent"}, "BROKER_TICKETS__USER"),
+        ({"kind": "gitlab", "probe": "1"}, "BROKER_TICKETS__PROJECT"),
+        ({"kind": "glpi", "probe": "1", "user": "broker"}, "BROKER_TICKETS__CLIENT_ID"),
+        ({"kind": "linear", "probe": "7"}, "BROKER_TICKETS__PROBE"),
         ({"kind": "zendesk", "probe": "1", "webhook_secrets": [Secret("short")]}, "16 characters"),
     ],
 )

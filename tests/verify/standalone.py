@@ -15,8 +15,9 @@ from broker.audit.verify import verify_bundle, verify_certificate
 FILE = Path(__file__).parents[2] / "broker_verify" / "broker_verify.py"
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("standalone_broker_verify", FILE)
+def _load(name: str) -> ModuleType:
+    file = FILE.with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"standalone_{name}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,14 +26,27 @@ def _load() -> ModuleType:
     return module
 
 
-standalone = _load()
+def _beside(name: str) -> ModuleType:
+    """A file that stands on the verifier, with its neighbour where it looks for it."""
+    before = sys.modules.get("broker_verify")
+    sys.modules["broker_verify"] = standalone
+    try:
+        return _load(name)
+    finally:
+        del sys.modules["broker_verify"]
+        if before is not None:
+            sys.modules["broker_verify"] = before
+
+
+standalone = _load("broker_verify")
+with_root = _beside("verify_root")
 
 
 def verdict(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[str] = ()) -> bool:
     """What both verifiers say of a bundle; fails when they differ (I21)."""
     keys = [standalone.read_key(key.format()) for key in trusted]
     ours = verify_bundle(data, trusted, kept)
-    theirs = standalone.verify_bundle(io.BytesIO(data), keys, kept)
+    theirs = standalone.verify_bundle(io.BytesIO(data), keys, kept, with_root.Placed)
     faults = [finding.text for finding in ours.findings if not finding.ok]
     assert ours.ok is theirs.ok, (faults, theirs.findings)
     return ours.ok

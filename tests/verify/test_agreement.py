@@ -317,8 +317,8 @@ def test_both_give_a_tree_the_same_root(size: int) -> None:
 
 
 def test_a_bundle_has_no_other_part() -> None:
-    """The list of parts that the tests above change is whole."""
-    assert {*LISTS, "origin"} == set(Bundle.__dataclass_fields__)
+    """The list of parts that the tests above change is whole; test_root_log.py has the place."""
+    assert {*LISTS, "origin", "place"} == set(Bundle.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class Vendor:
             yield connection
 
     def enrol(self, admin_name: str = "Ada Admin") -> tuple[TenantId, PersonId]:
+        host = self.origin(None).partition("/")[0]
         with self.as_(self.operator) as tx:
             return tenants.enrol(
                 tx,
@@ -57,7 +58,7 @@ class Vendor:
                 ticket_customer=f"cust-{secrets.token_hex(4)}",
                 admin_email=f"admin.{secrets.token_hex(4)}@tenant.test",
                 admin_name=admin_name,
-                log_host="broker.test",
+                log_host=host,
             )
 
     def integrate(self) -> int:
@@ -66,7 +67,7 @@ class Vendor:
     def origin(self, tenant_id: TenantId | None) -> str:
         with self.as_(system("tests")) as tx:
             query = sa.select(AuditLog.origin).where(
-                AuditLog.tenant_id.is_not_distinct_from(tenant_id)
+                AuditLog.tenant_id.is_not_distinct_from(tenant_id), ~AuditLog.root
             )
             return tx.session.scalars(query).one()
 
@@ -85,7 +86,7 @@ class Vendor:
             query = (
                 sa.select(AuditCheckpoint.note)
                 .join(AuditLog, AuditLog.id == AuditCheckpoint.log_id)
-                .where(AuditLog.tenant_id.is_not_distinct_from(tenant_id))
+                .where(AuditLog.tenant_id.is_not_distinct_from(tenant_id), ~AuditLog.root)
                 .order_by(AuditCheckpoint.size.desc())
                 .limit(1)
             )

@@ -72,6 +72,16 @@ def check_gone_there(primary: Connection, target: Target, role: str, oid: int | 
     _on_each(primary, target, role, check, orphans)
 
 
+def end_open_sessions(there: Target, role: MarkedRole) -> int:
+    """End what is open on one standby under a role that the primary has, or had; how many.
+
+    Without the primary, so what is hidden stays: our login can't be given the role's rights here.
+    """
+    with session(replace(there, cluster=None, timeline=None, standbys=())) as connection:
+        _check_standby(connection)
+        return end_seen_sessions(connection, role)
+
+
 def find_fault(primary: Connection, target: Target, host: str, port: int) -> str | None:
     """Why ends of leases can't be confirmed on a standby now, or None."""
     cluster, _ = read_identity(primary)

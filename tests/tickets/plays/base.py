@@ -44,8 +44,11 @@ class Play:
     said: list[Said] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     wait: bool = False  # answer 429
+    public: tuple[str, ...] = ()  # paths that ask for no login
     window_s: int | None = 300  # what a webhook may be old; None: it says no instant
     remembers: bool = True  # its webhooks have an id
+    signed: bool = True  # they are signed, not only accompanied by their secret
+    internal: bool = True  # its comments can be hidden from the customer
 
     def login(self) -> str:
         """The header that the vendor wants."""
@@ -87,7 +90,7 @@ class Play:
             )
         )
 
-    def more(self) -> dict[str, str]:
+    def more(self) -> dict[str, Any]:
         return {}
 
     def make_app(self) -> Flask:
@@ -98,6 +101,8 @@ class Play:
             self.asked.append(request.full_path.rstrip("?"))
             if self.wait:
                 return jsonify(error="too many"), 429, {"Retry-After": "37"}
+            if request.path in self.public:
+                return None
             if request.headers.get("Authorization") != self.login():
                 return self.refuse()
             return None

@@ -31,6 +31,14 @@ from broker.engines.postgres.copying.tools import BLOCK_BYTES, tool
 from broker.secret import Secret
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+Expected = Callable[[], int] | None
+Load = Callable[[Iterable[bytes], "RowTarget", Expected], int]
+_KINDS = """
+    SELECT n.nspname::text, c.relname::text, c.relkind
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))
+      AS wanted (schema, name)
+      ON wanted.schema = n.nspname AND wanted.name = c.relname"""
 # Linux takes 128 KiB in one argument; a longer statement goes through libpq here, row by row.
 MAX_ARGUMENT_BYTES = 120_000
 _SNAPSHOT_ID = re.compile(r"[0-9A-F]+-[0-9A-F]+-[0-9]+")
@@ -88,9 +96,11 @@ def copy_rows(
     *,
     tee: Callable[[bytes], None] | None = None,
     checkpoint: Callable[[int], None] = lambda _: None,
+    load: Load | None = None,
 ) -> CopiedRows:
     """Copy a table's rows; `tee` gets each block too (to seal it).
 
+    `load` is one of `loading`, for a table among several; else it is a transaction of its own.
     `checkpoint` is called with the bytes so far before each block, and may raise to cancel.
     Through a session both servers count; unless they agree, and whatever is raised, the reader is
     ended and nothing is left in the table. Raises CopyFailed, or SourceBusy when the copy stands in
@@ -110,48 +120,66 @@ def copy_rows(
 
     statement = sql.SQL("COPY ({}) TO STDOUT WITH ({})").format(source.select, into.form())
     with _read(source, statement, into.connection) as reading:
-        rows = load_rows(watched(reading.blocks), into, reading.rows)
+        rows = (load or load_rows)(watched(reading.blocks), into, reading.rows)
     return CopiedRows(rows, total)
 
 
-def load_rows(
-    blocks: Iterable[bytes], into: RowTarget, expected: Callable[[], int] | None = None
-) -> int:
-    """Fill a table with blocks of COPY's format; return the number of rows, by the server's count.
+def load_rows(blocks: Iterable[bytes], into: RowTarget, expected: Expected = None) -> int:
+    """Fill one table, see `loading`; return the number of rows, by the server's count."""
+    with loading([into]) as load:
+        return load(blocks, into, expected)
 
-    A table is emptied and filled in one transaction, so that its rows are frozen and (with
-    `wal_level=minimal`) never enter the WAL. A partitioned root allows neither; it is added to.
-    `expected` tells, once the blocks are at their end, how many rows they should have been.
-    Raises CopyFailed; whatever is raised, nothing of the blocks is left.
+
+@contextlib.contextmanager
+def loading(targets: Sequence[RowTarget]) -> Iterator[Load]:
+    """Fill tables with blocks of COPY's format, all in one transaction on one connection.
+
+    Tables are emptied and filled in one transaction, so that their rows are frozen and (with
+    `wal_level=minimal`) those of large ones never enter the WAL. A partitioned root allows neither;
+    it is added to. `expected` tells, once a table's blocks are at their end, how many rows they
+    should have been. Raises CopyFailed; whatever is raised, nothing of the blocks is left.
     """
-    connection, name = into.connection, sql.Identifier(*into.table)
+    connection = targets[0].connection
     if connection.info.transaction_status != TransactionStatus.IDLE:
         msg = "rows are loaded in a transaction of their own; the connection is in another"
         raise ValueError(msg)
-    with _sandbox_errors(into.table), connection.transaction(), connection.cursor() as cursor:
+    tables = [target.table for target in targets]
+    with _sandbox_errors(tables), connection.transaction(), connection.cursor() as cursor:
         # As the tenant's application does: a CHECK may call functions by unqualified names. It is
         # safe because this login owns nothing but the sandbox's objects.
-        cursor.execute("SET LOCAL search_path = public")
-        cursor.execute("SET LOCAL synchronous_commit = off")  # see `archive`
-        cursor.execute("SET LOCAL lc_monetary = 'C'")
-        options = [into.form()]
-        if not _is_partitioned_root(cursor, into.table):
-            cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(name))
-            options.append(sql.SQL("FREEZE"))
-        columns = sql.SQL(", ").join(map(sql.Identifier, into.columns))
-        statement = sql.SQL("COPY {} {} FROM STDIN WITH ({})").format(
-            name,
-            sql.SQL("({})").format(columns) if into.columns else sql.SQL(""),
-            sql.SQL(", ").join(options),
+        cursor.execute(
+            "SET LOCAL search_path = public;"
+            " SET LOCAL synchronous_commit = off;"  # see `archive`
+            " SET LOCAL lc_monetary = 'C'"
         )
-        with cursor.copy(statement) as copy:
-            for block in blocks:
-                copy.write(block)
-        _check_count(into.table, expected, cursor.rowcount)
-        return cursor.rowcount
+        roots = _find_partitioned_roots(cursor, tables)
+        emptied = [sql.Identifier(*table) for table in tables if table not in roots]
+        if emptied:
+            only = sql.SQL(", ONLY ").join(emptied)
+            cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(only))
+
+        def load(blocks: Iterable[bytes], into: RowTarget, expected: Expected) -> int:
+            with _sandbox_errors([into.table]):
+                with cursor.copy(_copy_from(into, frozen=into.table not in roots)) as copy:
+                    for block in blocks:
+                        copy.write(block)
+                _check_count(into.table, expected, cursor.rowcount)
+                return cursor.rowcount
+
+        yield load
 
 
-def _check_count(table: tuple[str, str], expected: Callable[[], int] | None, rows: int) -> None:
+def _copy_from(into: RowTarget, *, frozen: bool) -> sql.Composed:
+    columns = sql.SQL(", ").join(map(sql.Identifier, into.columns))
+    return sql.SQL("COPY {} {} FROM STDIN WITH ({}{})").format(
+        sql.Identifier(*into.table),
+        sql.SQL("({})").format(columns) if into.columns else sql.SQL(""),
+        into.form(),
+        sql.SQL(", FREEZE" if frozen else ""),
+    )
+
+
+def _check_count(table: tuple[str, str], expected: Expected, rows: int) -> None:
     if expected is not None and (wanted := expected()) != rows:
         raise CopyFailed(f"the sandbox took {rows} rows of {'.'.join(table)}, {wanted} were read")
 
@@ -160,28 +188,28 @@ def _encoding(connection: Connection) -> str:
     return connection.info.parameter_status("server_encoding") or "UTF8"
 
 
-def _is_partitioned_root(cursor: psycopg.Cursor[tuple[Any, ...]], table: tuple[str, str]) -> bool:
-    row = cursor.execute(
-        "SELECT c.relkind = 'p' FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s",
-        table,
-    ).fetchone()
-    if row is None:
-        raise CopyFailed(f"the table {'.'.join(table)} is not in the sandbox")
-    return bool(row[0])
+def _find_partitioned_roots(
+    cursor: psycopg.Cursor[tuple[Any, ...]], tables: Sequence[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    rows = cursor.execute(_KINDS, [[t[0] for t in tables], [t[1] for t in tables]]).fetchall()
+    kinds = {(schema, name): kind for schema, name, kind in rows}
+    for table in tables:
+        if table not in kinds:
+            raise CopyFailed(f"the table {'.'.join(table)} is not in the sandbox")
+    return {table for table, kind in kinds.items() if kind == "p"}
 
 
 @contextlib.contextmanager
-def _sandbox_errors(table: tuple[str, str]) -> Iterator[None]:
+def _sandbox_errors(tables: Sequence[tuple[str, str]]) -> Iterator[None]:
     """A server's message may quote a value: only its code and the names of things are kept."""
+    where = ", ".join(map(".".join, tables[:3])) + (" and others" if len(tables) > 3 else "")
     try:
         yield
     except psycopg.Error as error:
         named = (error.diag.constraint_name, error.diag.column_name, error.diag.datatype_name)
         about = ", ".join(name for name in named if name)
         raise CopyFailed(
-            f"the sandbox refused rows of {'.'.join(table)}: SQLSTATE {error.sqlstate or 'none'}"
+            f"the sandbox refused rows of {where}: SQLSTATE {error.sqlstate or 'none'}"
             + (f" ({about})" if about else ""),
             sqlstate=error.sqlstate,
         ) from None

@@ -9,6 +9,7 @@ the tenant's, reads no row of theirs, and never runs the SQL that it shows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from broker.engines import Target
@@ -33,6 +34,7 @@ __all__ = [
     "Severity",
     "Unexplained",
     "check_live",
+    "check_login",
     "check_test_server",
     "find_unexplained",
     "format_findings",
@@ -99,6 +101,29 @@ TEST_SERVER: Final[tuple[Check, ...]] = (
     server.check_left_databases,
     server.check_unseen,
 )
+
+
+LIVE_LOGIN: Final[tuple[Check, ...]] = (
+    login.check_live_attributes,
+    login.check_live_powers,
+    login.check_memberships,
+    login.check_own_roles,
+    login.check_mark,
+)
+TEST_LOGIN: Final[tuple[Check, ...]] = (
+    login.check_test_attributes,
+    login.check_test_powers,
+    login.check_memberships,
+    login.check_own_roles,
+    login.check_mark,
+)
+
+
+def check_login(target: Target, *, live: bool) -> list[Finding]:
+    """Whether our own login there holds what it needs and nothing else, the worst first; alone, as
+    part of the whole look. Raises ServerUnavailable, also where our login is refused.
+    """
+    return _check(replace(target, standbys=()), LIVE_LOGIN if live else TEST_LOGIN, (), ())
 
 
 def check_live(

@@ -1,0 +1,16 @@
+"""Tokens that may do less, and accounts of programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0039"
+down_revision = "0038"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0039_limited_tokens.sql").read_text())

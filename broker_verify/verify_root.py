@@ -1,0 +1,111 @@
+"""Check that a checkpoint of one log stands in its slot of the root log, the log of all logs.
+
+    python verify_root.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
+
+Checks a bundle as `broker_verify.py` does, which must lie beside this file, and its place. The root
+log's epochs are trees of 16,384 slots. A slot's leaf is a keyed digest of the epoch's number and
+the checkpoint's text; the key is in the bundle, and in nobody else's. What it proves: the
+checkpoint that you hold is the one that this log had when that epoch was sealed, for everybody.
+Compare the root log's checkpoint with another reader's, or have a witness sign it, and no log can
+have two faces.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a checker sees the folder as a package, Python the two files side by side
+    from broker_verify import broker_verify as base
+else:
+    import broker_verify as base
+
+SLOTS = 1 << 14
+_FIELDS = ("blind", "checkpoint", "entry", "hashes", "proof", "size", "slot")
+
+
+def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that a proof leads to (RFC 9162, 2.1.3.2). Raises ValueError."""
+    if not 0 <= index < size:
+        raise ValueError("there is no such place in the tree")
+    node, last = leaf, size - 1
+    for sibling in path:
+        if last == 0:
+            raise ValueError("the proof is too long")
+        if index & 1 or index == last:
+            node = sha256(b"\x01" + sibling + node).digest()
+            while index and not index & 1:
+                index, last = index >> 1, last >> 1
+        else:
+            node = sha256(b"\x01" + node + sibling).digest()
+        index, last = index >> 1, last >> 1
+    if last:
+        raise ValueError("the proof is too short")
+    return node
+
+
+def check_place(
+    line: bytes, origin: str, notes: dict[int, str], keys: Sequence[base.Key]
+) -> tuple[int, int]:
+    """Slot and epoch of the checkpoint, one of `notes` by size, that `line` speaks of.
+
+    `keys` are those of the log: the same key signs the root log, under that log's name. Raises
+    Refused or ValueError.
+    """
+    place = base.fields_of(base.read_json(line), _FIELDS)
+    slot, size = (base.take(int, place[name]) for name in ("slot", "size"))
+    hashes, proof = (
+        [base.bytes_of(x, 32) for x in base.take(list, place[n])] for n in _FIELDS[3:5]
+    )
+    if size not in notes or True in (slot is True, size is True) or len(proof) > 64:
+        raise ValueError("the checkpoint that it speaks of is not here")
+    name = f"{origin.split('/', 1)[0]}/root"
+    renamed = [base.Key(name, key.public) for key in keys]
+    count, root = base.open_checkpoint(base.take(str, place["checkpoint"]), name, renamed)
+    data = base.bytes_of(place["entry"])
+    entry = base.read_entry(data, name)
+    epoch = base.take(int, entry.facts.get("epoch"))
+    if entry.kind != "epoch.sealed" or epoch is True or entry.facts.get("slots") != SLOTS:
+        raise ValueError("its entry is no epoch of this root log")
+    if check_inclusion(sha256(b"\x00" + data).digest(), epoch, count, proof) != root:
+        raise ValueError("its epoch is not in the root log that was signed")
+    text = notes[size].rpartition("\n\n")[0].encode() + b"\n"
+    said = hmac.digest(base.bytes_of(place["blind"], 32), epoch.to_bytes(8, "big") + text, "sha256")
+    leaf = sha256(b"\x00broker/slot/v1\x00" + slot.to_bytes(8, "big") + said).digest()
+    if check_inclusion(leaf, slot, SLOTS, hashes) != base.bytes_of(entry.facts.get("root"), 32):
+        raise ValueError("the checkpoint does not stand in this slot of its epoch")
+    return slot, epoch
+
+
+class Placed(base.Bundle):
+    """A bundle whose place is looked at: in the one slot that its own log names, for good."""
+
+    slots: frozenset[base.Json] = frozenset()
+
+    def check_entry(self, e: base.Entry) -> None:
+        super().check_entry(e)
+        if e.kind == "slot.assigned":
+            self.slots |= {str(e.facts.get("slot"))}
+
+    def check_place(self, line: bytes) -> None:
+        with self.report.naming("Its place in the root log"):
+            sizes = {size: note for note in self.notes for size in self.size_of(note)}
+            slot, epoch = check_place(line, self.origin, sizes, self.keys(self.origin))
+            if self.slots != {str(slot)}:
+                raise base.Refused("the log names another slot, or none, or more than one")
+            self.report.good(f"It stands in slot {slot} of the root log's epoch {epoch}.")
+
+    def size_of(self, note: str) -> list[int]:
+        """Its size, once it is seen to be signed."""
+        return [base.open_checkpoint(note, self.origin, self.keys(self.origin))[0]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return base.main(arguments, Placed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
