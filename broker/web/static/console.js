@@ -44,7 +44,7 @@
     for (const element of part.querySelectorAll("time[data-local]")) {
       const at = new Date(element.dateTime);
       if (at.getTimezoneOffset() !== 0) {
-        element.textContent = `${local.format(at)} · `;
+        element.textContent = `${local.format(at)} ·`;
         element.hidden = false;
       }
     }
