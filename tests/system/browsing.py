@@ -66,6 +66,7 @@ class Chromium:
         made: BrowserContext = self.browser.new_context(
             viewport=size,
             locale=locale,
+            timezone_id="Europe/Paris",  # so that a time shows two clocks
             reduced_motion="reduce",  # else a colour is looked at while it changes
         )
         made.on("weberror", lambda fault: self.faults.append(str(fault.error)))

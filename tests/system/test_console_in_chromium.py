@@ -181,7 +181,7 @@ def test_axe_finds_nothing_on_any_page_light_or_dark_and_none_is_wider_than_a_ph
     role: str,
 ) -> None:
     axe = axe_source(tmp_path_factory.getbasetemp())
-    context = browser.context(PHONE)
+    context = browser.context(PHONE, "fr-FR")  # whose words are longer
     page = context.new_page()
     found = {"/sign-in": look(page, site, "/sign-in", axe)}
     sign_in(page, site, addresses[role])
