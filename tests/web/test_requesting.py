@@ -115,7 +115,7 @@ def test_columns_in_clear_are_asked_by_name_shown_with_a_badge_and_can_be_masked
     world.work()
     shown = admin.page(page)
     assert '<span class="badge text-bg-danger">1 raw</span>' in shown
-    assert "of these 1 raw" in shown
+    assert "Of those kept, <strong>1 raw</strong>" in shown
     assert "through masked views, with 1 column in clear" in shown
     assert "not raw: crm.users.password_hash: never: a credential is never copied" in shown
     answer = admin.submit(page, f"{page}/approve", mask="crm.contacts.email")
