@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from broker import people, signin, tenants, trail
 from broker.consents.purposes import load_purposes
 from broker.db import Database, make_engine
-from broker.engines.postgres.masks import MASKS
+from broker.engines.postgres.masks import MASKS, TEXT_MASKS
 from broker.errors import Conflict, SettingsError
 from broker.grants import token_keys
 from broker.grants.policy import load_policy
@@ -64,7 +64,7 @@ def build_ports(broker: Broker) -> Ports:
         keys=build_keys(settings.keys),
         store=store,
         listing=listing,
-        policy=load_policy(settings.tools.config / "masking.toml", frozenset(MASKS)),
+        policy=load_policy(settings.tools.config / "masking.toml", frozenset(MASKS), TEXT_MASKS),
         sessions=StsSessions(settings.sts, settings.sts.role) if settings.sts.role else None,
     )
 

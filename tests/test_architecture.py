@@ -52,6 +52,7 @@ REVEALING: Mapping[str, str] = {
     "cli/api.py": "a token into the request's header, or the form that exchanges it",
     "cli/connect.py": "a lease's password, into the environment of psql alone",
     "cli/logins.py": "a new login's password, into a private file, or shown when asked for",
+    "cli/kept.py": "a token, into the system's keyring",
     "cli/session.py": "a password or token that was typed, into the request that signs in",
     "db.py": "the control database's login, to libpq",
     "engines/postgres/connect.py": "a login and session options, to libpq or a file in memory",

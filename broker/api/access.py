@@ -218,6 +218,11 @@ class ColumnAnswer(Answer):
     why = fields.String(attribute="fate.why")
     obstacles = fields.List(fields.String())
     fallback = fields.String(metadata={"description": "the mask if you want it masked; may be ''"})
+    paths = fields.List(
+        fields.List(fields.String()),
+        attribute="fate.paths",
+        metadata={"description": "of JSON: what stays, each path with `keep` or a mask"},
+    )
 
 
 class RestrictionAnswer(Answer):

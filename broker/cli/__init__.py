@@ -48,6 +48,8 @@ _COMMANDS = {
     "worker": "broker.cli.processes:worker",
     "scheduler": "broker.cli.processes:scheduler",
     "serve": "broker.cli.serve:serve",
+    "up": "broker.cli.serve:up",
+    "completion": "broker.cli.completion:completion",
     "demo": "broker.cli.serve:demo",
     "keyring": "broker.cli.folders:keyring",
     "store": "broker.cli.folders:store",

@@ -23,7 +23,7 @@ _password_stdin = click.option(
 @click.option("--token-stdin", is_flag=True, help="Store a personal API token instead.")
 @pass_session
 def login(session: Session, *, email: str | None, password_stdin: bool, token_stdin: bool) -> None:
-    """Sign in, and keep the token in this profile (a file that only you can read)."""
+    """Sign in, and keep the token in this profile: in the keyring, or a file of yours alone."""
     if token_stdin:
         _keep(session, session.base_url(session.find_login()), read_line(), None)
         return

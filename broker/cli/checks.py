@@ -11,7 +11,7 @@ import click
 from broker.cli.api import Item
 from broker.cli.durations import Duration
 from broker.cli.failures import WaitTimedOut
-from broker.cli.output import print_json, print_list
+from broker.cli.output import print_list, print_whole
 from broker.cli.plain import plain
 from broker.cli.session import Session
 from broker.errors import Conflict, Unavailable
@@ -50,8 +50,8 @@ def _is_over(item: Item) -> bool:
 
 def show_preflight(found: Item, form: str) -> None:
     match form:
-        case "json":
-            print_json(found)
+        case "json" | "yaml":
+            print_whole(found, form)
         case "csv":
             print_list(found["findings"], _COLUMNS, form)
         case "id":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import click
 
 from broker.cli.output import FORMATS
 from broker.cli.session import Session, home_folder
+from broker.errors import Invalid
 
 _OPTIONS = ("output", "url", "profile", "ca_bundle")
+_READS = frozenset({"list", "show"})  # the verbs that can be watched
+_EVERY_S = 4
 
 
 def _options() -> list[click.Parameter]:
@@ -49,11 +54,31 @@ class ApiCommand(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *_options()]
+        if self.name in _READS:
+            self.params.append(_watch_option())
 
     def invoke(self, ctx: click.Context) -> Any:
         chosen = {name: ctx.params.pop(name) for name in _OPTIONS}
         ctx.obj = Session(home=home_folder(), **chosen)
+        watched = ctx.params.pop("watch", False)
+        while watched:
+            _clear(chosen["output"])
+            super().invoke(ctx)
+            time.sleep(_EVERY_S)
         return super().invoke(ctx)
+
+
+def _clear(output: str) -> None:
+    """The terminal, so that nothing piles up. Raises Invalid where there is none."""
+    if output != "table" or not sys.stdout.isatty():
+        raise Invalid("--watch is for a table on a terminal; a program asks again by itself")
+    click.clear()
+
+
+def _watch_option() -> click.Option:
+    return click.Option(
+        ["--watch"], is_flag=True, help=f"Again every {_EVERY_S} s, until interrupted."
+    )
 
 
 class Noun(click.Group):

@@ -6,7 +6,7 @@ import click
 
 from broker.cli.command import ApiCommand
 from broker.cli.durations import Duration
-from broker.cli.output import Item, print_item, print_list
+from broker.cli.output import WHOLE, Item, print_item, print_list
 from broker.cli.session import Session, pass_session
 from broker.errors import Conflict
 
@@ -68,7 +68,7 @@ def _decide(session: Session, database: str, body: dict[str, object]) -> None:
 
 
 def _show(found: Item, form: str) -> None:
-    if form == "json":
+    if form in WHOLE:
         print_item(found, form)
         return
     if form == "table":

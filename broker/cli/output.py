@@ -1,7 +1,8 @@
 """What a command prints: a table for people; JSON, CSV or ids for programs.
 
-The contract: `json` is what the API answered, unchanged; `csv` has the table's columns under the
-API's names; `id` is one id a line. Only `table` may change between versions.
+The contract: `json` is what the API answered, unchanged, and `yaml` the same in YAML 1.2; `csv` has
+the table's columns under the API's names; `id` is one id a line. Only `table` may change between
+versions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Item = Mapping[str, Any]
-FORMATS = ("table", "json", "csv", "id")
+FORMATS = ("table", "json", "yaml", "csv", "id")
+WHOLE = frozenset({"json", "yaml"})  # forms that show all that was answered
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)", re.ASCII)
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@")
@@ -33,8 +35,8 @@ _PIPE_WIDTH = 1000  # a table that is piped is not folded
 def print_list(items: Sequence[Item], columns: Sequence[str], form: str) -> None:
     """Many things of one kind, with the columns that tell them apart."""
     match form:
-        case "json":
-            print_json([dict(item) for item in items])
+        case "json" | "yaml":
+            print_whole([dict(item) for item in items], form)
         case "csv":
             click.echo(to_csv(items, columns), nl=False)
         case "id":
@@ -56,15 +58,49 @@ def print_item(item: Item, form: str, columns: Sequence[str] = ()) -> None:
 
 
 def print_list_of_one(item: Item, form: str, columns: Sequence[str]) -> None:
-    if form == "json":
-        print_json(dict(item))
+    if form in WHOLE:
+        print_whole(dict(item), form)
     else:
         print_list([item], columns or list(item), form)
+
+
+def print_whole(value: object, form: str) -> None:
+    """All of it, in one of the forms of WHOLE."""
+    if form == "yaml":
+        click.echo(to_yaml(value))
+    else:
+        print_json(value)
 
 
 def print_json(value: object) -> None:
     """ASCII only, so that nothing in it reaches the terminal as a control sign."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def to_yaml(value: object, indent: str = "") -> str:
+    r"""Blocks of YAML 1.2; each text as JSON writes it, which YAML reads the same.
+
+    >>> print(to_yaml({"id": "no", "names": ["a: b"], "none": []}))
+    "id": "no"
+    "names":
+      - "a: b"
+    "none": []
+    """
+    match value:
+        case dict() if value:
+            parts = [(json.dumps(str(name)) + ":", inner) for name, inner in value.items()]
+        case list() if value:
+            parts = [("-", inner) for inner in value]
+        case _:
+            return plain(json.dumps(value, ensure_ascii=False))  # its escapes are YAML's too
+    return "\n".join(indent + _yaml_part(head, inner, indent) for head, inner in parts)
+
+
+def _yaml_part(head: str, inner: object, indent: str) -> str:
+    if not inner or not isinstance(inner, dict | list):
+        return f"{head} {to_yaml(inner)}"
+    below = to_yaml(inner, indent + "  ")
+    return f"- {below.lstrip()}" if head == "-" else f"{head}\n{below}"
 
 
 def to_csv(items: Sequence[Item], columns: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from broker.cli.command import Noun
-from broker.cli.output import print_item, print_list
+from broker.cli.output import WHOLE, print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
 
@@ -24,8 +24,8 @@ def show(ctx: click.Context, session: Session) -> None:
     """Why it stands and what it holds; exit 1 when it stands."""
     answer = session.api().get("quarantine")
     found = answer["quarantine"]
-    if session.output == "json":
-        print_item(answer, "json")
+    if session.output in WHOLE:
+        print_item(answer, session.output)
     elif session.output != "table":
         print_list(answer["held"], _HELD, session.output)
     elif found is None:

@@ -29,12 +29,23 @@ _LOOK_S = 0.5
 def serve(ctx: click.Context, *, embedded: bool, bind: str) -> None:
     """Run web, worker and scheduler together until told to stop."""
     if embedded:
-        # By name: the demo's layer is above this one.
-        ctx.exit(importlib.import_module("broker.demo.run").serve() or 0)
+        _serve_embedded(ctx)
     from broker.settings import load_settings
 
     load_settings()
     run_together((("web", "--bind", bind), ("worker",), ("scheduler",)))
+
+
+@click.command()
+@click.pass_context
+def up(ctx: click.Context) -> None:
+    """A whole world on this machine, to try: the same as serve --embedded."""
+    _serve_embedded(ctx)
+
+
+def _serve_embedded(ctx: click.Context) -> None:
+    # By name: the demo's layer is above this one.
+    ctx.exit(importlib.import_module("broker.demo.run").serve() or 0)
 
 
 @click.command()

@@ -1,8 +1,10 @@
 """Which broker, as whom: the profile in BROKER_HOME, and what the environment puts in its place.
 
     BROKER_HOME (~/.config/broker)
-      tokens.json        0600   profile -> {url, token, token_id}
+      tokens.json        0600   profile -> {url, token, token_id}, or {url, kept_in, token_id}
       trust/             <origin, percent-encoded>.keys    keys that were pinned (see `trust`)
+
+The token itself is in the system's keyring where there is one (`broker.cli.kept`).
 
 What must stay true: a token is sent only to the broker that gave it, and over a network only by
 TLS.
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from broker.cli import kept
 from broker.cli.files import read_text, replace_file
 from broker.errors import Invalid, NotAuthenticated
 from broker.secret import Secret
@@ -84,15 +87,31 @@ class Session:
         entry = self._read_tokens().get(self.profile)
         if entry is None:
             return None
-        return Login(entry["url"], Secret(entry["token"]), entry.get("token_id"))
+        if "token" in entry:
+            return Login(entry["url"], Secret(entry["token"]), entry.get("token_id"))
+        token = kept.find(self._name_of(entry["url"]))
+        if token is None:
+            raise NotAuthenticated(f"the keyring has no token of profile {self.profile} any more")
+        return Login(entry["url"], token, entry.get("token_id"))
 
     def keep_login(self, login: Login) -> None:
-        entry = {"url": login.url, "token": login.token.reveal()}
+        entry = {"url": login.url}
+        if kept.keep(self._name_of(login.url), login.token):
+            entry["kept_in"] = "keyring"
+        else:
+            entry["token"] = login.token.reveal()
         if login.token_id is not None:
             entry["token_id"] = login.token_id
         self._write_tokens({**self._read_tokens(), self.profile: entry})
 
+    def _name_of(self, url: str) -> str:
+        """In the keyring, which all homes and brokers of a user share."""
+        return f"{self.profile} at {url} in {self.home}"
+
     def forget_login(self) -> None:
+        entry = self._read_tokens().get(self.profile, {})
+        if "kept_in" in entry:
+            kept.forget(self._name_of(entry["url"]))
         rest = {name: entry for name, entry in self._read_tokens().items() if name != self.profile}
         self._write_tokens(rest)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from broker.cli.output import print_json, print_list
+from broker.cli.output import WHOLE, print_list, print_whole
 from broker.cli.session import Session
 
 _COLUMNS = (
@@ -34,8 +34,8 @@ def watch(session: Session, tenant: str | None, *, once: bool) -> None:
 
 
 def _show(panes: Sequence[dict[str, Any]], form: str) -> None:
-    if form == "json":
-        print_json(list(panes))
+    if form in WHOLE:
+        print_whole(list(panes), form)
     elif panes or form != "table":
         print_list(list(_lines(panes)), _COLUMNS, form)
     else:

@@ -79,6 +79,8 @@ class Who:
     def env(self) -> dict[str, str]:
         return {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            # Made-up people's tokens are none of the keyring's of who tries this.
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
             "LC_ALL": "C.UTF-8",
             "HOME": str(self.home),
             "BROKER_HOME": str(self.home),

@@ -140,8 +140,10 @@ class Fate:
 
     `mask` names one of the engine's masks; `keep` leaves the value as it is. Columns with the same
     `label` give the same output for the same input, so that joins hold; others do not link.
+    `paths` are those of a JSON document that stay, each with `keep` or a mask.
     """
 
     mask: str
     label: str
     why: str
+    paths: tuple[tuple[str, str], ...] = ()

@@ -21,7 +21,7 @@ import rfc8785
 from broker.engines import Catalogue, Column, Fate, Table
 from broker.engines.ownership import Whose
 from broker.errors import Conflict, Invalid
-from broker.grants.policy import KEEP, Choice, Policy
+from broker.grants.policy import BY_PATH, KEEP, Choice, Policy
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE, Wanted
 from broker.restricting import Restriction
 
@@ -160,6 +160,11 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
                 "why": column.fate.why,
                 "obstacles": list(column.obstacles),
                 "fallback": column.fallback,
+                **(
+                    {"paths": [list(path) for path in column.fate.paths]}
+                    if column.fate.paths
+                    else {}
+                ),
                 **({"raw": True} if column.raw else {}),
             }
             for column in table.columns
@@ -172,6 +177,11 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
 def _only_document(one: Restriction) -> dict[str, Any]:
     chosen = {"days": one.days} if one.days else {"values": list(one.values)}
     return {"column": one.column, **chosen}
+
+
+def _read_fate(column: Mapping[str, Any]) -> Fate:
+    paths = tuple((path, mask) for path, mask in column.get("paths", ()))
+    return Fate(column["mask"], column["label"], column["why"], paths)
 
 
 def from_document(document: Mapping[str, Any]) -> Plan:
@@ -203,7 +213,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
                     ColumnPlan(
                         name=column["name"],
                         type=column["type"],
-                        fate=Fate(column["mask"], column["label"], column["why"]),
+                        fate=_read_fate(column),
                         obstacles=tuple(column["obstacles"]),
                         fallback=column["fallback"],
                         raw=column.get("raw", False),
@@ -399,10 +409,19 @@ def _plan_column(table: Table, column: Column, rules: _Rules) -> tuple[ColumnPla
         obstacle = rules.find_obstacle(mask, column, table)
         if obstacle is None:
             fallback = _find_fallback(choice.masks, column, table, rules) if mask == KEEP else ""
-            fate = Fate(mask, own_label, choice.why)
+            fate = _fate(mask, own_label, choice)
             return ColumnPlan(column.name, column.type, fate, tuple(tried), fallback), None
         tried.append(f"{mask}: {obstacle}")
     return _impossible(column, own_label, tuple(tried))
+
+
+def _fate(mask: str, label: str, choice: Choice) -> Fate:
+    if mask != BY_PATH:
+        return Fate(mask, label, choice.why)
+    kept = ", ".join(path for path, made in choice.paths if made == KEEP) or "nothing"
+    masked = ", ".join(f"{path} ({made})" for path, made in choice.paths if made != KEEP)
+    by_path = f"of its JSON stays: {kept}" + (f"; masked: {masked}" if masked else "")
+    return Fate(mask, label, f"{choice.why}; {by_path}; all else goes", choice.paths)
 
 
 _JOINS_RAW = "raw: it joins tables, and in clear it would join them no more"

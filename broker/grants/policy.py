@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.engines import Column, Table
-from broker.errors import SettingsError
+from broker.engines.json_paths import read_paths
+from broker.errors import Invalid, SettingsError
 
+_UNREADABLE = (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, re.error)
 ANY_TYPE = "*"
 KEEP = "keep"
+BY_PATH = "json_paths"
+Paths = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Rule:
     types: frozenset[str] | None = None
     key: bool = False
     never_raw: bool = False  # nobody sees it in clear, whoever asks
+    paths: Paths = ()  # into JSON, for the mask `json_paths`
 
     def matches(self, table: Table, column: Column) -> bool:
         return (
@@ -44,6 +49,7 @@ class Choice:
 
     masks: tuple[str, ...]
     why: str
+    paths: Paths = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Policy:
         for rule in self.rules:
             if rule.matches(table, column):
                 rest = tuple(mask for mask in default if mask not in rule.masks)
-                return Choice((*rule.masks, *rest), rule.why)
+                return Choice((*rule.masks, *rest), rule.why, rule.paths)
         return Choice(default, "nobody classified this column, so it is masked")
 
     def find_never_raw(self, table: Table, column: Column) -> str | None:
@@ -71,28 +77,33 @@ def _is_key(table: Table, column: str) -> bool:
     return any(c.kind in {"primary", "foreign"} and column in c.columns for c in table.constraints)
 
 
-def load_policy(file: Path, masks: frozenset[str]) -> Policy:
-    """Read and check the policy. Raises SettingsError with one sentence."""
+def load_policy(
+    file: Path, masks: frozenset[str], text_masks: frozenset[str] = frozenset()
+) -> Policy:
+    """Read and check the policy; `text_masks` are those that JSON paths may name. Raises
+    SettingsError with one sentence.
+    """
     try:
         data = tomllib.loads(file.read_text())
-        rules = tuple(_rule(entry, masks) for entry in data.get("rule", []))
+        rules = tuple(_rule(entry, masks, text_masks) for entry in data.get("rule", []))
         defaults = {name: tuple(chain) for name, chain in data["defaults"].items()}
         version = int(data["version"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, re.error) as error:
+    except (*_UNREADABLE, Invalid) as error:
         raise SettingsError(f"the masking policy {file} can't be read: {error!r}") from None
     for name, chain in defaults.items():
         unknown = set(chain) - masks
-        if unknown or KEEP in chain or not chain:
+        if unknown or {KEEP, BY_PATH} & set(chain) or not chain:
             raise SettingsError(
-                f"the default {name!r} of {file} must name known masks and never {KEEP!r}"
+                f"the default {name!r} of {file} must name known masks and never {KEEP!r}, nor "
+                f"{BY_PATH!r}, which wants paths"
             )
     if ANY_TYPE not in defaults:
         raise SettingsError(f"{file} has no default for {ANY_TYPE!r}")
     return Policy(version, rules, defaults)
 
 
-def _rule(entry: dict[str, object], masks: frozenset[str]) -> Rule:
-    known = {"name", "why", "masks", "columns", "tables", "types", "key", "never_raw"}
+def _rule(entry: dict[str, object], masks: frozenset[str], text_masks: frozenset[str]) -> Rule:
+    known = {"name", "why", "masks", "columns", "tables", "types", "key", "never_raw", "paths"}
     if set(entry) - known:
         msg = f"unknown keys {sorted(set(entry) - known)} in rule {entry.get('name')!r}"
         raise ValueError(msg)
@@ -109,4 +120,23 @@ def _rule(entry: dict[str, object], masks: frozenset[str]) -> Rule:
         types=frozenset(types) if isinstance(types, list) else None,
         key=bool(entry.get("key", False)),
         never_raw=bool(entry.get("never_raw", False)),
+        paths=_paths(entry, text_masks) if BY_PATH in chain or "paths" in entry else (),
     )
+
+
+def _paths(entry: dict[str, object], text_masks: frozenset[str]) -> Paths:
+    """In order of their names, so that equal policies give equal plans."""
+    name, given, chain = entry.get("name"), entry.get("paths"), entry["masks"]
+    if not isinstance(given, dict) or not given or not isinstance(chain, list):
+        msg = f"rule {name!r} names {BY_PATH!r}, which wants paths"
+        raise TypeError(msg)
+    if BY_PATH not in chain or KEEP in chain:
+        msg = f"the paths of rule {name!r} want {BY_PATH!r} among its masks, and not {KEEP!r}"
+        raise ValueError(msg)
+    paths = tuple(sorted((str(path), str(mask)) for path, mask in given.items()))
+    for path, mask in paths:
+        if mask != KEEP and mask not in text_masks:
+            msg = f"rule {name!r}: {mask!r} can't mask the string at {path!r}"
+            raise ValueError(msg)
+    read_paths(paths)
+    return paths

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keyring
 import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
+from keyring.backends.fail import Keyring as NoKeyring
 from werkzeug.serving import make_server
 
 from broker import people, signin
@@ -60,7 +62,8 @@ class Terminal:
     def env(self) -> dict[str, str | None]:
         ours = {"BROKER_URL": self.url, "BROKER_HOME": str(self.home)}
         unset = dict.fromkeys(("BROKER_TOKEN", "BROKER_PROFILE", "BROKER_OUTPUT"))
-        return {**unset, **ours}
+        without = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+        return {**unset, **ours, **without}
 
     def try_(self, *args: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(cli, args, env=self.env, input=stdin)
@@ -119,6 +122,15 @@ class Desk:
         finally:
             stop.set()
             thread.join()
+
+
+@pytest.fixture(autouse=True, scope="package")
+def no_keyring() -> Iterator[None]:
+    """None of the machine's own is written to."""
+    before = keyring.get_keyring()
+    keyring.set_keyring(NoKeyring())
+    yield
+    keyring.set_keyring(before)
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ give different values for different ones, so they fit unique columns; *joining* 
 ends of a foreign key. A keyed mask is a pseudonym, not anonymity: whoever had the key could try
 values one by one.
 
+Of a JSON document `json_paths` keeps or masks the scalars that a rule names by path (see the head
+of `config/masking.toml`), and the plan shows each path; every other key and value goes, also an
+object that stands where a string was named. Of two equal keys in `json` the last counts.
+
 | mask | what becomes of a value | keeps | risk | keyed | unique | joining |
 |---|---|---|---|---|---|---|
 """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from broker.engines import Column, Fate, Table
-from broker.engines.postgres import masks_numbers, masks_people, masks_structure
+from broker.engines.postgres import masks_json, masks_numbers, masks_people, masks_structure
 from broker.engines.postgres.constants import find_constant
 from broker.engines.postgres.expressions import (
     EMAIL_CHARS,
@@ -91,8 +91,16 @@ _BASIC = (
 )  # fmt: skip
 MASKS: Mapping[str, Mask] = {
     mask.name: mask
-    for mask in (*_BASIC, *masks_people.MASKS, *masks_numbers.MASKS, *masks_structure.MASKS)
+    for mask in (
+        *(*_BASIC, *masks_people.MASKS, *masks_numbers.MASKS, *masks_structure.MASKS),
+        *masks_json.MASKS,
+    )
 }
+_TEXT = Column("v", "text", "text")
+# For strings in JSON: `null` would take the key with it.
+TEXT_MASKS = frozenset(
+    name for name, mask in MASKS.items() if mask.fits(_TEXT) and name not in {"keep", "null"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +209,21 @@ def _masked(column: Column, fate: Fate) -> sql.Composed:
         raise Invalid(f"column {column.name}: {obstacle}")
     if fate.label == _SPOT_LABEL:
         raise Invalid(f"the label {_SPOT_LABEL!r} is taken by the spot check")
-    expression = MASKS[fate.mask].expression(column, fate.label)
+    if fate.paths:
+        expression = masks_json.by_path(column, fate.label, fate.paths, _mask_text)
+    else:
+        expression = MASKS[fate.mask].expression(column, fate.label)
     if fate.mask == "null":
         return expression
     return sql.SQL("CASE WHEN {} IS NULL THEN NULL ELSE {} END").format(
         value_of(column), expression
     )
+
+
+def _mask_text(mask: str, column: Column, label: str) -> sql.Composed:
+    if mask not in TEXT_MASKS:
+        raise Invalid(f"{mask!r} can't mask a string in JSON")
+    return MASKS[mask].expression(column, label)
 
 
 def _from(table: Table, key: KeySource | None) -> sql.Composed:
@@ -238,7 +255,8 @@ def _select(
         sql.SQL("{} AS {}").format(_masked(column, fates[column.name]), sql.Identifier(column.name))
         for column in columns
     ]
-    keyed = any(MASKS[fates[column.name].mask].needs_key for column in columns)
+    used = [fates[column.name] for column in columns]
+    keyed = any(MASKS[fate.mask].needs_key or fate.paths for fate in used)
     select = sql.SQL("SELECT {} {}").format(
         sql.SQL(", ").join(outputs), _from(table, key if keyed else None)
     )

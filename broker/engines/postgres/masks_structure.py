@@ -36,18 +36,6 @@ def _shape(column: Column, label: str) -> sql.Composed:
     return call("regexp_replace", zeros, pattern, literal("x", "text"), everywhere)
 
 
-def _json_kind(column: Column, label: str) -> sql.Composed:
-    del label
-    name = column.base_type
-    kind = call(f"{name}_typeof", value_of(column))
-    empty = {"object": "{}", "array": "[]", "string": '""', "number": "0", "boolean": "false"}
-    cases = sql.SQL(" ").join(
-        sql.SQL("WHEN {} THEN {}").format(literal(word, "text"), literal(text, name))
-        for word, text in empty.items()
-    )
-    return sql.SQL("CASE {} {} ELSE {} END").format(kind, cases, literal("null", name))
-
-
 def _tokens(column: Column, label: str) -> sql.Composed:
     token = call(
         "substr", hmac_hex(label, as_text(sql.SQL("e.v"))), sql.Literal(1), sql.Literal(32)
@@ -110,20 +98,11 @@ def _enum_label(column: Column, label: str) -> sql.Composed:
     return keyed(column, label, chosen)
 
 
-def _fits_json(column: Column) -> bool:
-    return column.base_type in {"json", "jsonb"}
-
-
 MASKS: tuple[Mask, ...] = (
     Mask(
         "shape", "Letters become x and digits 0; blanks and ASCII's signs stay.",
         "the layout and the length", "a rare layout or length is still recognised",
         is_text, _shape,
-    ),
-    Mask(
-        "json_kind", "An object becomes {}, an array [], and so on: no key and no value stays.",
-        "what kind of JSON it was", "code that wants a key finds none",
-        _fits_json, _json_kind,
     ),
     Mask(
         "tokens", "Each element becomes a code; equal elements get equal codes.",
