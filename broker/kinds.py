@@ -472,6 +472,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "snapshot.reset_refused": Kind("The sandbox could not be loaded afresh.", "snapshot", _WHY),
     "snapshot.condemned": Kind("The copy must be destroyed; no way back.", "snapshot", _WHY),
+    "snapshot.attested": Kind(
+        "Its requester said what was taken out of the copy by hand: `nothing`, `erased` since, or "
+        "`kept`.",
+        "snapshot",
+        {"took": "word"},
+    ),
     "hold.asked": Kind(
         "A privacy officer asked that a copy's sealed form be kept: a legal hold.",
         "hold",

@@ -13,6 +13,7 @@ from broker.audit.queries import get_log_view
 from broker.errors import Denied, NotFound
 from broker.ids import TenantId
 from broker.snapshots import certificates
+from broker.snapshots.attesting import SENTENCES
 from broker.snapshots.certificate_pdf import make_pdf
 from broker.snapshots.certificate_texts import LANGUAGES
 from broker.snapshots.queries import (
@@ -49,6 +50,7 @@ def show_certificate(certificate_id: str) -> ResponseReturnValue:
         copy=copy,
         database=database,
         statement=certificates.read_statement(row.envelope),
+        choices=SENTENCES,
         digest=hashlib.sha256(row.envelope).hexdigest(),
     )
 

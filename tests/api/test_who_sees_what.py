@@ -116,6 +116,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "replace_database_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "replace_server_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "ask_hold": lambda _: {"reason": "looking for what is not mine", "days": 30},
+    "attest_snapshot": lambda _: {"took": "nothing"},
     "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
     "order_snapshot": lambda ids: {"grant": ids["grant_id"]},
 }
@@ -386,6 +387,7 @@ DENIED = {
         *("give_consent", "withdraw_consent"),
     ),
     "operator": (
+        "attest_snapshot",
         *("register_logins", "allow_drills"),
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
         *("list_reviews", "get_review", "close_review"),
@@ -405,9 +407,10 @@ DENIED = {
         *("check_server", "get_server_preflight", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
         *("replace_database_password", "replace_server_password"),
-        "ask_hold",
+        *("ask_hold", "attest_snapshot"),
     ),
     "auditor": (
+        "attest_snapshot",
         *PLATFORMS,
         *("ask_session", "fetch_session"),
         "close_review",
