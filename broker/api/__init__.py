@@ -4,7 +4,7 @@
     POST /tokens/{id}/rotate · DELETE /tokens/{id} · POST /services
     GET POST /services/{id}/tokens · DELETE /services/{id}/tokens/{id}
     GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable · …/end-access
-    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries
+    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries · …/log/events
     POST /tenants/{id}/end-everything · GET /preflights
     GET /tenants/{id}/log/checkpoint · …/tile/{tile} · …/proof?index= · …/consistency?old=
     GET POST /tenants/{id}/approval-policy · POST …/confirm

@@ -29,7 +29,7 @@ _ASKED_AGAIN = frozenset(
         *("policies.change", "policies.confirm", "databases.allow_drills"),
         *("delegates.name", "reviews.close", "consents.give", "rights.export"),
         *("passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
-        "records.download_bundle",
+        *("records.download_bundle", "records.download_events"),
     )
 )
 # What a passkey signs for just this decision says more than having signed in lately.
