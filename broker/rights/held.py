@@ -67,6 +67,7 @@ HOLDINGS = (
     ),
     Holding("lease", ("id",), ("person_id", "state_by", "paused_by"), "your logins and tokens"),
     Holding("snapshot", ("id",), ("requester_id", "state_by"), "copies that you ordered or ended"),
+    Holding("attestation", ("id",), ("person_id",), "what you said you took out of copies"),
     Holding("remnant", ("id",), ("state_by",), "remnants of copies"),
     Holding("legal_hold", ("id",), ("asked_by", "decided_by", "state_by"), "legal holds"),
     Holding("review", ("id",), ("state_by",), "reviews"),
