@@ -97,6 +97,12 @@ class World:
     tokens: dict[str, Secret[str]] = field(default_factory=dict)  # by person
     pids: list[int] = field(default_factory=list)  # of web, worker and scheduler
 
+    def parts(self) -> dict[str, int]:
+        """The process at the root of each part of what an issue or an end takes."""
+        names = ("web", "worker", "scheduler")
+        control, live = self.control.pid, self.live.pid
+        return {**dict(zip(names, self.pids, strict=True)), "control": control, "server": live}
+
     def superuser(self, server: EmbeddedServer, dbname: str) -> Target:
         return Target(server.host, server.port, dbname, "postgres", server.password)
 

@@ -70,7 +70,7 @@ def running(folder: Path, server: EmbeddedServer, dbname: str, password: str) ->
     command = [str(find_bao()), "server", f"-config={config}", "-log-level=warn"]
     child = start("bao", command, {"HOME": str(folder)}, folder / "bao.log")
     try:
-        bao = Bao(port)
+        bao = Bao(port, child.process.pid)
 
         def listens() -> bool:
             child.check_alive()
@@ -86,9 +86,10 @@ def running(folder: Path, server: EmbeddedServer, dbname: str, password: str) ->
 
 
 class Bao:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self._port = port
         self._token = ""
+        self.pid = pid
 
     def api(self, token: str) -> Api:
         headers = {"X-Vault-Token": token} if token else {}

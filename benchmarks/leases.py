@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ import _broker
 import _openbao
 import psycopg
 from _broker import DURABLE, Tenant, World, try_login
+from _cpu import cpu_s
 
 from broker.demo.processes import wait_until
 from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder
@@ -56,10 +57,31 @@ class Times:
     revoke_ms: list[float] = field(default_factory=list)
     issue_rate: list[float] = field(default_factory=list)
     revoke_rate: list[float] = field(default_factory=list)
+    issue_cpu_ms: list[Mapping[str, float]] = field(default_factory=list)  # by part, of one lease
+    revoke_cpu_ms: list[Mapping[str, float]] = field(default_factory=list)
     sessions_left: int = 0
 
     def median(self, what: str) -> float:
         return statistics.median(getattr(self, what))
+
+    def cpu_ms(self, what: str) -> dict[str, float]:
+        """Medians by part, and of all parts together."""
+        blocks: list[Mapping[str, float]] = getattr(self, what)
+        parts = {part: statistics.median(one[part] for one in blocks) for part in blocks[0]}
+        return {**parts, "all": statistics.median(sum(one.values()) for one in blocks)}
+
+
+Parts = Mapping[str, int]  # the process at the root of each
+
+
+@contextlib.contextmanager
+def counted(parts: Parts, count: int, spent: list[Mapping[str, float]]) -> Iterator[None]:
+    """Note the processor time in ms that each part takes for one of `count`."""
+    before = {part: cpu_s([pid]) for part, pid in parts.items()}
+    yield
+    spent.append(
+        {part: (cpu_s([pid]) - before[part]) * 1000 / count for part, pid in parts.items()}
+    )
 
 
 def say(text: str) -> None:
@@ -72,7 +94,9 @@ def timed(act: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def run_block(clients: Sequence[Client], live: EmbeddedServer, count: int, times: Times) -> None:
+def run_block(
+    clients: Sequence[Client], live: EmbeddedServer, count: int, times: Times, parts: Parts
+) -> None:
     """Issue `count`, log in with every 20th, revoke all, and see what became of the sessions."""
     share = count // len(clients)
     issued: list[list[tuple[str, str, str]]] = [[] for _ in clients]
@@ -88,10 +112,12 @@ def run_block(clients: Sequence[Client], live: EmbeddedServer, count: int, times
             for lease, _, _ in issued[number]
         ]
 
-    times.issue_ms.append(_all_at_once(issue, len(clients), count, times.issue_rate))
+    with counted(parts, count, times.issue_cpu_ms):
+        times.issue_ms.append(_all_at_once(issue, len(clients), count, times.issue_rate))
     tried = [one for mine in issued for one in mine][::EVERY]
     sessions = [try_login(live, DBNAME, role, password) for _, role, password in tried]
-    times.revoke_ms.append(_all_at_once(revoke, len(clients), count, times.revoke_rate))
+    with counted(parts, count, times.revoke_cpu_ms):
+        times.revoke_ms.append(_all_at_once(revoke, len(clients), count, times.revoke_rate))
     for session in sessions:
         with contextlib.closing(session), contextlib.suppress(psycopg.OperationalError):
             session.execute("SELECT 1")
@@ -118,15 +144,16 @@ def compare(world: World, bao: _openbao.Bao, tenant: Tenant) -> dict[str, Times]
         share = count // callers
         sides["broker"][callers] = [world.client(tenant, n, share) for n in range(callers)]
         sides["openbao"][callers] = [bao.client() for _ in range(callers)]
+    parts = {"broker": world.parts(), "openbao": {"bao": bao.pid, "server": world.live.pid}}
     world.forget_mails()
     for side, by_callers in sides.items():  # warm: pools, first imports, plans of statements
-        run_block(by_callers[8], world.live, 8, Times())
+        run_block(by_callers[8], world.live, 8, Times(), parts[side])
         say(f"{side} is warm")
     for _ in range(ROUNDS):
         for callers, count in PER_BLOCK.items():
             for side, by_callers in sides.items():
                 times = measured.setdefault(f"{side}_c{callers}", Times())
-                run_block(by_callers[callers], world.live, count, times)
+                run_block(by_callers[callers], world.live, count, times, parts[side])
                 say(
                     f"{side}, {callers} at once: issue {times.issue_ms[-1]:.1f} ms "
                     f"{times.issue_rate[-1]:.1f}/s, revoke {times.revoke_ms[-1]:.1f} ms "
@@ -144,7 +171,7 @@ def growth(world: World, tenant: Tenant, other: Tenant, small: Times) -> dict[st
     many = Times()
     client = world.client(tenant, 0, PER_BLOCK[1])
     for _ in range(ROUNDS):
-        run_block([client], world.live, PER_BLOCK[1], many)
+        run_block([client], world.live, PER_BLOCK[1], many, world.parts())
     began = time.perf_counter()
     world.api(other.admin).ok("POST", f"/api/v1/tenants/{other.id}/end-everything")
     states = ("pending", "issued", "revoking")
@@ -169,6 +196,10 @@ def figures(measured: dict[str, Times], more: dict[str, float]) -> dict[str, flo
                 found[f"{act}_{name}_ratio_c{callers}"] = ratio
                 found[f"{what}_c{callers}"] = ours.median(what)
                 found[f"peer_{what}_c{callers}"] = peer.median(what)
+            what = f"{act}_cpu_ms"
+            for whose, side in (("", ours), ("peer_", peer)):
+                for part, ms in side.cpu_ms(what).items():
+                    found[f"{whose}{what}_{part}_c{callers}"] = ms
     ours = [times for name, times in measured.items() if name.startswith("broker")]
     assert sum(times.sessions_left for times in ours) == 0, "a session outlived its lease"
     peers = [times for name, times in measured.items() if name.startswith("openbao")]

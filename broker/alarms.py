@@ -112,6 +112,7 @@ _WORDS = {
     "look": "the look at destroyed copy",
     "find": "the end of what was found of",
     "review": "the review of break-glass",
+    "rights": "the answer to a person's request",
     "ticket system": "the answer of ticket system",
     "ticket": "the look at ticket",
 }

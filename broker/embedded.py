@@ -169,6 +169,13 @@ class EmbeddedServer:
     port: int = 5432
 
     @property
+    def pid(self) -> int:
+        """Of the server's first process."""
+        if self._process is None:
+            raise EmbeddedUnavailable(f"the server in {self.folder} is not started")
+        return self._process.pid
+
+    @property
     def password(self) -> Secret[str]:
         """The superuser's password, made when the cluster was made, in a file of mode 0600."""
         return Secret((self.folder / "superuser.password").read_text().strip())

@@ -2,8 +2,9 @@
 
 What must stay true: an erased value stands in no table and no job row afterwards, and in no export.
 The row of the person stays, nameless, because acts point to it; log entries stay as they are, for
-they hold commitments, and what opened them is deleted. Texts that others wrote (a reason, a note)
-stay: they are about the case, and the docs ask that nobody be named in them.
+they hold commitments, and what opened them is deleted. What is left is listed, row by row, each
+with its ground (`erasure.kept`): opaque ids in the record of what was decided, and texts that
+others wrote into that record (a reason, a note), in which the docs ask that nobody be named.
 
 Only who can no longer act is erased: access ends first, by its own ways, and then the name goes.
 What write-ahead logs and backups still hold ends with their retention (`docs/adr/0008`).
@@ -12,25 +13,44 @@ What write-ahead logs and backups still hold ends with their retention (`docs/ad
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import idempotency, mail, passkeys, people, signin, trail
+from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
 from broker.people import Membership, Person
+from broker.rights import leaving
 from broker.tx import Tx
 
 ERASED = "erased:"  # begins the address key of an erased person; no address holds a colon
 
 
+class ErasureRow(Base):
+    """An erasure and what it left. Never changed."""
+
+    __tablename__ = "erasure"
+    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"), primary_key=True)
+    by_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
+    at: Mapped[datetime]
+    openings: Mapped[int]
+    kept: Mapped[list[Json]] = mapped_column(JSONB)
+
+
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """`openings` is how many commitments in logs can no longer be opened."""
+    """`openings` is how many commitments in logs can no longer be opened; `kept` how many rows hold
+    the opaque id, or a text of others with the name, still (see `get_report`).
+    """
 
     person_id: PersonId
     openings: int
+    kept: int
 
 
 def erase_person(tx: Tx, person_id: str) -> Erasure:
@@ -53,6 +73,8 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
         sa.select(Membership.tenant_id).where(Membership.person_id == person.id).distinct()
     )
     openings = trail.erase_person(tx, identity, {TenantId(t) if t else None for t in tenants})
+    openings += leaving.take_out_of_texts(tx, identity)  # while the name is known
+    left = leaving.list_left_texts(tx, identity)
     person.name = f"erased on {tx.at:%Y-%m-%d}"
     tx.session.execute(
         sa.update(Membership)
@@ -64,7 +86,31 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     person.address_fold = person.address_key
     person.password_hash = None
     person.disabled_at = person.disabled_at or tx.at
-    return Erasure(identity, openings)
+    tx.session.flush()
+    return Erasure(identity, openings, _keep_report(tx, identity, openings, left))
+
+
+def _keep_report(tx: Tx, person_id: PersonId, openings: int, texts: list[Json]) -> int:
+    row = ErasureRow(person_id=person_id, at=tx.at, openings=openings, by_id=tx.actor.person_id)
+    own = {"table": "erasure", "key": person_id, "columns": ["person_id"], "why": leaving.REPORT}
+    row.kept = [*texts, *leaving.list_left_rows(tx, person_id), own]
+    tx.session.add(row)
+    tx.session.flush()
+    return len(row.kept)
+
+
+def get_report(tx: Tx, person_id: str) -> Json:
+    """What the erasure of a person left: each row with its table, key, columns and ground."""
+    people.check(tx, "rights:handle")
+    row = tx.session.get(ErasureRow, person_id)
+    if row is None:
+        raise NotFound("this person was not erased, or there is none")
+    return {
+        "person_id": person_id,
+        "at": row.at,
+        "openings": row.openings,
+        "kept": row.kept,
+    }
 
 
 def _check_over(tx: Tx, person: Person) -> None:

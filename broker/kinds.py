@@ -82,6 +82,7 @@ _TERMS = {
 }
 _CONSENT = {"purpose": "word", "version": "number", "about": "word", "person": "id"}
 _AGREED = {**_CONSENT, "digest": "digest", "language": "word", "lapses_at": "instant"}
+_RIGHT = {"kind": "word", "person": "id", "due_at": "instant"}
 _ROLE = {"role": "word"}
 _NAME = ("name", "email")
 _FOUND = {"kind": "word", "on": "id", "row": "word", "role": "id", "scope": "id"}
@@ -121,6 +122,18 @@ KINDS: Mapping[str, Kind] = {
         "epoch",
         {"epoch": "number", "slots": "number", "root": "word"},
     ),
+    "person.exported": Kind(
+        "All that is held of a person was handed over, to them or to a privacy officer.",
+        "person",
+        {"bytes": "number"},
+    ),
+    "person.restricted": Kind("What is held of a person is put to no use for now.", "person"),
+    "person.unrestricted": Kind("The restriction of a person was lifted.", "person"),
+    "rights.asked": Kind(
+        "A person asked for one of their rights; it is to be answered by then.", "case", _RIGHT
+    ),
+    "rights.extended": Kind("The answer takes longer; the person was told why.", "case", _RIGHT),
+    "rights.answered": Kind("The person was answered.", "case", {**_RIGHT, "outcome": "word"}),
     "invitation.accepted": Kind("A person set a first password.", "person"),
     "password.changed": Kind("A person changed the password; sessions and tokens ended.", "person"),
     "token.created": Kind("A person made an API token.", "person"),
@@ -472,6 +485,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "snapshot.reset_refused": Kind("The sandbox could not be loaded afresh.", "snapshot", _WHY),
     "snapshot.condemned": Kind("The copy must be destroyed; no way back.", "snapshot", _WHY),
+    "snapshot.attested": Kind(
+        "Its requester said what was taken out of the copy by hand: `nothing`, `erased` since, or "
+        "`kept`.",
+        "snapshot",
+        {"took": "word"},
+    ),
     "hold.asked": Kind(
         "A privacy officer asked that a copy's sealed form be kept: a legal hold.",
         "hold",

@@ -26,7 +26,7 @@ from broker.grants.model import Grant, Lease, Standing
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
 from broker.quarantine import Quarantine
-from broker.snapshots import ordering
+from broker.snapshots import attesting, ordering
 from broker.snapshots.model import Snapshot
 from broker.tickets import mirror
 from broker.tickets.mirror import Seen
@@ -92,6 +92,12 @@ def remove_storage(tx: Tx, storage_id: str, queue: Queue) -> None:
     ).all()
     for grant in rows:
         end_grant(tx, grant, "its storage was removed", queue)
+
+
+def attest(tx: Tx, snapshot_id: str, took: str, queue: Queue) -> None:
+    """What its requester took out of a copy (`snapshots.attesting`); one that lives ends by it."""
+    snapshot = attesting.add(tx, snapshot_id, took)
+    ordering.condemn(tx, snapshot, "its requester is done with it", queue)
 
 
 def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:

@@ -35,6 +35,7 @@ class Mail(Base, Retried):
     text: Mapped[str]
     invitation_id: Mapped[str | None] = mapped_column(sa.ForeignKey("invitation.id"))
     attachment: Mapped[str | None]
+    about_rights: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
 
@@ -48,6 +49,7 @@ def write(
     *,
     invitation_id: str | None = None,
     attachment: str | None = None,
+    about_rights: bool = False,
 ) -> None:
     """Put a mail on the list; the sweep sends it. A program's account has no address: none."""
     if tx.session.get_one(Person, person_id).service:
@@ -60,6 +62,7 @@ def write(
             text=text,
             invitation_id=invitation_id,
             attachment=attachment,
+            about_rights=about_rights,
             created_at=tx.at,
             next_try_at=tx.at,
         )
@@ -83,7 +86,7 @@ def send_due(
         with database.begin(system("mail")) as tx:
             row = tx.session.scalar(
                 sa.select(Mail)
-                .where(Mail.sent_at.is_(None), Mail.next_try_at <= tx.at)
+                .where(Mail.sent_at.is_(None), Mail.next_try_at <= tx.at, _may_be_sent())
                 .order_by(Mail.next_try_at)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -99,6 +102,14 @@ def send_due(
                 retries.note_success(row)
                 sent += 1
     return sent
+
+
+def _may_be_sent() -> sa.ColumnElement[bool]:
+    """Who is restricted (GDPR 18) is written to about their own rights alone; the rest waits."""
+    restricted = sa.select(Person.id).where(
+        Person.id == Mail.person_id, Person.restricted_at.is_not(None)
+    )
+    return sa.or_(Mail.about_rights, ~restricted.exists())
 
 
 def _send(

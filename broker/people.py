@@ -49,6 +49,7 @@ class Person(Base):
     disabled_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
     service: Mapped[bool] = mapped_column(default=False)  # a program's account
+    restricted_at: Mapped[datetime | None]  # see `rights.acting`
 
 
 class Membership(Base):

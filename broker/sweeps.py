@@ -35,6 +35,7 @@ from broker.grants.model import Grant, Lease, Review, Standing
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
+from broker.rights import cases
 from broker.snapshots import holds
 from broker.snapshots.holds import LegalHold
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
@@ -79,6 +80,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         escalating.escalate_due(tx)
         reminders.remind_due(tx)
+        cases.remind_due(tx)
     return ended
 
 
@@ -319,6 +321,19 @@ def _unread(before: datetime) -> sa.Select[Ticket]:
 
 _UNREAD = "its system answers, but not well for this ticket: look at it there"
 _UNREAD_AFTER_S = 900  # three polls
+
+
+def _list_late_rights(tx: Tx, after_s: int) -> list[Late]:
+    """Asks of persons past their month. The vendor's alone: what a person asks is no tenant's."""
+    ages = [(row, (tx.at - row.due_at).total_seconds()) for row in cases.list_overdue(tx)]
+    reason = "a privacy officer has not answered it; the law gives a month"
+    return [
+        Late("rights", row.id, None, row.due_at, age_s, reason)
+        for row, age_s in ages
+        if age_s >= after_s
+    ]
+
+
 _WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "look"}
 
 
@@ -350,6 +365,7 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
         *((row, row.snapshot_id, tenants[row.snapshot_id], row.due_at) for row in looks),
     ]
     late = _list_late_reviews(tx, after_s) + _list_late_tickets(tx, after_s)
+    late += _list_late_rights(tx, after_s)
     for row, identity, tenant_id, since in promised:
         age_s = (tx.at - since).total_seconds()
         if age_s >= after_s:

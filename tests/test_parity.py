@@ -20,7 +20,13 @@ from tests.parity import COMMANDS, PAGES, Only, Operation
 OURS = ("broker.web", "broker.api", "broker.cli")
 # Asked by nearly every view: it tells no two of them apart.
 PLUMBING = ("broker.people", "broker.db", "broker.bootstrap", "broker.ids", "broker.signin.find")
-SENT = {"get": "GET", "pages": "GET", "wait": "GET", "get_bytes": "GET"} | {
+SENT = {
+    "get": "GET",
+    "pages": "GET",
+    "wait": "GET",
+    "get_bytes": "GET",
+    "get_positioned": "GET",
+} | {
     "post": "POST",
     "delete": "DELETE",
 }

@@ -4,12 +4,15 @@
     POST /tokens/{id}/rotate · DELETE /tokens/{id} · POST /services
     GET POST /services/{id}/tokens · DELETE /services/{id}/tokens/{id}
     GET POST /people · DELETE /people/{id}/roles?tenant= · POST /people/{id}/disable · …/end-access
-    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries
+    GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries · …/log/events
     POST /tenants/{id}/end-everything · GET /preflights
     GET /tenants/{id}/log/checkpoint · …/tile/{tile} · …/proof?index= · …/consistency?old=
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET /purposes · GET POST /tenants/{id}/consents · …/consents/acts · POST …/consents/withdraw
     GET /tenants/{id}/why?about=
+    GET /me/export · GET POST /me/rights · POST /me/object-to-marketing
+    GET POST /rights · POST /rights/{id}/extend …/answer
+    GET /people/{id}/export …/erasure · POST …/restrict
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
     GET POST /databases/{id}/release?wait= · …/drills?wait= · POST …/drill-consent
     GET /databases/{id} · GET /servers/{id} · POST …/rotate · …/password
@@ -69,6 +72,7 @@ from broker.api import (
     proofs,
     quarantines,
     reviews,
+    rights,
     standing,
     storages,
     tokens,
@@ -102,6 +106,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     standing.blueprint,
     reviews.blueprint,
     consents.blueprint,
+    rights.blueprint,
 )
 
 

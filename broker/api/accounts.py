@@ -75,6 +75,9 @@ class ErasureAnswer(Answer):
     openings = fields.Integer(
         metadata={"description": "commitments in logs that nothing opens any more"}
     )
+    kept = fields.Integer(
+        metadata={"description": "rows that are left, each with its ground: GET …/erasure"}
+    )
 
 
 class AccessEndedAnswer(Answer):

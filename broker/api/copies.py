@@ -22,6 +22,7 @@ from broker.api.waiting import wait_for
 from broker.db import Json
 from broker.errors import NOT_THERE, NotFound
 from broker.snapshots import certificates, ordering, queries
+from broker.snapshots.attesting import SENTENCES
 from broker.snapshots.certificate_pdf import make_pdf
 from broker.snapshots.certificate_texts import LANGUAGES
 from broker.snapshots.queries import CertificateView, SnapshotView
@@ -40,6 +41,16 @@ class SnapshotQuery(PageQuery):
 class OrderBody(Sent):
     grant = identity("grt")
     server = identity("srv", required=False)
+
+
+class AttestBody(Sent):
+    took = fields.String(
+        required=True,
+        validate=validate.OneOf(tuple(SENTENCES)),
+        metadata={
+            "description": "`nothing`; something, all `erased` since; or something is `kept`"
+        },
+    )
 
 
 class SnapshotAnswer(Answer):
@@ -68,6 +79,10 @@ class SnapshotAnswer(Answer):
     attempts = fields.Integer()
     stuck_since = fields.AwareDateTime(allow_none=True)
     stuck_reason = fields.String(allow_none=True)
+    attested = fields.String(
+        allow_none=True,
+        metadata={"description": "what its requester said last that they took out of it"},
+    )
     certificate = fields.String(attribute="certificate_id", allow_none=True)
 
 
@@ -149,6 +164,20 @@ def _is_settled(snapshot: SnapshotView) -> bool:
 def reset_snapshot(tx: Tx, snapshot_id: str) -> SnapshotView:
     """Rebuild the sandbox from the sealed artifact; its logins end now, ask for a new one then."""
     ordering.ask_reset(tx, snapshot_id, the_broker().queue)
+    return queries.get_snapshot_view(tx, snapshot_id)
+
+
+@operation(
+    blueprint,
+    "POST /snapshots/<id:snapshot_id>/attest",
+    takes=AttestBody,
+    answer=SnapshotAnswer,
+    status=202,
+    scope="snapshot:order",
+)
+def attest_snapshot(tx: Tx, body: Json, snapshot_id: str) -> SnapshotView:
+    """I am done: say what I took out of my copy by hand; one that lives is condemned."""
+    lifecycle.attest(tx, snapshot_id, body["took"], the_broker().queue)
     return queries.get_snapshot_view(tx, snapshot_id)
 
 

@@ -7,9 +7,11 @@ from marshmallow import fields, validate
 
 from broker import enrolling, people
 from broker.api.operations import new_blueprint, operation
-from broker.api.shapes import MAX_LIMIT, Answer, Sent, as_file
+from broker.api.shapes import MAX_LIMIT, Answer, Sent, as_file, identity
 from broker.audit.export import export_bundle
+from broker.audit.formats import FORMATS, media_type, write_entries
 from broker.audit.queries import get_log_view
+from broker.audit.selecting import Wanted, select_entries
 from broker.db import Json
 from broker.ids import TenantId
 from broker.snapshots import certificates
@@ -63,6 +65,37 @@ def list_entries(tx: Tx, query: Json, tenant_id: TenantId) -> Json:
         "items": log.entries,
         "next": None if log.older is None else str(log.older),
     }
+
+
+class EventsQuery(Sent):
+    format = fields.String(load_default="jsonl", validate=validate.OneOf(FORMATS))
+    kind = fields.String(validate=validate.Regexp(r"\A[a-z_]{1,40}(\.[a-z_]{1,40})?\Z"))
+    person = identity("psn", required=False)
+    ticket = identity("tkt", required=False)
+    since = fields.AwareDateTime()
+    until = fields.AwareDateTime()
+    after = fields.Integer(load_default=0, validate=validate.Range(0, 2**53 - 1))
+    limit = fields.Integer(load_default=1000, validate=validate.Range(1, 10_000))
+
+
+@operation(
+    blueprint,
+    "GET /tenants/<id:tenant_id>/log/events",
+    query=EventsQuery,
+    answer={"type": "string"},
+)
+def list_events(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
+    """Signed entries for other systems: JSON Lines, CSV or OCSF, the oldest first.
+
+    The header `Log-Position` says how far was looked; send it as `after` to go on. Once it stays
+    the same, all was sent.
+    """
+    form, after, limit = (query.pop(name) for name in ("format", "after", "limit"))
+    found = select_entries(tx, tenant_id, Wanted(**query), after=after, most=limit)
+    content = write_entries(form, found.origin, found.chosen)
+    answer = as_file(content, media_type(form), f"{tenant_id}.{form}")
+    answer.headers["Log-Position"] = str(found.looked)
+    return answer
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})

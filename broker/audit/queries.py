@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from broker import people
+from broker.audit.selecting import Chosen
 from broker.entries import Entry, Json, parse_entry
 from broker.errors import NOT_THERE, NotFound
 from broker.ids import TenantId
@@ -79,9 +80,16 @@ def get_log_view(
         origin=log.origin,
         signed_size=checkpoint.size if checkpoint else 0,
         signed_at=checkpoint.at if checkpoint else None,
-        entries=tuple(_view(row, entry, names) for row, entry in read),
+        entries=tuple(_view(row.idx, entry, names) for row, entry in read),
         older=older,
     )
+
+
+def view_chosen(tx: Tx, chosen: Sequence[Chosen]) -> tuple[EntryView, ...]:
+    """Entries that were chosen, for reading."""
+    read = [(one.position, one.entry) for one in chosen]
+    names = _names(tx, {entry.actor["id"] for _, entry in read if "id" in entry.actor})
+    return tuple(_view(position, entry, names) for position, entry in read)
 
 
 def _list_entries(tx: Tx, log_id: str, before: int | None, most: int) -> list[AuditEntry]:
@@ -109,10 +117,10 @@ def _names(tx: Tx, person_ids: set[str]) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
-def _view(row: AuditEntry, entry: Entry, names: Mapping[str, str]) -> EntryView:
+def _view(position: int | None, entry: Entry, names: Mapping[str, str]) -> EntryView:
     person_id = entry.actor.get("id")
     return EntryView(
-        position=row.idx,
+        position=position,
         kind=entry.kind,
         at=entry.at,
         actor=names.get(person_id, person_id) if person_id else f"the broker, {entry.actor['via']}",

@@ -36,6 +36,7 @@ _COMMANDS = {
     "standing": "broker.cli.standing:standing",
     "consents": "broker.cli.consents:consents",
     "delegates": "broker.cli.delegates:delegates",
+    "rights": "broker.cli.rights:rights",
     "reviews": "broker.cli.reviews:reviews",
     "certificates": "broker.cli.certificates:certificates",
     "log": "broker.cli.log:log",

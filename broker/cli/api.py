@@ -71,6 +71,14 @@ class Api:
     def get_bytes(self, *parts: str, **query: str | int | None) -> bytes:
         return self._send("GET", parts, query=query).content
 
+    def get_positioned(self, *parts: str, **query: str | int | None) -> tuple[bytes, int]:
+        """An answer, and the position in a log that it goes on from."""
+        answer = self._send("GET", parts, query=query)
+        position = answer.headers.get("Log-Position", "")
+        if not (position.isascii() and position.isdigit()):
+            raise Unavailable(f"{self.url} did not say how far it looked")
+        return answer.content, int(position)
+
     def post(self, *parts: str, body: Item | None = None) -> Item:
         answer = self._send("POST", parts, body=body or {})
         return _object(answer) if answer.content else {}

@@ -57,6 +57,48 @@ def export(session: Session, tenant: str, file: Path | None) -> None:
 
 @log.command()
 @click.argument("tenant")
+@click.option("--format", "form", type=click.Choice(("jsonl", "csv", "ocsf")), default="jsonl")
+@click.option("--kind", help="A kind, or a noun for all of its kinds: grant.")
+@click.option("--person", help="Who acted, or whom it is about.")
+@click.option("--ticket", help="With all that was asked, made and ended under it.")
+@click.option("--since", help="From this instant on, e.g. 2026-03-01T00:00:00Z.")
+@click.option("--until", help="Before this instant.")
+@click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
+@pass_session
+def events(
+    session: Session, /, *, tenant: str, form: str, file: Path | None, **wanted: str | None
+) -> None:
+    """Signed entries of the log of TENANT for other systems: JSON Lines, CSV or OCSF."""
+    from broker.cli.log_events import fetch_all
+
+    content = fetch_all(session.api(), tenant, form, wanted)
+    if file is None:
+        sys.stdout.buffer.write(content)
+    else:
+        write_new(file, content)
+        click.echo(f"{len(content)} bytes in {file}")
+
+
+@log.command()
+@click.argument("tenant")
+@click.option("--to", "target", required=True, help="https://… or syslog://HOST:PORT, over TLS.")
+@click.option("--format", "form", type=click.Choice(("jsonl", "ocsf")), default="ocsf")
+@click.option("--every", type=click.IntRange(1, 3600), help="Go on, looking every so many seconds.")
+@pass_session
+def stream(session: Session, tenant: str, target: str, form: str, every: int | None) -> None:
+    """Send each signed entry of the log of TENANT to a webhook or syslog, at least once.
+
+    Where it came to is kept in BROKER_HOME/streams, and moves only once the other side has taken
+    what was sent: started again, it goes on from there.
+    """
+    from broker.cli.log_events import Stream
+
+    sending = Stream(session.api(), tenant, form, target, session.home)
+    click.echo(f"{sending.run(every)} entries were taken by {target}.")
+
+
+@log.command()
+@click.argument("tenant")
 @pass_session
 def check(session: Session, tenant: str) -> None:
     """See that the log of TENANT continues the checkpoint that you saw last, and remember the next.

@@ -77,7 +77,10 @@ def end_access(session: Session, person: str) -> None:
 def erase(session: Session, person: str) -> None:
     """Erase what names PERSON, who can no longer act; every log still verifies."""
     answer = session.api().post("people", person, "erase")
-    click.echo(f"{person} is erased; {answer['openings']} names in logs can't be opened any more.")
+    click.echo(
+        f"{person} is erased; {answer['openings']} names in logs can't be opened any more, "
+        f"{answer['kept']} rows are left: broker rights erasure {person}"
+    )
 
 
 @people.command(cls=click.Command)

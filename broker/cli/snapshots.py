@@ -104,6 +104,28 @@ def destroy(session: Session, snapshot: str, wait_s: int | None) -> None:
         click.echo(f"{snapshot} is condemned.")
 
 
+@snapshots.command()
+@click.argument("snapshot")
+@click.option(
+    "--took",
+    type=click.Choice(["nothing", "erased", "kept"]),
+    required=True,
+    help="What you took out of it by hand: nothing; something, all erased since; or some is kept.",
+)
+@_wait_option
+@pass_session
+def done(session: Session, snapshot: str, took: str, wait_s: int | None) -> None:
+    """You are done with your copy: say what you took out of it, and it is destroyed.
+
+    What you say stands in the log that the customer reads, and in the certificate.
+    """
+    api = session.api()
+    item = api.post("snapshots", snapshot, "attest", body={"took": took})
+    if wait_s is not None:
+        item = api.wait("snapshots", snapshot, until=_is_certified, timeout_s=wait_s)
+    print_item(item, session.output)
+
+
 def _is_certified(item: dict[str, Any]) -> bool:
     return item["state"] == "destroyed" and item["certificate"] is not None
 

@@ -67,6 +67,8 @@ def is_live(tx: Tx, consent: Consent) -> bool:
     last = find_last(tx, consent)
     if last is None or last.act not in GRANTING or last.lapses_at is None:
         return False
+    if consent.person_id and people.get_person(tx, consent.person_id).restricted_at is not None:
+        return False  # what is held of them is put to no use (GDPR 18)
     return tx.at < last.lapses_at and last.version >= counts_from(tx, consent.purpose)
 
 

@@ -46,7 +46,7 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("token", "token_key", "login", "server", "key", "quarantine"), CONTRACT),
     **dict.fromkeys(("platform", "storage", "ticket", "decision", "standing"), CONTRACT),
     **dict.fromkeys(("review", "delegate", "policy", "glass", "certificate"), CONTRACT),
-    **dict.fromkeys(("purpose", "consent", "act", "passkey", "session"), CONTRACT),
+    **dict.fromkeys(("purpose", "consent", "act", "passkey", "rights", "slot", "epoch"), CONTRACT),
     **dict.fromkeys(("database", "preflight", "drill", "drills", "access", "plan"), REGISTRATION),
     **dict.fromkeys(("grant", "lease", "snapshot", "scope"), ENDING),
     **dict.fromkeys(("look", "remnant", "orphan", "stranger"), ENDING),

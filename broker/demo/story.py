@@ -5,7 +5,6 @@ A step that does not hold raises; nothing here is printed that was not seen.
 
 from __future__ import annotations
 
-import json
 import secrets
 import subprocess
 import textwrap
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 from psycopg import sql
 
+from broker.audit.bundle import parse_bundle
 from broker.demo.canaries import KEPT_BY_ENGINEER
 from broker.demo.people import Unexpected, Who
 from broker.demo.processes import ChildFailed, wait_until
@@ -334,7 +334,7 @@ def verify(story: Story) -> None:
         content[len(content) // 2] ^= 1
         spoilt.write_bytes(content)
         admin.run(kind, "verify", str(spoilt), expect=9)
-    story.figures["log_entries"] = len(json.loads(bundle.read_bytes())["entries"])
+    story.figures["log_entries"] = len(parse_bundle(bundle.read_bytes()).entries)
     story.say("certificate and log verify offline; one changed byte in either is found (exit 9)")
 
 
@@ -347,6 +347,4 @@ def _holds(admin: Who, kind: str, path: Path) -> bool:
 
 
 def _entries(bundle: Path) -> bytes:
-    import base64
-
-    return b"\n".join(base64.b64decode(e) for e in json.loads(bundle.read_bytes())["entries"])
+    return b"\n".join(parse_bundle(bundle.read_bytes()).entries)

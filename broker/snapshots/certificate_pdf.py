@@ -114,6 +114,11 @@ class _Page:
             self._item(look["kind"], look["place"], f"{_instant(look['at'])}: {method}: {result}")
 
     def limits(self) -> None:
+        self._heading("attested")
+        for said in self.statement["attested"]:
+            self._text(self.words[f"took_{said['took']}"].format(at=_instant(said["at"])))
+        if not self.statement["attested"]:
+            self._text(self.words["took_none"])
         for name in ("residue", "not_covered"):
             self._heading(name)
             self._sentences(self.statement[name])

@@ -43,6 +43,13 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "found": "FOUND",
         "nothing": "nothing found",
         "residue": "What may remain",
+        "attested": "What was said, and could not be verified",
+        "took_none": "Nobody said what was taken out of the copy by hand.",
+        "took_nothing": "{at}: the person for whom it was made says that they took nothing out.",
+        "took_erased": "{at}: the person for whom it was made says that they took something out, "
+        "and erased all of it.",
+        "took_kept": "{at}: the person for whom it was made says that they still keep something "
+        "that came out of it.",
         "not_covered": "What this does not cover",
         "verify": "Verify it yourself",
         "how": "This page is for reading; it proves nothing by itself. What is signed is the file "
@@ -86,6 +93,14 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "found": "RETROUVÉ",
         "nothing": "rien retrouvé",
         "residue": "Ce qui peut subsister",
+        "attested": "Ce qui a été déclaré, et n'a pas pu être vérifié",
+        "took_none": "Personne n'a déclaré ce qui a été emporté de la copie à la main.",
+        "took_nothing": "{at} : la personne pour qui elle a été faite déclare n'en avoir rien "
+        "emporté.",
+        "took_erased": "{at} : la personne pour qui elle a été faite déclare en avoir emporté "
+        "quelque chose, et avoir tout effacé.",
+        "took_kept": "{at} : la personne pour qui elle a été faite déclare en conserver encore "
+        "quelque chose.",
         "not_covered": "Ce que ce certificat ne couvre pas",
         "verify": "Vérifiez par vous-même",
         "how": "Cette page sert à la lecture ; elle ne prouve rien par elle-même. Ce qui est signé "

@@ -26,6 +26,7 @@ from broker.grants.model import Decision, Grant
 from broker.ids import CertificateId, TenantId, new_id
 from broker.keys import STATEMENTS_KEY
 from broker.retries import FAILURES, describe
+from broker.snapshots import attesting
 from broker.snapshots.holds import list_of_snapshot
 from broker.snapshots.model import Certificate, Look, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import list_inventory
@@ -238,7 +239,10 @@ def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str)
         "method": METHODS,
         "residue": [RESIDUE_SHARED],
         **_about_holds(tx, snapshot.id),
-        "attested": [],
+        "attested": [
+            {"by": said.person_id, "took": said.took, "at": _instant(said.at)}
+            for said in attesting.list_said(tx, snapshot.id)
+        ],
         "not_covered": [
             "what people took out by hand from the sandbox, by copying from their screens or files"
         ],

@@ -14,6 +14,7 @@ from broker import people
 from broker.grants.queries import MAX_PAGE, Place
 from broker.ids import PersonId, TenantId
 from broker.people import Person
+from broker.snapshots.attesting import Attestation
 from broker.snapshots.certificate_pdf import Names, Shown
 from broker.snapshots.certificates import check_readable as check_certificate_readable
 from broker.snapshots.certificates import read_statement
@@ -26,7 +27,9 @@ from broker.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class SnapshotView:
-    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from origin."""
+    """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from origin;
+    `attested`: what its requester said last that they took out of it.
+    """
 
     id: str
     tenant_id: str
@@ -35,6 +38,7 @@ class SnapshotView:
     database_id: str
     server_id: str
     requester: str
+    requester_id: str
     state: str
     state_at: datetime
     being_reset: bool
@@ -51,6 +55,7 @@ class SnapshotView:
     attempts: int
     stuck_since: datetime | None
     stuck_reason: str | None
+    attested: str | None
     certificate_id: str | None
 
 
@@ -67,6 +72,13 @@ class CertificateView:
 def _snapshots() -> sa.Select[*tuple[Any, ...]]:
     """Each copy once, with its valid certificate: one that a remnant proved wrong is none."""
     wrong = sa.select(Remnant.id).where(Remnant.certificate_id == Certificate.id).exists()
+    attested = (
+        sa.select(Attestation.took)
+        .where(Attestation.snapshot_id == Snapshot.id)
+        .order_by(Attestation.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     return (
         sa.select(
             Snapshot,
@@ -74,6 +86,7 @@ def _snapshots() -> sa.Select[*tuple[Any, ...]]:
             Person.name.label("requester"),
             Certificate.id.label("certificate"),
             LegalHold.ends_at.label("held_until"),
+            attested.label("attested"),
         )
         .join(Tenant, Tenant.id == Snapshot.tenant_id)
         .join(Person, Person.id == Snapshot.requester_id)
@@ -95,6 +108,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         database_id=snapshot.database_id,
         server_id=snapshot.server_id,
         requester=row.requester,
+        requester_id=snapshot.requester_id,
         state=snapshot.state,
         state_at=snapshot.state_at,
         being_reset=snapshot.being_reset,
@@ -111,6 +125,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         attempts=snapshot.attempts,
         stuck_since=snapshot.stuck_since,
         stuck_reason=snapshot.stuck_reason,
+        attested=row.attested,
         certificate_id=row.certificate,
     )
 

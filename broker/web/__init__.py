@@ -28,6 +28,7 @@ from broker.web import (
     preflights,
     records,
     reviews,
+    rights,
     session,
     standing,
     stepup,
@@ -50,6 +51,7 @@ PARTS = (
     standing,
     reviews,
     consents,
+    rights,
     passkeys,
     stepup,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import lifecycle
@@ -56,6 +56,14 @@ def _show(snapshot_id: str, template: str) -> str:
     with begin() as tx:
         page = read_page(tx, snapshot_id)
     return render_template(template, **page)
+
+
+@pages.post("/copies/<id:snapshot_id>/attest")
+def attest(snapshot_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        lifecycle.attest(tx, snapshot_id, request.form.get("took", ""), the_broker().queue)
+    flash("What you said stands in the log. Nothing of the copy itself is left for long.")
+    return redirect(url_for(".show", snapshot_id=snapshot_id), 303)
 
 
 @pages.post("/copies/<id:snapshot_id>/destroy")

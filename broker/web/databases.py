@@ -1,13 +1,17 @@
-"""A live database: making way for a migration, and drills of revocation."""
+"""A live database: our login there, making way for a migration, and drills of revocation."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import people, tenants
-from broker.grants import drills, releasing
+from broker.grants import contacts, drills, releasing, rotating
 from broker.ids import TenantId
+from broker.tenants import TenantDatabase
 from broker.web.forms import read_seconds
 from broker.web.session import begin, the_broker
 
@@ -36,16 +40,49 @@ def show(database_id: str) -> ResponseReturnValue:
         release = releasing.get_release_view(tx, database_id) if may_release else None
         may_drill = people.may(tx, "drill:read", tenant_id)
         drilled = drills.get_views(tx, database_id) if may_drill else None
-        standbys = list(database.standbys)
+        standbys, login = list(database.standbys), _read_login(database)
     return render_template(
         "console/database.html",
         standbys=standbys,
         name=database.name,
         tenant=tenant.name,
         identity=database_id,
+        login=login,
         release=release,
         drills=drilled,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LoginShown:
+    """The broker's own login there; `found` is another cluster that waits for a person's word."""
+
+    name: str
+    rotated_at: datetime | None
+    refused_since: datetime | None
+    cluster: str | None
+    found: str | None
+
+
+def _read_login(row: TenantDatabase) -> LoginShown:
+    return LoginShown(row.login, row.rotated_at, row.refused_since, row.cluster, row.found_cluster)
+
+
+@pages.post("/databases/<id:database_id>/rotate")
+def rotate(database_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        rotating.rotate_by_click(tx, database_id, the_broker().queue)
+    flash("The password is being changed; the old one is kept until the new one was seen to work.")
+    return redirect(url_for(".show", database_id=database_id), 303)
+
+
+@pages.post("/databases/<id:database_id>/confirm")
+def confirm(database_id: str) -> ResponseReturnValue:
+    """`cluster` is the one that the page showed: another that came since is not confirmed."""
+    with begin() as tx:
+        contacts.confirm(tx, database_id, request.form.get("cluster", ""))
+    flash("Confirmed. What stands there of ours is ended first; then logins are made there again.")
+    return redirect(url_for(".show", database_id=database_id), 303)
 
 
 @pages.post("/databases/<id:database_id>/drills")

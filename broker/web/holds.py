@@ -11,23 +11,27 @@ from flask.typing import ResponseReturnValue
 from broker import people
 from broker.errors import Invalid
 from broker.ids import TenantId
-from broker.snapshots import holds
+from broker.snapshots import attesting, holds
 from broker.snapshots.holds import Ask
 from broker.snapshots.queries import get_snapshot_view
 from broker.tx import Tx
 from broker.web.languages import gettext
-from broker.web.session import begin, the_broker
+from broker.web.session import begin, the_broker, visitor
 
 pages = Blueprint("holds", __name__)
 
 
 def read_page(tx: Tx, snapshot_id: str) -> dict[str, Any]:
-    """What the page of a copy shows of its holds, beside the copy itself."""
+    """What the page of a copy shows of its holds and attestations, beside the copy itself."""
     copy = get_snapshot_view(tx, snapshot_id)
     tenant_id = TenantId(copy.tenant_id)
     return {
         "copy": copy,
         "may_destroy": people.may(tx, "snapshot:condemn", tenant_id),
+        "may_attest": visitor().person_id == copy.requester_id
+        and people.may(tx, "snapshot:attest", tenant_id),
+        "attestations": attesting.list_views(tx, snapshot_id),
+        "choices": attesting.SENTENCES,
         "holds": holds.list_views(tx, snapshot_id),
         "may_ask": people.may(tx, "hold:ask", tenant_id),
         "may_decide": people.may(tx, "hold:decide", tenant_id),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import people, platforms, tenants
+from broker import people, platforms, storages, tenants
 from broker.errors import Invalid
 from broker.grants import approval_policy, requests
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE
@@ -64,6 +64,7 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
     copy = 0 if "copy_s" in problems else read_seconds(sent, "copy_s")
     _, policy = approval_policy.find_in_force(tx, TenantId(ticket.tenant_id))
     platform = 0 if "platform_s" in problems else read_seconds(sent, "platform_s")
+    storage = 0 if "storage_s" in problems else read_seconds(sent, "storage_s")
     return render_template(
         "console/new_request.html",
         ticket=ticket,
@@ -73,6 +74,11 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
         ),
         platforms=[(one.id, one.name) for one in platforms.list_platforms(tx, ticket.tenant_id)],
         platform_choices=choices(times.access_max_s, platform or 0, none=True),
+        storages=[
+            (one.id, f"{one.name}: {one.bucket}/{one.prefix}")
+            for one in storages.list_storages(tx, TenantId(ticket.tenant_id))
+        ],
+        storage_choices=choices(times.access_max_s, storage or 0, none=True),
         copy_choices=choices(times.copy_max_s, copy or 0, none=True),
         categories_offered=requests.CATEGORIES,
         kinds_offered=[(kind, KINDS[kind]) for kind in (MASKED, STRUCTURE, RAW)],

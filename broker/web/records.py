@@ -9,10 +9,13 @@ from flask.typing import ResponseReturnValue
 
 from broker import enrolling, people, tenants
 from broker.audit.export import export_bundle
-from broker.audit.queries import get_log_view
-from broker.errors import Denied, NotFound
+from broker.audit.formats import FORMATS, media_type, write_entries
+from broker.audit.queries import get_log_view, view_chosen
+from broker.audit.selecting import select_entries
+from broker.errors import Denied, Invalid, NotFound
 from broker.ids import TenantId
 from broker.snapshots import certificates
+from broker.snapshots.attesting import SENTENCES
 from broker.snapshots.certificate_pdf import make_pdf
 from broker.snapshots.certificate_texts import LANGUAGES
 from broker.snapshots.queries import (
@@ -22,10 +25,12 @@ from broker.snapshots.queries import (
     list_certificates,
 )
 from broker.tx import Tx
+from broker.web.log_filter import asked_of, read_wanted
 from broker.web.session import begin
 
 pages = Blueprint("records", __name__)
 _ENTRIES = 50
+_IN_A_FILE = 100_000
 
 
 @pages.get("/certificates")
@@ -49,6 +54,7 @@ def show_certificate(certificate_id: str) -> ResponseReturnValue:
         copy=copy,
         database=database,
         statement=certificates.read_statement(row.envelope),
+        choices=SENTENCES,
         digest=hashlib.sha256(row.envelope).hexdigest(),
     )
 
@@ -92,6 +98,37 @@ def _position(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(text)
     return int(text)
+
+
+@pages.get("/log/events")
+def find_events() -> ResponseReturnValue:
+    """What was chosen by kind, person, ticket and time; the oldest first, a page at a time."""
+    after = request.args.get("after", 0, type=_position)
+    with begin() as tx:
+        tenant_id, wanted = _chosen_tenant(tx), read_wanted(request.args)
+        found = select_entries(tx, tenant_id, wanted, after=after, most=_ENTRIES)
+        entries = view_chosen(tx, found.chosen)
+    more = found.looked if len(entries) == _ENTRIES else None
+    return render_template(
+        "console/log_events.html",
+        entries=entries,
+        tenant_id=tenant_id,
+        asked=asked_of(request.args),
+        more=more,
+    )
+
+
+@pages.get("/log/events/file")
+def download_events() -> Response:
+    form = request.args.get("format", FORMATS[0])
+    if form not in FORMATS:
+        raise Invalid(f"a file is one of {', '.join(FORMATS)}")
+    with begin() as tx:
+        tenant_id = _chosen_tenant(tx)
+        wanted = read_wanted(request.args)
+        found = select_entries(tx, tenant_id, wanted, most=_IN_A_FILE)
+        content = write_entries(form, found.origin, found.chosen)
+    return _file(content, f"{tenant_id}.{form}", media_type(form))
 
 
 @pages.get("/log/bundle")

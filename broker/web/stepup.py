@@ -27,9 +27,9 @@ _ASKED_AGAIN = frozenset(
         *("grants.approve", "grants.refuse", "grants.order_copy"),
         *("standing.give", "standing.agree", "holds.agree", "holds.refuse", "holds.lift"),
         *("policies.change", "policies.confirm", "databases.allow_drills"),
-        *("delegates.name", "reviews.close", "consents.give"),
+        *("delegates.name", "reviews.close", "consents.give", "rights.export"),
         *("passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
-        "records.download_bundle",
+        *("records.download_bundle", "records.download_events"),
     )
 )
 # What a passkey signs for just this decision says more than having signed in lately.

@@ -107,6 +107,11 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     },
     "agree_to_standing": lambda ids: {"shown_digest": ids["digest"]},
     "end_standing": lambda _: {},
+    "ask_for_right": lambda _: {"kind": "access"},
+    "take_in_right": lambda ids: {"person": ids["person_id"], "kind": "access", "proof": "none"},
+    "extend_right": lambda _: {"why": "looking for what is not mine"},
+    "answer_right": lambda _: {"outcome": "done", "answer": "looking for what is not mine"},
+    "restrict_person": lambda _: {"restricted": True},
     "give_consent": lambda _: {"purpose": "live_access", "shown_digest": "0" * 64},
     "withdraw_consent": lambda _: {"purpose": "live_access"},
     "close_review": lambda _: {"note": "looking for what is not mine"},
@@ -116,6 +121,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "replace_database_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "replace_server_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "ask_hold": lambda _: {"reason": "looking for what is not mine", "days": 30},
+    "attest_snapshot": lambda _: {"took": "nothing"},
     "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
     "order_snapshot": lambda ids: {"grant": ids["grant_id"]},
 }
@@ -153,6 +159,8 @@ OWN = (
         "get_quarantine",
         "lift_quarantine",  # a quarantine is the broker's own
         "list_all_purposes",  # the same for all
+        *("export_me", "list_my_rights", "ask_for_right", "object_to_marketing"),
+        *("list_rights", "take_in_right"),  # the vendor's
         "withdraw_token_keys",  # and so are its keys
     }
 )
@@ -188,7 +196,7 @@ def made_up() -> Ids:
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
-    prefixes |= {"platform": "plt", "storage": "sto"}
+    prefixes |= {"platform": "plt", "storage": "sto", "case": "rgt"}
     prefixes |= {"hold": "hld"}
     prefixes |= {"standing": "sta"}
     prefixes |= {"review": "rev"}
@@ -255,6 +263,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "digest": world.grant(grant_id).asked_digest or "",
         "quarantine_id": new_id("qrt"),
         "hold_id": hold.json["id"],
+        "case_id": api.post(world.admin, "/me/rights", {"kind": "access"}).json["id"],
     }
 
 
@@ -384,12 +393,17 @@ DENIED = {
         *("give_standing", "agree_to_standing", "end_standing"),
         *("list_delegates", "name_delegate", "end_delegation"),
         *("give_consent", "withdraw_consent"),
+        *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
+        *("get_erasure",),
     ),
     "operator": (
+        "attest_snapshot",
         *("register_logins", "allow_drills"),
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
         *("list_reviews", "get_review", "close_review"),
         *("give_consent", "withdraw_consent"),
+        *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
+        *("get_erasure",),
         *("list_delegates", "name_delegate", "end_delegation"),
         *LOG,
         *("approve_grant", "refuse_grant", "end_grant", "end_everything"),
@@ -405,9 +419,10 @@ DENIED = {
         *("check_server", "get_server_preflight", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
         *("replace_database_password", "replace_server_password"),
-        "ask_hold",
+        *("ask_hold", "attest_snapshot"),
     ),
     "auditor": (
+        "attest_snapshot",
         *PLATFORMS,
         *("ask_session", "fetch_session"),
         "close_review",
@@ -421,6 +436,8 @@ DENIED = {
         *("give_standing", "agree_to_standing", "end_standing"),
         *("name_delegate", "end_delegation"),
         *("give_consent", "withdraw_consent"),
+        *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
+        *("get_erasure",),
     ),
 }
 

@@ -69,6 +69,9 @@ def test_the_story_is_told_by_commands_alone(desk: Desk, tmp_path: Path) -> None
         certificate = destroyed["certificate"]
         assert certificate in admin.run("certificates", "list")
 
+        done = engineer.json("snapshots", "done", snapshot, "--took", "nothing")
+        assert (done["state"], done["attested"]) == ("destroyed", "nothing")
+
         admin.run("grants", "end", grant)
         assert admin.json("grants", "show", grant)["state"] == "ended"
     check_proofs(desk, admin, certificate, tmp_path)

@@ -45,6 +45,7 @@ STATEMENT = {
     ],
     "method": METHODS,
     "residue": [RESIDUE_SHARED],
+    "attested": [{"by": "psn_1", "took": "nothing", "at": "2026-03-01T10:00:00Z"}],
     "not_covered": ["something that nobody translated"],
     "software": "support-access-broker 0",
 }

@@ -101,6 +101,7 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "delegation_id": name_delegate(world),
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
+        "case_id": new_id("rgt"),
         "passkey_id": new_id("pky"),
         "session_id": new_id("ses"),
     }
@@ -130,6 +131,7 @@ def ids_of_nothing() -> dict[str, str]:
         "person": "psn",
         "database": "dbs",
         "hold": "hld",
+        "case": "rgt",
         "passkey": "pky",
         "session": "ses",
     }
@@ -228,6 +230,8 @@ def test_every_role_has_its_pages(
     }
     for role in ("engineer", "operator"):  # who need to know whether they may ask
         forbidden[role] -= {path for path in every if path.endswith("/consents")}
+    for role in forbidden:
+        forbidden[role] |= {"/rights"}  # the privacy officers' list
     browsers = {"admin": admin, "engineer": engineer, "operator": operator}
     for role, browser in browsers.items():
         refused = {path for path in every if browser.get(path).status_code == 403}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from broker.audit.statements import verify_signed
+from broker.grants import approval_policy
 from broker.grants.statements import sign_due
 from broker.tx import system
 from tests.stories import pinned
@@ -60,3 +61,20 @@ def test_a_decisions_signed_statement_is_fetched_from_its_page(
     start = page.index("/decisions/dec_")
     answer = admin.get(page[start : page.index('"', start)])
     assert verify_signed(answer.data, pinned(world)).ok
+
+
+def test_reminders_and_an_escalation_are_chosen_on_the_form(admin: Browser, world: World) -> None:
+    path = f"/tenants/{world.tenant}/policy"
+    person = world.admin.person_id or ""
+    chosen = {"reminders": ["50", "90"], "escalate_after_s": "7200", "escalate_to": person}
+    assert admin.submit(path, path, **chosen).status_code == 303
+    with world.as_(world.admin) as tx:
+        _, policy = approval_policy.find_in_force(tx, world.tenant)
+    assert (policy.reminders, policy.escalate_to) == ((50, 90), (person,))
+    assert policy.escalate_after_s == 7200
+    form = admin.form(path, path)
+    assert (form.names("reminders"), form.names("escalate_to")) == (["50", "90"], [person])
+    assert admin.submit(path, path, reminders=[], escalate_to=[]).status_code == 303
+    with world.as_(world.admin) as tx:
+        _, policy = approval_policy.find_in_force(tx, world.tenant)
+    assert (policy.reminders, policy.escalate_to) == ((), ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tests.grants.storages import register_storage
 from tests.web.browser import Browser
 from tests.world import World
 
@@ -142,3 +143,23 @@ def test_the_structure_alone_says_what_definitions_show(
     page = admin.page(made.headers["Location"])
     assert "Asked: the structure alone. No row is read." in page
     assert "0 of" in page
+
+
+def test_sessions_on_objects_are_asked_with_their_time(engineer: Browser, world: World) -> None:
+    path = f"/grants/new/{world.ticket()}"
+    assert "The customer's objects" not in engineer.page(path)
+    storage_id = register_storage(world, "imports/")
+    filled = {
+        "database_id": world.database_id,
+        "category": "incident",
+        "reason": "the import of yesterday lacks three files",
+        "live_s": "0",
+        "copy_s": "0",
+        "storage": storage_id,
+    }
+    without = engineer.submit(path, path, **filled)
+    assert without.status_code == 422
+    assert f'value="{storage_id}" selected' in without.text
+    asked = engineer.submit(path, path, **filled, storage_s="3600")
+    grant = world.grant(asked.headers["Location"].removeprefix("/grants/"))
+    assert (grant.storage_id, grant.asked_storage_s) == (storage_id, 3600)
