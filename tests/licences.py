@@ -27,6 +27,7 @@ ALLOWED = (
     r"MIT( License)?|MIT-0|MIT-CMU",
     r"Mozilla Public License 2\.0.*|MPL-2\.0",
     r"PSF-2\.0|PSFL|Python Software Foundation License",
+    r"ZPL-2\.0",
 )
 
 
