@@ -308,6 +308,27 @@ def get_plan_view(tx: Tx, grant_id: str, which: str = "asked") -> PlanView:
     return PlanView(grant_id, grant.category, row.digest, from_document(row.document), literals)
 
 
+def find_given_before(tx: Tx, grant_id: str) -> tuple[str, datetime] | None:
+    """The grant that was last given on the same database before this was asked, and when it was
+    asked: what a person who decides compares with.
+    """
+    this = aliased(Grant)
+    query = (
+        sa.select(Grant.id, Grant.requested_at)
+        .join(
+            this,
+            (this.tenant_id == Grant.tenant_id)
+            & (this.database_id == Grant.database_id)
+            & (Grant.requested_at < this.requested_at),
+        )
+        .where(this.id == grant_id, Grant.given_digest.is_not(None))
+        .order_by(Grant.requested_at.desc())
+        .limit(1)
+    )
+    found = tx.session.execute(query).first()
+    return None if found is None else (found[0], found[1])
+
+
 # Built once: whoever waits for a login asks it.
 _lease, _grant = Lease.__table__.c, Grant.__table__.c
 _database, _server = TenantDatabase.__table__.c, TestServer.__table__.c

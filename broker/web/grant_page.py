@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from broker import people, tenants
 from broker.engines import Literal
 from broker.grants.decisions import DecisionView, list_decisions
 from broker.grants.delegates import Capacity, find_capacity, name_giver
 from broker.grants.narrowing import Narrowing
-from broker.grants.queries import GrantView, LeaseView, get_grant_view, get_plan_view, list_leases
+from broker.grants.plan import Plan
+from broker.grants.queries import (
+    GrantView,
+    LeaseView,
+    find_given_before,
+    get_grant_view,
+    get_plan_view,
+    list_leases,
+)
 from broker.grants.reviews import ReviewView, list_reviews
 from broker.ids import TenantId
 from broker.passkeys import list_passkeys
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.tx import Tx
 from broker.web.forms import Choice, choices
-from broker.web.plan_page import Difference, Filter, PlanShown, compare, show_plan
+from broker.web.plan_page import (
+    Difference,
+    Filter,
+    More,
+    PlanShown,
+    compare,
+    find_more,
+    show_plan,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,15 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class SinceLast:
+    """`more` than in the grant that was last given on this database, which was asked at `at`."""
+
+    grant_id: str
+    at: datetime
+    more: More
+
+
+@dataclass(frozen=True, slots=True)
 class GrantPage:
     """`plan` is None while it is being made, and for those who may not read it; `taken` is what the
     decision took away; `digest` is of the plan on this page; `stands_in_for` is the admin whose
@@ -59,6 +85,7 @@ class GrantPage:
     digest: str
     literals: Sequence[Literal]
     taken: Difference | None
+    since: SinceLast | None  # for who may decide
     live_choices: Sequence[Choice]
     copy_choices: Sequence[Choice]
     platform_choices: Sequence[Choice]
@@ -81,9 +108,10 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
     has_approved = any(one.person_id == tx.actor.person_id for one in decided)
     capacity = find_capacity(tx, tenant_id) if grant.state == "requested" else None
     may_read = people.may(tx, "review:read", tenant_id)
+    may_decide = _may_decide(tx, grant, capacity) and not has_approved
     return GrantPage(
         use=read_use(tx, grant),
-        may_decide=_may_decide(tx, grant, capacity) and not has_approved,
+        may_decide=may_decide,
         may_refuse=capacity is not None and not has_approved,
         has_passkey=grant.state == "requested" and bool(list_passkeys(tx)),
         stands_in_for=name_giver(tx, tenant_id, capacity),
@@ -95,9 +123,19 @@ def read(tx: Tx, grant_id: str, wanted: Filter, ticked: Narrowing) -> GrantPage:
         digest=(given or shown).digest if shown else "",
         literals=shown.literals if shown else (),
         taken=compare(shown.plan, given.plan) if shown and given else None,
+        since=_compare_with_last(tx, grant_id, shown.plan) if shown and may_decide else None,
         **_offer(grant, ticked),
         servers=[server.name for server in tenants.list_servers(tx)],
     )
+
+
+def _compare_with_last(tx: Tx, grant_id: str, asked: Plan) -> SinceLast | None:
+    """Reads that plan as whoever decides would: it is written down too."""
+    last = find_given_before(tx, grant_id)
+    if last is None:
+        return None
+    before = get_plan_view(tx, last[0], "given")
+    return SinceLast(*last, find_more(before.plan, asked))
 
 
 def _may_decide(tx: Tx, grant: GrantView, capacity: Capacity | None) -> bool:

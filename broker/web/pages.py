@@ -119,7 +119,7 @@ def set_up(app: Flask, broker: Broker) -> None:
 def _context() -> dict[str, Any]:
     visitor = g.get("visitor")
     return {
-        "language": languages.current(),
+        "reader_language": languages.current(),
         "visitor": visitor,
         "may": visitor.permissions if visitor else frozenset(),
         "side": visitor.signed_in.actor.side if visitor else "",

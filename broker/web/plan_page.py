@@ -101,6 +101,18 @@ class Difference:
     rows_only: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class More:
+    """What a plan shows that another did not: full names, and restrictions that are not in it."""
+
+    tables: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.columns or self.rows)
+
+
 def show_plan(plan: Plan, wanted: Filter, ticked: Narrowing) -> PlanShown:
     partitions: dict[str, list[TablePlan]] = {}
     for table in plan.tables:
@@ -186,3 +198,26 @@ def compare(asked: Plan, given: Plan) -> Difference:
             if column.kept and column.name not in kept
         ]
     return Difference(tuple(out), tuple(masked), tuple(only))
+
+
+def find_more(before: Plan, now: Plan) -> More:
+    """What stands in `now` and did not in `before`; partitions go with their root."""
+    tables: list[str] = []
+    columns: list[str] = []
+    rows: list[str] = []
+    for table in now.tables:
+        if table.partition_of or not table.rows:
+            continue
+        known = before.find_table(table.full_name)
+        if known is None or not known.rows:
+            tables.append(table.full_name)
+            continue
+        if known.only and known.only != table.only:
+            rows.append(f"{table.full_name}: {say(known.only)}")
+        kept = {column.name for column in known.columns if column.kept}
+        columns += [
+            f"{table.full_name}.{column.name}"
+            for column in table.columns
+            if column.kept and column.name not in kept
+        ]
+    return More(tuple(tables), tuple(columns), tuple(rows))

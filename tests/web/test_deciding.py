@@ -8,6 +8,7 @@ from flask import Flask
 from broker.grants import requests
 from broker.tx import Actor, system
 from tests.web.browser import Browser, sign_in
+from tests.web.conftest import ask
 from tests.world import World, add_person
 
 
@@ -188,3 +189,16 @@ def test_everything_ends_after_one_question(admin: Browser, world: World, waitin
     assert world.grant(open_).state == "approved"
     assert admin.submit(path, path).status_code == 303
     assert {world.grant(waiting).state, world.grant(open_).state} == {"ended"}
+
+
+@pytest.mark.long
+def test_who_decides_sees_what_is_more_than_was_given_last(
+    admin: Browser, world: World, waiting: str
+) -> None:
+    path = f"/grants/{waiting}"
+    assert "Compared with what was last given" not in admin.page(path)
+    assert admin.submit(path, f"{path}/approve", out="crm.notes").status_code == 303
+    again = admin.page(f"/grants/{ask(world)}")
+    told = again[again.index("Compared with what was last given") :]
+    assert f'href="{path}"' in told
+    assert 'Tables with rows that had none: <span class="id">crm.notes</span>' in told

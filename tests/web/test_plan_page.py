@@ -8,7 +8,7 @@ from broker.engines import Fate
 from broker.engines.ownership import SHARED
 from broker.grants.narrowing import Narrowing, narrow_plan
 from broker.grants.plan import ColumnPlan, Plan, TablePlan
-from broker.web.plan_page import TABLES_AT_ONCE, Filter, compare, show_plan
+from broker.web.plan_page import TABLES_AT_ONCE, Filter, compare, find_more, show_plan
 
 
 def column(name: str, *, kept: bool) -> ColumnPlan:
@@ -88,3 +88,18 @@ def test_asked_beside_given_names_what_was_taken_away() -> None:
     assert taken.tables_out == ("crm.notes",)
     assert taken.columns_masked == ("crm.orders.status",)
     assert compare(PLAN, PLAN).tables_out == ()
+
+
+def test_more_than_last_time_is_told_and_less_is_not() -> None:
+    last = narrow_plan(
+        PLAN,
+        Narrowing(
+            tables_out=frozenset({"crm.notes"}), columns_masked=frozenset({"crm.contacts.id"})
+        ),
+    )
+    more = find_more(last, PLAN)
+    assert (more.tables, more.columns, more.rows) == (("crm.notes",), ("crm.contacts.id",), ())
+    assert more
+    assert not find_more(PLAN, last)
+    fresh = replace(PLAN, tables=PLAN.tables[:1])
+    assert find_more(fresh, PLAN).tables == ("crm.notes", "crm.orders")  # there was none then
