@@ -15,6 +15,7 @@ from broker.consents.ledger import Consent
 from broker.consents.purposes import LANGUAGES, list_purposes
 from broker.ids import TenantId
 from broker.tx import Tx
+from broker.web.languages import current, gettext
 from broker.web.session import begin, the_broker
 
 pages = Blueprint("consents", __name__)
@@ -22,7 +23,7 @@ pages = Blueprint("consents", __name__)
 
 @pages.get("/tenants/<id:tenant_id>/consents")
 def show(tenant_id: str) -> ResponseReturnValue:
-    asked = request.args.get("language", "en")
+    asked = request.args.get("language") or current()
     language = asked if asked in LANGUAGES else "en"
     with begin() as tx:
         tenant = TenantId(tenant_id)
@@ -46,7 +47,7 @@ def show(tenant_id: str) -> ResponseReturnValue:
 def give(tenant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         ledger.give(tx, _read(tx, tenant_id), request.form.get("digest", ""))
-    flash("Consent given. You can withdraw it here at any time, with one click.")
+    flash(gettext("Consent given. You can withdraw it here at any time, with one click."))
     return _back(tenant_id)
 
 
@@ -55,7 +56,10 @@ def withdraw(tenant_id: str) -> ResponseReturnValue:
     with begin() as tx:
         consent = _read(tx, tenant_id)
         ended = lifecycle.withdraw_consent(tx, consent, the_broker().queue)
-    flash(f"Withdrawn. What rested on it has ended: {ended} in all. What was done before stands.")
+    told = gettext(
+        "Withdrawn. What rested on it has ended: %(count)s in all. What was done before stands."
+    )
+    flash(told % {"count": ended})
     return _back(tenant_id)
 
 
@@ -66,5 +70,5 @@ def _read(tx: Tx, tenant_id: str) -> Consent:
 
 
 def _back(tenant_id: str) -> ResponseReturnValue:
-    language = request.form.get("language", "en")
+    language = request.form.get("language") or current()
     return redirect(url_for(".show", tenant_id=tenant_id, language=language), 303)

@@ -62,7 +62,7 @@ def _show(snapshot_id: str, template: str) -> str:
 def attest(snapshot_id: str) -> ResponseReturnValue:
     with begin() as tx:
         lifecycle.attest(tx, snapshot_id, request.form.get("took", ""), the_broker().queue)
-    flash("What you said stands in the log. Nothing of the copy itself is left for long.")
+    flash(gettext("What you said stands in the log. Nothing of the copy itself is left for long."))
     return redirect(url_for(".show", snapshot_id=snapshot_id), 303)
 
 

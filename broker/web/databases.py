@@ -13,6 +13,7 @@ from broker.grants import contacts, drills, releasing, rotating
 from broker.ids import TenantId
 from broker.tenants import TenantDatabase
 from broker.web.forms import read_seconds
+from broker.web.languages import gettext
 from broker.web.session import begin, the_broker
 
 pages = Blueprint("databases", __name__)
@@ -72,7 +73,7 @@ def _read_login(row: TenantDatabase) -> LoginShown:
 def rotate(database_id: str) -> ResponseReturnValue:
     with begin() as tx:
         rotating.rotate_by_click(tx, database_id, the_broker().queue)
-    flash("The password is being changed; the old one is kept until the new one was seen to work.")
+    flash(gettext("The password is being changed; the old one is kept until the new one works."))
     return redirect(url_for(".show", database_id=database_id), 303)
 
 
@@ -81,7 +82,7 @@ def confirm(database_id: str) -> ResponseReturnValue:
     """`cluster` is the one that the page showed: another that came since is not confirmed."""
     with begin() as tx:
         contacts.confirm(tx, database_id, request.form.get("cluster", ""))
-    flash("Confirmed. What stands there of ours is ended first; then logins are made there again.")
+    flash(gettext("Confirmed. What is there of ours is ended first; then logins are made again."))
     return redirect(url_for(".show", database_id=database_id), 303)
 
 
@@ -89,7 +90,7 @@ def confirm(database_id: str) -> ResponseReturnValue:
 def order_drill(database_id: str) -> ResponseReturnValue:
     with begin() as tx:
         drills.order(tx, database_id, the_broker().queue)
-    flash("A drill was ordered. Load this page again in a moment to see how it came out.")
+    flash(gettext("A drill was ordered. Load this page again in a moment to see how it came out."))
     return redirect(url_for(".show", database_id=database_id), 303)
 
 
@@ -99,7 +100,11 @@ def allow_drills(database_id: str) -> ResponseReturnValue:
     every_s = read_seconds(request.form, "every_s")
     with begin() as tx:
         drills.allow(tx, database_id, allowed=every_s is not None, every_s=every_s or None)
-    flash("Drills are allowed." if every_s is not None else "Drills are allowed no more.")
+    flash(
+        gettext("Drills are allowed.")
+        if every_s is not None
+        else gettext("Drills are allowed no more.")
+    )
     return redirect(url_for(".show", database_id=database_id), 303)
 
 
@@ -109,7 +114,9 @@ def release(database_id: str) -> ResponseReturnValue:
     with begin() as tx:
         releasing.release(tx, database_id, closed_s, the_broker().queue)
     flash(
-        "Released. Its logins are being cut and the views dropped; this page says when it is clear."
+        gettext(
+            "Released. Its logins are cut and the views dropped; this page says when it is clear."
+        )
     )
     return redirect(url_for(".show", database_id=database_id), 303)
 

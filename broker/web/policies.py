@@ -15,6 +15,7 @@ from broker.ids import TenantId
 from broker.people import Member
 from broker.tx import Tx
 from broker.web.forms import Choice, Form, choices, read_seconds
+from broker.web.languages import gettext
 from broker.web.session import begin, the_broker
 
 pages = Blueprint("policies", __name__)
@@ -39,9 +40,9 @@ def change(tenant_id: str) -> ResponseReturnValue:
         with begin() as tx:
             return _page(tx, tenant, error.facts.get("fields", {})), 422
     flash(
-        "Proposed. It holds once another admin confirms it."
+        gettext("Proposed. It holds once another admin confirms it.")
         if waits
-        else "Changed. It holds for every request from now on."
+        else gettext("Changed. It holds for every request from now on.")
     )
     return redirect(url_for(".show", tenant_id=tenant_id), 303)
 
@@ -51,7 +52,7 @@ def confirm(tenant_id: str) -> ResponseReturnValue:
     version = read_seconds(request.form, "version") or 0
     with begin() as tx:
         approval_policy.confirm(tx, TenantId(tenant_id), version)
-    flash("Confirmed. It holds for every request from now on.")
+    flash(gettext("Confirmed. It holds for every request from now on."))
     return redirect(url_for(".show", tenant_id=tenant_id), 303)
 
 

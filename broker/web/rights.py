@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from broker import people
 from broker.api.shapes import as_file
 from broker.rights import acting, cases, exporting
+from broker.web.languages import gettext
 from broker.web.session import begin, the_broker, visitor
 
 pages = Blueprint("rights", __name__)
@@ -34,7 +35,7 @@ def ask() -> ResponseReturnValue:
     form = request.form
     with begin() as tx:
         cases.ask(tx, form.get("kind", ""), form.get("said", ""))
-    flash("Received. You get a mail, and an answer within a month.")
+    flash(gettext("Received. You get a mail, and an answer within a month."))
     return redirect(url_for(".show"), 303)
 
 
@@ -42,7 +43,7 @@ def ask() -> ResponseReturnValue:
 def object_to_marketing() -> ResponseReturnValue:
     with begin() as tx:
         acting.object_to_marketing(tx, the_broker().queue)
-    flash("You get no marketing from now on.")
+    flash(gettext("You get no marketing from now on."))
     return redirect(url_for(".show"), 303)
 
 
@@ -59,7 +60,7 @@ def list_all() -> ResponseReturnValue:
 def extend(case_id: str) -> ResponseReturnValue:
     with begin() as tx:
         cases.extend(tx, case_id, request.form.get("why", ""))
-    flash("Two more months; the person was told why.")
+    flash(gettext("Two more months; the person was told why."))
     return redirect(url_for(".list_all"), 303)
 
 
@@ -68,5 +69,5 @@ def answer(case_id: str) -> ResponseReturnValue:
     form = request.form
     with begin() as tx:
         cases.answer(tx, case_id, form.get("outcome", ""), form.get("answer", ""))
-    flash("Answered; the person was told.")
+    flash(gettext("Answered; the person was told."))
     return redirect(url_for(".list_all"), 303)

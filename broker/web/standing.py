@@ -17,6 +17,7 @@ from broker.grants.standing_rules import MOST_PER_TICKET
 from broker.ids import TenantId
 from broker.tx import Tx
 from broker.web.forms import Form, choices, read_instant, read_narrowing, read_seconds
+from broker.web.languages import gettext
 from broker.web.plan_page import Filter, show_plan
 from broker.web.session import begin, the_broker
 
@@ -64,9 +65,9 @@ def give(grant_id: str) -> ResponseReturnValue:
         with begin() as tx:
             return _form(tx, grant_id, error.facts.get("fields", {"": error.message})), 422
     flash(
-        "Proposed. Nothing is approved in advance until another admin agrees."
+        gettext("Proposed. Nothing is approved in advance until another admin agrees.")
         if waits
-        else "In force. You are told by mail of each use, and can end it here at any time."
+        else gettext("In force. You are told by mail of each use, and can end it here at any time.")
     )
     return redirect(url_for(".show", standing_id=standing_id), 303)
 
@@ -75,7 +76,7 @@ def give(grant_id: str) -> ResponseReturnValue:
 def agree(standing_id: str) -> ResponseReturnValue:
     with begin() as tx:
         standing.agree(tx, standing_id, request.form.get("digest", ""))
-    flash("You agreed to this standing approval.")
+    flash(gettext("You agreed to this standing approval."))
     return redirect(url_for(".show", standing_id=standing_id), 303)
 
 
@@ -84,7 +85,7 @@ def end(standing_id: str) -> ResponseReturnValue:
     keep = "keep_grants" in request.form
     with begin() as tx:
         lifecycle.end_standing_by_click(tx, standing_id, the_broker().queue, keep=keep)
-    flash("Ended. Nothing more is approved in advance by it.")
+    flash(gettext("Ended. Nothing more is approved in advance by it."))
     return redirect(url_for(".show", standing_id=standing_id), 303)
 
 

@@ -50,6 +50,12 @@ CATEGORIES = {
 }
 
 
+# What a person asks for (`rights.cases`), and what was done with a consent.
+_SAID_ELSEWHERE = (
+    *(mark("access"), mark("portability"), mark("rectification"), mark("erasure")),
+    *(mark("restriction"), mark("objection"), mark("lapsed")),
+)
+
 # What a scope shows, by its kind, as signed statements say it.
 KINDS = KIND_WORDS
 
