@@ -29,6 +29,16 @@ class Api:
         self._used_at = time.monotonic()
         return answer.status, json.loads(text) if text else None
 
+    def call_raw(self, method: str, path: str) -> int:
+        """The status of an answer that may be a file; it is read to its end."""
+        if time.monotonic() - self._used_at > _IDLE_S:
+            self._connection.close()
+        self._connection.request(method, path, None, self._headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        self._used_at = time.monotonic()
+        return answer.status
+
     def ok(self, method: str, path: str, body: object = None) -> Any:
         status, answer = self.call(method, path, body)
         assert status < 300, f"{method} {path} answered {status}: {answer}"

@@ -35,6 +35,10 @@ def open_queue(dsn: Secret[str]) -> procrastinate.App:
     return procrastinate.App(connector=PsycopgConnector(conninfo=dsn.reveal(), kwargs=hurried))
 
 
+# Of sweeps that are not for the queue of sweeps: a witness that is away must hold none up.
+_QUEUE_OF = {"integrate_logs": "log", "seal_epochs": "log", "ask_witnesses": "mail"}
+
+
 class Queue:
     """Puts jobs into the queue within the caller's transaction.
 
@@ -64,7 +68,7 @@ class Queue:
 
         It goes before what it finds: behind many copies that end, it would see no more of them.
         """
-        queue = "log" if name in {"integrate_logs", "seal_epochs"} else "sweeps"
+        queue = _QUEUE_OF.get(name, "sweeps")
         self._defer(tx, name, queue, {"fence": fence}, priority=1)
 
     def is_waiting(self, tx: Tx, name: str) -> bool:

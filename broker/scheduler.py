@@ -95,6 +95,7 @@ def intervals(times: Times) -> dict[str, int]:
         "sign_statements": 2,
         "turn_token_keys": times.janitor_s,
         "integrate_logs": times.integrate_s,
+        "ask_witnesses": 60,
         "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
         "send_mails": 2,
     }
@@ -109,6 +110,8 @@ def _is_wanted(broker: Broker, name: str) -> bool:
     tickets = broker.settings.tickets
     if name == "send_comments" and not tickets.comments:
         return False
+    if name == "ask_witnesses":
+        return bool(broker.settings.log.witnesses)
     return name not in TICKETS or tickets.url is not None
 
 

@@ -170,6 +170,12 @@ class Tools(Section):
     config: Path = Path("config")
 
 
+class Log(Section):
+    """`witnesses` cosign the root log: each its URL, a space, and its verifier key."""
+
+    witnesses: list[str] = []
+
+
 class Settings(Section):
     vendor: Vendor = Vendor()
     control: Control
@@ -179,6 +185,7 @@ class Settings(Section):
     sts: Sts = Sts()
     mail: Mail = Mail()
     tickets: Tickets = Tickets()
+    log: Log = Log()
     times: Times = Times()
     rates: Rates = Rates()
     tools: Tools = Tools()

@@ -319,7 +319,7 @@ def _unread(before: datetime) -> sa.Select[Ticket]:
     )
 
 
-_UNREAD = "its system answers, but not well for this ticket: look at it there"
+_UNREAD = "its system is not asked about it any more, or answers badly: look at it there"
 _UNREAD_AFTER_S = 900  # three polls
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from broker import lifecycle
 from broker.db import Database
-from broker.errors import Invalid
+from broker.errors import BrokerError, Invalid
 from broker.grants.model import Grant
 from broker.jobs import Queue
 from broker.logs import get_log
@@ -65,7 +65,8 @@ def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times:
             with database.begin(_ACTOR) as tx:
                 hints.put_off(tx, tickets.name)
             break
-        _take_all(database, queue, tickets.name, looks, times)
+        if not _refuses_all(looks):  # else it is for the poll to say what that means
+            _take_all(database, queue, tickets.name, looks, times)
         with database.begin(_ACTOR) as tx:
             for hint in due:
                 if hint.external_id in looks:
@@ -93,6 +94,7 @@ def poll(database: Database, queue: Queue, tickets: TicketSystem, times: Times) 
     try:
         tickets.probe()
         looks, wait_s = _look(tickets, due)
+        _check_not_all_refused(looks)
         if not wait_s:
             tickets.probe()
     except TicketSystemUnavailable as error:
@@ -139,7 +141,7 @@ def _look(tickets: TicketSystem, external_ids: Sequence[str]) -> tuple[Looks, in
     """What the system says of these now, and how many seconds it wants to be left alone before the
     rest of them; left out is that of which it says nothing well.
 
-    Raises TicketSystemUnavailable when it answers for none, or says of all that they are not there.
+    Raises TicketSystemUnavailable when it answers for none.
     """
     looks: dict[str, FetchedTicket | None] = {}
     try:
@@ -156,12 +158,19 @@ def _look(tickets: TicketSystem, external_ids: Sequence[str]) -> tuple[Looks, in
         if "retry_after_s" not in error.facts or not seen:
             raise
         return seen, int(error.facts["retry_after_s"])
-    if len(looks) >= _ALL_REFUSED_FROM and not any(looks.values()):
+    return looks, 0
+
+
+def _refuses_all(looks: Looks) -> bool:
+    return len(looks) >= _ALL_REFUSED_FROM and not any(looks.values())
+
+
+def _check_not_all_refused(looks: Looks) -> None:
+    if _refuses_all(looks):
         raise TicketSystemUnavailable(
             f"the ticket system says of all {len(looks)} tickets that they are not there; "
             "see what its login may read"
         )
-    return looks, 0
 
 
 def _look_at_one(tickets: TicketSystem, external_id: str) -> Looks:
@@ -189,8 +198,11 @@ def _take_all(database: Database, queue: Queue, name: str, looks: Looks, times: 
     for external_id, fetched in looks.items():
         if external_id in same:
             continue
-        with database.begin(_ACTOR) as tx:
-            seen = mirror.record_look(
-                tx, name, external_id, fetched, missing_s=times.missing_ticket_s
-            )
-            lifecycle.take_look_at_ticket(tx, seen, queue)
+        try:
+            with database.begin(_ACTOR) as tx:
+                seen = mirror.record_look(
+                    tx, name, external_id, fetched, missing_s=times.missing_ticket_s
+                )
+                lifecycle.take_look_at_ticket(tx, seen, queue)
+        except (BrokerError, sa.exc.DBAPIError) as error:  # one that fails keeps no other
+            _log.error("look_not_taken", ticket=external_id, error=type(error).__name__)

@@ -108,6 +108,16 @@ class RootPlace(Base):
     size: Mapped[int]
 
 
+class RootCosignature(Base):
+    """A witness's line under the root log's checkpoint of that size."""
+
+    __tablename__ = "root_cosignature"
+    size: Mapped[int] = mapped_column(primary_key=True)
+    witness: Mapped[str] = mapped_column(primary_key=True)
+    line: Mapped[str]
+    at: Mapped[datetime]
+
+
 @dataclass(frozen=True, slots=True)
 class Personal:
     """A field about a person or free text, which may name one: committed to, not written out."""

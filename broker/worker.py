@@ -22,6 +22,7 @@ from broker import (
 )
 from broker.audit.epochs import seal_due
 from broker.audit.integrate import integrate_all
+from broker.audit.witnessing import ask_all, parse_witness
 from broker.bootstrap import Broker
 from broker.desk import Desk
 from broker.engines.postgres.warm import WarmSessions
@@ -55,6 +56,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     """Put every job's function on the queue's application, by name."""
     database, keys, warm = ports.database, ports.keys, WarmSessions()
     issuer = broker.settings.web.public_url
+    witnesses = [parse_witness(text) for text in broker.settings.log.witnesses]
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
         "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
@@ -91,6 +93,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "turn_token_keys": lambda _: token_keys.turn(database, keys),
         "integrate_logs": lambda _: integrate_all(database, keys),
         "seal_epochs": lambda _: seal_due(database, times.epoch_s),
+        "ask_witnesses": lambda _: ask_all(database, witnesses),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings.mail, certificates.read_attachment
         ),

@@ -18,9 +18,11 @@ import sqlalchemy as sa
 from benchmarks import _sweeping as crowd
 from broker import people, sweeps
 from broker.db import Database
+from broker.grants.queries import list_grants
 from broker.jobs import Queue
 from broker.settling import settle
-from broker.tx import system
+from broker.snapshots.queries import list_snapshots
+from broker.tx import Actor, system
 from tests.world import APP_ROLE, ControlTemplate, connect
 
 LIVE, ENDED, DUE = 2_000, 20_000, 10
@@ -51,8 +53,9 @@ def control(control_template: ControlTemplate) -> Iterator[tuple[Database, Calla
         database.close()
 
 
-def sweep(database: Database) -> Statements:
-    """Sweep, and return each statement that was sent, with its parameters."""
+@contextmanager
+def noting(database: Database) -> Iterator[Statements]:
+    """Each statement that is sent meanwhile, with its parameters."""
     sent: Statements = {}
 
     def note(_c: object, _k: object, text: str, values: Any, *_: object) -> None:
@@ -61,11 +64,39 @@ def sweep(database: Database) -> Statements:
 
     sa.event.listen(database.engine, "before_cursor_execute", note)
     try:
-        sweeps.sweep_ends(database, Queue(), 0)
-        sweeps.sweep_retries(database, Queue(), 0)
+        yield sent
     finally:
         sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+def sweep(database: Database) -> Statements:
+    with noting(database) as sent:
+        sweeps.sweep_ends(database, Queue(), 0)
+        sweeps.sweep_retries(database, Queue(), 0)
     return sent
+
+
+def check_plans(database: Database, sent: Statements) -> None:
+    scans = re.compile(rf"Seq Scan on ({'|'.join(CROWDED)})\b")
+    with database.engine.connect() as connection:
+        for text, values in sent.items():
+            plan = connection.exec_driver_sql(f"EXPLAIN {text}", values).scalars().all()
+            whole = [line for line in plan if scans.search(line)]
+            assert not whole, f"{text}\n" + "\n".join(plan)
+
+
+def test_the_newest_of_many_are_found_without_reading_all(control: tuple[Any, Any]) -> None:
+    """As the vendor's people read them: of every tenant, and the page after."""
+    database, by_hand = control
+    with by_hand() as connection:
+        (person,) = connection.execute("SELECT id FROM person WHERE side = 'vendor'").fetchone()
+        connection.execute("ANALYZE")
+    with noting(database) as sent, database.begin(Actor("vendor", "token", person)) as tx:
+        for listed, instant in ((list_grants, "requested_at"), (list_snapshots, "ordered_at")):
+            last = listed(tx, limit=50)[-1]
+            assert len(listed(tx, before=(getattr(last, instant), last.id), limit=50)) == 50
+    assert len(sent) >= 4
+    check_plans(database, sent)
 
 
 def test_no_statement_of_a_sweep_reads_a_whole_table(control: tuple[Any, Any]) -> None:
@@ -84,12 +115,7 @@ def test_no_statement_of_a_sweep_reads_a_whole_table(control: tuple[Any, Any]) -
         )
     sent = sweep(database)
     assert len(sent) > 20
-    scans = re.compile(rf"Seq Scan on ({'|'.join(CROWDED)})\b")
-    with database.engine.connect() as connection:
-        for text, values in sent.items():
-            plan = connection.exec_driver_sql(f"EXPLAIN {text}", values).scalars().all()
-            whole = [line for line in plan if scans.search(line)]
-            assert not whole, f"{text}\n" + "\n".join(plan)
+    check_plans(database, sent)
 
 
 def test_what_has_ended_is_settled_once_nothing_rests_on_it(control: tuple[Any, Any]) -> None:

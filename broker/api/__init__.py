@@ -39,7 +39,7 @@
 
 Bearer tokens only; no cookie is read. Lists answer `{items, next}`. Errors are problem+json. Ids
 of other things stand under their noun (`tenant`, `grant`), names under `<noun>_name`.
-`docs/openapi.json` is made from this code.
+`docs/openapi.json` is made from this code; `/api/docs` shows it.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ from broker.api import (
     storages,
     tokens,
 )
+from broker.api.manual import register_manual
 from broker.api.operations import EDITS, RATES
 from broker.api.problems import MEDIA_TYPE
 from broker.api.rates import Rates
@@ -161,7 +162,7 @@ def register_api(app: Flask, broker: Broker) -> tuple[Blueprint, ...]:
     """Put the API on the application, and return its blueprints."""
     app.extensions["broker"] = broker
     app.extensions[RATES] = Rates(broker.settings.web.requests_per_minute)
-    describe(app)
+    register_manual(app, describe(app))
     return BLUEPRINTS
 
 

@@ -17,6 +17,7 @@ from broker import trail
 from broker.audit import merkle
 from broker.audit.root_log import BLIND_BYTES, SLOTS, EpochTree, Place, Taken, root_origin
 from broker.audit.tiling import make_proof
+from broker.audit.witnessing import cosigned
 from broker.db import Database
 from broker.entries import EntryDraft, build_entry, encode_base64
 from broker.errors import Conflict
@@ -158,5 +159,5 @@ def find_place(tx: Tx, log: AuditLog) -> Place | None:
         hashes=_tree(tx, root, epoch, sizes).prove(log.slot),
         entry=entry,
         proof=make_proof(tx, root.id, signed.size, path),
-        checkpoint=signed.note,
+        checkpoint=cosigned(tx, signed.size, signed.note),
     )

@@ -95,6 +95,8 @@ def integrate_all(database: Database, signer: Signer) -> int:
     for log_id in waiting | set(unsigned):
         while taken := give_positions(database, log_id):
             total += taken
+            if taken < _BATCH:  # what came since is for the next round, a second later
+                break
         store_tiles(database, log_id)
         sign_checkpoint(database, signer, log_id)
     return total

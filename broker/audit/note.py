@@ -150,6 +150,13 @@ def open_note(note: str, keys: Sequence[VerifierKey]) -> tuple[str, tuple[Verifi
     return text, tuple(signers)
 
 
+def list_signatures(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text, and each signature's name and bytes; nothing is verified. Raises
+    VerificationFailed.
+    """
+    return _split_note(note)
+
+
 def list_hints(note: str) -> frozenset[str]:
     """Name and key id of each signature, none verified. Raises VerificationFailed."""
     return frozenset(f"{name}+{blob[:4].hex()}" for name, blob in _split_note(note)[1])

@@ -16,10 +16,11 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from broker.audit.bundle import CertificateLine, EntryLine, Header, Opening, Part, read_bundle
+from broker.audit.cosigning import WitnessKey, verify_cosignature
 from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
 from broker.audit.grounds import Grounds
 from broker.audit.lives import Holds, Lives
@@ -98,16 +99,20 @@ def statements_key_name(origin: str) -> str:
 
 
 def verify_bundle(
-    source: bytes | BinaryIO, trusted: Sequence[VerifierKey], kept: Sequence[str] = ()
+    source: bytes | BinaryIO,
+    trusted: Sequence[VerifierKey],
+    kept: Sequence[str] = (),
+    witnesses: Sequence[WitnessKey] = (),
 ) -> Report:
     """Check an export bundle against the keys in `trusted`, which come from outside it.
 
-    `kept` are checkpoints (notes) that the reader had earlier and that the log must contain. The
+    `kept` are checkpoints (notes) that the reader had earlier and that the log must contain;
+    `witnesses` are those who must have cosigned the root log, in which its place is shown. The
     bundle is read line by line, once, and never held.
     """
     try:
         header, parts = read_bundle(io.BytesIO(source) if isinstance(source, bytes) else source)
-        check = _Check(header, trusted)
+        check = _Check(header, trusted, witnesses)
         check.checkpoints(kept)
         for part in parts:
             check.part(part)
@@ -159,7 +164,13 @@ def _opens(opening: Opening, entry: Entry) -> bool:
 class _Check:
     """One bundle under examination: fed its parts in order, then asked for the report."""
 
-    def __init__(self, header: Header, trusted: Sequence[VerifierKey]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        trusted: Sequence[VerifierKey],
+        witnesses: Sequence[WitnessKey] = (),
+    ) -> None:
+        self.unseen = list(witnesses)  # those whose cosignature was not seen yet
         self.header = header
         self.trusted = trusted
         self.missing_keys: list[str] = []
@@ -307,6 +318,20 @@ class _Check:
         else:
             where = f"slot {place.slot} of the root log's epoch {epoch}"
             self.good(f"Its {place.size} entries stand in {where}.")
+            self._cosignatures(place.checkpoint)
+
+    def _cosignatures(self, note: str) -> None:
+        """Of the root log's checkpoint: its witnesses saw it grow, and no other face of it."""
+        for key in tuple(self.unseen):
+            try:
+                at = datetime.fromtimestamp(verify_cosignature(note, key), UTC)
+            except VerificationFailed as error:
+                self.bad(f"The root log's checkpoint: {error}.")
+            except (OverflowError, ValueError, OSError):
+                self.bad(f"The root log's checkpoint: {key.name} names no instant.")
+            else:
+                self.good(f"{key.name} cosigned the root log on {at:%Y-%m-%d %H:%M:%S} UTC.")
+            self.unseen.remove(key)
 
     def _check_place(self, place: Place) -> int:
         if self.slots != {str(place.slot)}:
@@ -327,6 +352,8 @@ class _Check:
         self.good(f"{self.opened} of {self.committed} personal fields are opened here, and hold.")
         grants, copies = self.grants.still(), self._living()
         certificates = self._certificates()
+        for key in self.unseen:
+            self.bad(f"No place in the root log is shown that {key.name} could have cosigned.")
         self._check_authenticated()
         return Report(
             tuple(self.findings),

@@ -157,6 +157,13 @@ def verify_proof(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
     multiple=True,
     help="A checkpoint that you kept: the log must still contain it.",
 )
+@click.option(
+    "--witness",
+    "witnesses",
+    type=_FILE,
+    multiple=True,
+    help="A file of witnesses' keys: each must have cosigned the root log.",
+)
 @click.option("--keep-checkpoint", type=_FILE, help="Also write its last checkpoint to this file.")
 @click.option(
     "--no-memory",
@@ -169,6 +176,7 @@ def verify(
     file: Path,
     keys: tuple[Path, ...],
     checkpoints: tuple[Path, ...],
+    witnesses: tuple[Path, ...],
     keep_checkpoint: Path | None,
     *,
     no_memory: bool,
@@ -182,7 +190,7 @@ def verify(
     from broker.audit.bundle import find_origin
     from broker.audit.verify import verify_bundle
     from broker.cli.findings import show_report
-    from broker.cli.trust import find_seen, load_keys, remember_seen
+    from broker.cli.trust import find_seen, load_keys, load_witnesses, remember_seen
 
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
     with open_file(file) as bundle:
@@ -190,7 +198,10 @@ def verify(
         bundle.seek(0)
         seen = find_seen(session.home, origin) if origin else None
         report = verify_bundle(
-            bundle, load_keys(keys, session.home), [*kept, seen] if seen is not None else kept
+            bundle,
+            load_keys(keys, session.home),
+            [*kept, seen] if seen is not None else kept,
+            [key for one in witnesses for key in load_witnesses(one)],
         )
     show_report(report, session.output, f"The log in {file}")
     if not no_memory:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from broker.audit.cosigning import WitnessKey
 from broker.audit.note import VerifierKey
 from broker.audit.verify import load_trusted, statements_key_name
 from broker.cli.files import read_text, replace_file
@@ -77,3 +78,11 @@ def load_keys(files: Sequence[Path], home: Path) -> tuple[VerifierKey, ...]:
     if not files:
         return list_pinned(home)
     return tuple(dict.fromkeys(key for file in files for key in load_trusted(read_text(file))))
+
+
+def load_witnesses(file: Path) -> tuple[WitnessKey, ...]:
+    """Read a file of witnesses' keys: one a line; `#` begins a comment. Raises
+    VerificationFailed.
+    """
+    lines = (line.partition("#")[0].strip() for line in read_text(file).splitlines())
+    return tuple(WitnessKey.parse(line) for line in lines if line)

@@ -79,8 +79,27 @@ def counts_from(tx: Tx, purpose: str) -> int:
 
 
 def list_missing(tx: Tx, tenant_id: TenantId, purposes: Collection[str]) -> list[str]:
-    """Those of an organisation's purposes to which no consent is live."""
-    return [p for p in sorted(purposes) if not is_live(tx, Consent(tenant_id, p))]
+    """Those of an organisation's purposes to which no consent is live, as `is_live` says; in one
+    question, for every login asks it.
+    """
+    asked = {"tenant": tenant_id, "purposes": sorted(purposes), "at": tx.at}
+    return list(tx.session.scalars(_MISSING, asked))
+
+
+_MISSING = sa.text("""
+    SELECT wanted.name FROM unnest(CAST(:purposes AS text[])) AS wanted (name)
+     WHERE NOT EXISTS (
+        SELECT FROM (
+            SELECT act, lapses_at, version FROM consent_act
+             WHERE tenant_id = :tenant AND purpose = wanted.name
+               AND coalesce(person_id, '') = '' AND about = ''
+             ORDER BY number DESC LIMIT 1) AS last
+         WHERE act IN ('given', 'renewed') AND :at < lapses_at
+           AND version >= coalesce((SELECT counts_from FROM purpose
+                                     WHERE purpose.name = wanted.name
+                                     ORDER BY version DESC LIMIT 1), 1))
+     ORDER BY 1
+""")
 
 
 def check_live(tx: Tx, tenant_id: TenantId, purposes: Collection[str]) -> None:

@@ -5,6 +5,7 @@ What is given in all is the intersection: whatever one of them took away is away
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -220,12 +221,18 @@ def check_still_reached(tx: Tx, grant: Grant) -> None:
     Asked of every login and every copy before it is made: who lost the role since is not counted,
     nor what a delegate said once the delegation is over.
     """
-    mine = sa.select(sa.func.count(sa.distinct(Decision.person_id))).where(
-        Decision.grant_id == grant.id,
+    asked = {"grant": grant.id, "tenant": grant.tenant_id, "at": tx.at}
+    check_count(grant, tx.session.scalar(_standing(break_glass=grant.break_glass), asked) or 0)
+
+
+@functools.cache
+def _standing(*, break_glass: bool) -> sa.Select[int]:
+    """Built once: every login asks it."""
+    return sa.select(sa.func.count(sa.distinct(Decision.person_id))).where(
+        Decision.grant_id == sa.bindparam("grant"),
         Decision.verdict == "approved",
-        stands_on(grant, tx.at),
+        stands(sa.bindparam("tenant"), sa.bindparam("at"), break_glass=break_glass),
     )
-    check_count(grant, tx.session.scalar(mine) or 0)
 
 
 def check_count(grant: Grant, standing: int) -> None:

@@ -38,7 +38,7 @@ from broker.jobs import Queue
 from broker.passkeys import Answered
 from broker.settings import Times
 from broker.states import StateConflict, advance, record_birth
-from broker.tickets import mirror
+from broker.tickets import hints, mirror
 from broker.trail import Personal
 from broker.tx import Tx
 
@@ -137,6 +137,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         personal=[Personal("reason", grant.reason)],
     )
     queue.put(tx, "plan_grant", grant.id, queue="access")
+    hints.keep_hint(tx, ticket.system, ticket.external_id)  # what was seen may be an hour old
     return GrantId(grant.id)
 
 

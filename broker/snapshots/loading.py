@@ -59,13 +59,13 @@ from broker.grants.plan import Plan, TablePlan, check_same_tenancy, make_plan
 from broker.grants.policy import Policy
 from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
+from broker.snapshots import spot
 from broker.snapshots.artifacts import put_sealed, sealed_object
 from broker.snapshots.batches import SMALL_BYTES, group
 from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
 from broker.snapshots.parallel import WORKERS, run_in_lanes
 from broker.snapshots.places import Places
 from broker.snapshots.progress import Watch
-from broker.snapshots.spot import check_spots
 from broker.snapshots.tenant_part import Part
 from broker.stores import Store
 from broker.tenancy import Tenancy
@@ -145,6 +145,9 @@ def fill(job: Job) -> Filled:
         sealed = [job.seal(PRE_DATA, before.read_bytes()), job.seal(POST_DATA, after.read_bytes())]
         skipped = restore(before, owner, skip=find_reason_to_skip, checkpoint=source.checkpoint)
         job.watch.step("rows")
+        canaries = spot.take(
+            job.source, source.exporter, list(source.planned()), source.part.condition
+        )
         tables, objects = _copy_tables(job, source, owner, masking_key)
         job.watch.step("indexes")
         left_out = _find_left_out(source)
@@ -152,9 +155,7 @@ def fill(job: Job) -> Filled:
         sequences = _finish(job, source, owner)
         job.watch.step("checks")
         _check(source, owner, tables, [*(entry.entry.id for entry in skipped), *left_out])
-        check_spots(
-            job.source, owner, source.exporter, list(source.planned()), source.part.condition
-        )
+        spot.check_none_found(canaries, owner, source.checkpoint)
         contents = Contents(
             plan=source.plan.digest(),
             encoding=encoding,
@@ -165,7 +166,7 @@ def fill(job: Job) -> Filled:
         manifest = Manifest((*sealed, *objects), contents.to_facts())
         sealed_manifest = job.seal(MANIFEST_NAME, manifest.to_bytes())
     job.places.let_leases_in()
-    report = _report(source, skipped, tables)
+    report = _report(source, skipped, tables) | {"canaries": canaries.count}
     return Filled(sealed_manifest, len(tables), sum(table.rows for table in tables), report)
 
 

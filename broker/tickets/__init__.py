@@ -13,6 +13,8 @@ from typing import Protocol
 
 from broker.errors import BrokerError, Unavailable
 
+_TITLE_LENGTH, _URL_LENGTH = 500, 2000
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _WORD = re.compile(r"[a-z0-9][a-z0-9 ._-]{0,39}")
 
 
@@ -63,6 +65,18 @@ class FetchedTicket:
     severity: str | None = None
     category: str | None = None
     reopened: str | None = None
+
+    def __post_init__(self) -> None:
+        """Whoever writes to the vendor's support words the title: it is cut, and what no database
+        takes (NUL, half a surrogate) is a space. A customer of that kind is nobody.
+        """
+        object.__setattr__(self, "title", _NO_TEXT.sub(" ", self.title)[:_TITLE_LENGTH])
+        for name in ("url", "reopened"):
+            value = getattr(self, name)
+            if value is not None and (_NO_TEXT.search(value) or len(value) > _URL_LENGTH):
+                object.__setattr__(self, name, None)
+        if _NO_TEXT.search(self.customer):
+            object.__setattr__(self, "customer", "")
 
 
 @dataclass(frozen=True, slots=True)

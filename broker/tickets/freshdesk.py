@@ -68,5 +68,12 @@ class FreshdeskTickets(Driver):
             f"{self._client.base_url}/a/tickets/{external_id}",
             _PRIORITIES.get(text_of(document.get("priority")) or ""),
             word_of(document.get("type")),
-            mark_of(as_object(document.get("stats")).get("reopened_at")),
+            _find_mark(document.get("stats")),
         )
+
+
+def _find_mark(stats: object) -> str | None:
+    """Also of a ticket never re-opened: or the first time would not change it."""
+    if not isinstance(stats, dict) or "reopened_at" not in stats:
+        return None
+    return mark_of(stats["reopened_at"]) or "never"

@@ -77,12 +77,12 @@ def record_look(
     row.seen_at, row.missing_since = tx.at, None
     if tenant_id != row.tenant_id:
         return _end(tx, row, "moved to another customer")
-    was, row.reopened = row.reopened, fetched.reopened
+    was, row.reopened = row.reopened, fetched.reopened or row.reopened
     row.title, row.url, row.open = fetched.title, fetched.url, not fetched.closed
     row.severity, row.category = fetched.severity, fetched.category
     if fetched.closed:
         return _end(tx, row, "closed")
-    if fetched.reopened not in {was, None} and row.ended_at is None:
+    if was not in {row.reopened, None} and row.ended_at is None:
         return _end(tx, row, "closed and opened again")
     return Seen(TicketId(row.id), TenantId(row.tenant_id))
 

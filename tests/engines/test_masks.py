@@ -15,6 +15,13 @@ from psycopg import sql
 
 from broker.embedded import EmbeddedServer
 from broker.engines import Column, Fate, Table
+from broker.engines.postgres.canaries import (
+    PER_COLUMN,
+    PROBE,
+    Canary,
+    count_canaries,
+    take_canaries,
+)
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.constants import _CONSTANTS, find_constant
@@ -25,8 +32,6 @@ from broker.engines.postgres.masks import (
     live_select,
     masked_select,
     session_options,
-    spot_count,
-    spot_sample,
     table_key,
 )
 from broker.errors import Invalid
@@ -233,7 +238,7 @@ def test_names_are_quoted_whatever_they_hold(owner: Connection, reader: Reader) 
     token = mac(KEY, "l", "v")[:32]
     assert columns == (column, "k", "t")
     assert connection.execute(select).fetchall() == [(token, token, "l")]
-    sample = spot_sample(found, masks, SESSION_KEY, 5)
+    sample = take_canaries(found, masks, SESSION_KEY)
     assert sample is not None
     assert {row[0] for row in connection.execute(sample)} == {column, "k", "t"}
 
@@ -307,12 +312,13 @@ def test_no_code_of_the_tenants_runs_in_our_selects(owner: Connection, reader: R
         select, _ = masked_select(found, masks, SESSION_KEY)
         with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT").format(select)) as copy:
             assert list(copy)
-        sample = spot_sample(found, masks, SESSION_KEY, 5)
+        sample = take_canaries(found, masks, SESSION_KEY)
         if sample is not None:
-            assert connection.execute(sample).fetchall()
-    for column in found.columns:
-        counted = connection.execute(spot_count(found, column, ["0" * 64], SESSION_KEY, 9))
-        assert counted.fetchone() == (0,)
+            connection.execute(sample)
+    every_bucket = [Canary("0" * 64, bucket) for bucket in range(4096)]
+    looked = {column.name: every_bucket for column in found.columns}
+    counted = connection.execute(count_canaries(found, looked, SESSION_KEY))
+    assert set(counted.fetchone() or ()) == {0}
     assert owner.execute("SELECT count(*) FROM ran").fetchone() == (0,)
 
 
@@ -339,7 +345,7 @@ def test_a_column_without_a_fate_is_refused(owner: Connection, reader: Reader) -
         with pytest.raises(Invalid, match="added"):
             build(found, fates({"a": "keep"}), SESSION_KEY)
     with pytest.raises(Invalid, match="added"):
-        spot_sample(found, fates({"a": "keep"}), SESSION_KEY, 5)
+        take_canaries(found, fates({"a": "keep"}), SESSION_KEY)
 
 
 def test_a_mask_that_its_type_does_not_take_is_refused() -> None:
@@ -408,14 +414,23 @@ SPOTTED = {
 }
 
 
-def test_the_spot_check_finds_what_was_not_masked_and_nothing_else(
+def take(connection: Connection, masks: Mapping[str, Fate]) -> dict[str, list[Canary]]:
+    taking = take_canaries(table(connection), masks, SESSION_KEY)
+    assert taking is not None
+    canaries: dict[str, list[Canary]] = {}
+    for name, digest, bucket in connection.execute(taking):
+        canaries.setdefault(name, []).append(Canary(digest, bucket))
+    return canaries
+
+
+def test_canaries_find_what_was_not_masked_and_nothing_else(
     owner: Connection, reader: Reader
 ) -> None:
     shape = "(a text, b char(9), c date, d numeric(9, 2), e int, f varchar(40), g char(3), h text)"
     owner.execute(f"CREATE TABLE t {shape}; CREATE TABLE honest {shape}; CREATE TABLE leak {shape}")
     owner.execute(
-        "INSERT INTO t SELECT 'name ' || n, 'note ' || n, date '2020-01-01' + n, n, n,"
-        " n || '@example.org', n, 'kept' FROM generate_series(0, 99) n"
+        "INSERT INTO t SELECT 'name ' || n, 'note ' || n, date '2020-01-02' + n, n, n,"
+        " n || '@example.org', n, 'kept' FROM generate_series(1, 99) n"
     )
     owner.execute("INSERT INTO t VALUES ('', '', NULL, NULL, NULL, '', '', '')")
     owner.execute("INSERT INTO leak SELECT * FROM t")
@@ -425,33 +440,54 @@ def test_the_spot_check_finds_what_was_not_masked_and_nothing_else(
         masked_select(table(connection), masks, SESSION_KEY)[0]
     )
     connection.execute(rows)
-    sample = spot_sample(table(connection), masks, SESSION_KEY, 20)
-    assert sample is not None
-    digests: dict[str, list[str]] = dict(connection.execute(sample).fetchall())
-    assert set(digests) == set("abcdefg")
-    assert all(len(found) == 20 for found in digests.values())
-    assert mac(KEY, "spot", "name 0") in digests["a"]
+    canaries = take(connection, masks)
+    assert {name: len(found) for name, found in canaries.items()} == dict.fromkeys(
+        "abcdefg", PER_COLUMN
+    )
+    names = {mac(KEY, "spot", f"name {n}") for n in range(100)}
+    assert {canary.digest for canary in canaries["a"]} < names
 
     def count(name: str) -> dict[str, int]:
         found = table(connection, name)
-        return {
-            column.name: connection.execute(
-                spot_count(found, column, digests[column.name], SESSION_KEY, 99)
-            ).fetchall()[0][0]
-            for column in found.columns
-            if column.name in digests
-        }
+        row = connection.execute(count_canaries(found, canaries, SESSION_KEY)).fetchone()
+        return dict(zip(canaries, row or (), strict=True))
 
-    assert count("leak") == dict.fromkeys("abcdefg", 20)
+    assert count("leak") == dict.fromkeys("abcdefg", PER_COLUMN)
     assert count("honest") == dict.fromkeys("abcdefg", 0)
 
 
-def test_a_spot_count_takes_digests_only() -> None:
-    found = Table("s", "t", "table", (Column("a", "text", "text"),))
+def test_a_name_that_its_mask_may_give_to_another_is_no_canary(
+    owner: Connection, reader: Reader
+) -> None:
+    owner.execute("CREATE TABLE t (a text, n int)")
+    owner.execute("INSERT INTO t VALUES ('Alice', 1), ('Alicia', 2), ('Alice Martin', 3)")
+    canaries = take(reader(), fates({"a": "first_name", "n": "constant"}))
+    given = {mac(KEY, "spot", name) for name in ("Alicia", "Alice Martin")}
+    assert {canary.digest for canary in canaries["a"]} == given
+    tokens = take_canaries(table(owner), fates({"a": "keep", "n": "token"}), SESSION_KEY)
+    assert tokens is None, "28 bits meet by chance"
+
+
+def test_canaries_come_from_all_over_a_large_table(owner: Connection, reader: Reader) -> None:
+    owner.execute("CREATE TABLE t (a text)")
+    owner.execute("INSERT INTO t SELECT n || repeat('x', 900) FROM generate_series(1, 9000) n")
+    canaries = take(reader(), fates({"a": "token"}))["a"]
+    first = {mac(KEY, "spot", f"{n}{'x' * 900}") for n in range(1, 1000)}
+    assert len(canaries) == PER_COLUMN
+    assert len({canary.digest for canary in canaries} - first) > PER_COLUMN // 2
+
+
+def test_a_canary_is_a_digest_and_nothing_else(reader: Reader) -> None:
     for wrong in ("'", "0" * 63, "G" * 64, "0" * 63 + "\n"):
         with pytest.raises(Invalid):
-            spot_count(found, found.columns[0], [wrong], SESSION_KEY, 9)
-    assert spot_sample(found, fates({"a": "keep"}), SESSION_KEY, 5) is None
+            Canary(wrong, 0)
+    with pytest.raises(Invalid):
+        Canary("0" * 64, 4096)
+    found = Table("s", "t", "table", (Column("a", "text", "text"),))
+    assert take_canaries(found, fates({"a": "keep"}), SESSION_KEY) is None
+    probe = reader().execute(PROBE).fetchone()
+    assert probe is not None
+    assert 0 <= probe[0] < 4096
 
 
 def test_a_key_that_is_too_short_is_refused_and_not_shown() -> None:

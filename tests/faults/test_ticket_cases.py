@@ -165,6 +165,62 @@ def test_closed_and_opened_again_between_two_looks_ends_access_all_the_same(desk
     assert desk.state(grant_id) == "ended"
 
 
+def test_a_mark_that_was_not_there_before_is_no_reopening(desk: Desk) -> None:
+    """After an upgrade, or where the system begins to tell: nothing ends for that."""
+    name, grant_id = desk.given()
+    with desk.world.as_(system("tests")) as tx:
+        tx.session.execute(sa.text("UPDATE ticket SET reopened = NULL"))
+    desk.poll()
+    assert desk.state(grant_id) == "requested"
+    desk.do(name, "close")
+    desk.do(name, "reopen")
+    desk.poll()
+    assert desk.state(grant_id) == "ended"
+
+
+@pytest.mark.parametrize("title", ["a\x00b", "half \ud800", "x" * 100_000])
+def test_a_title_that_no_database_takes_keeps_no_closing_away(desk: Desk, title: str) -> None:
+    """Whoever writes to the vendor's support words it."""
+    name, kept = desk.given()
+    other, ended = desk.given()
+    desk.do(other, "close")
+    customer = desk.world.customer
+    told = {"id": name, "title": title, "customer": customer, "closed": False, "reopened": "\x00"}
+    desk.answer(name, "200 OK", told)
+    assert desk.poll() == 2
+    assert (desk.state(kept), desk.state(ended)) == ("requested", "ended")
+    mirrored = desk.mirrored(name)
+    assert mirrored is not None
+    assert mirrored.title == title.replace("\x00", " ").replace("\ud800", " ")[:500]
+
+
+def test_hints_of_tickets_that_never_were_keep_none_of_the_others(desk: Desk) -> None:
+    """Three that are missing say nothing of the system when somebody only named them."""
+    for number in range(3):
+        desk.hint(f"T-never-{number}")
+    assert desk.follow() == 3
+    name, grant_id = desk.given()
+    desk.do(name, "close")
+    desk.hint(name)
+    desk.follow()
+    assert desk.state(grant_id) == "ended"
+
+
+def test_what_was_read_before_the_system_asked_us_to_wait_counts(desk: Desk) -> None:
+    """Else a system with a small rate would never be read to its end."""
+    first, ended = desk.given()
+    second, kept = desk.given()
+    desk.do(first, "close")
+    desk.do(second, "close")
+    desk.faults.answers["/tickets"] = ("404 No list", None)
+    desk.faults.answers[f"/tickets/{second}"] = ("429 Too Many", None)
+    assert desk.poll() == 1
+    assert (desk.state(ended), desk.state(kept)) == ("ended", "requested")
+    desk.faults.answers.clear()
+    assert desk.poll() == 1
+    assert desk.state(kept) == "ended"
+
+
 def test_a_ticket_of_no_customer_of_ours_gives_no_request(desk: Desk) -> None:
     assert desk.look(desk.open(customer="nobody of ours")) is None
 

@@ -19,6 +19,7 @@ from broker.tickets.gitlab import GitlabTickets
 from broker.tickets.jira import JiraTickets
 from broker.tickets.linear import LinearTickets
 from tests.tickets.plays.base import BASE, TOKEN
+from tests.tickets.plays.freshdesk import Freshdesk
 from tests.tickets.plays.glpi import Glpi
 from tests.tickets.plays.jira import Jira, issue
 from tests.tickets.plays.linear import Linear
@@ -110,3 +111,11 @@ def test_jiras_wrong_token_makes_each_issue_missing_and_the_probe_tells() -> Non
     assert driver.find("SUP-1") is None
     with pytest.raises(TicketSystemUnavailable, match="SUP-1"):
         driver.probe()
+
+
+def test_freshdesks_first_reopening_changes_the_mark_too() -> None:
+    play = Freshdesk()
+    play.tickets["20"]["stats"] = {"reopened_at": None}
+    before = play.driver().find("20").reopened
+    play.tickets["20"]["stats"] = {"reopened_at": "2026-09-02T10:00:00Z"}
+    assert (before, play.driver().find("20").reopened) == ("never", "2026-09-02T10:00:00Z")

@@ -18,8 +18,8 @@ class Mask:
     hold; `expression` gives SQL for a column and a label (see `expressions`).
 
     `injective` up to the collisions of a hash; `hides` is false where the value itself stays. With
-    `may_coincide` one row's masked value may by chance be another's real one, so the spot check
-    would cry wolf.
+    `may_coincide` one row's masked value may by chance be another's real one, so the look for
+    canaries would cry wolf; but not for values that differ from all its `outputs`, a pattern.
     """
 
     name: str
@@ -34,3 +34,4 @@ class Mask:
     injective: bool = False
     hides: bool = True
     may_coincide: bool = False
+    outputs: str = ""

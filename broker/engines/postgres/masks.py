@@ -20,13 +20,8 @@ from broker.engines.postgres.expressions import (
     EXPRESSIONS,
     INTEGER_TYPES,
     TOKEN_MIN_CHARS,
-    as_text,
-    canonical_text,
-    hmac_hex,
     is_text,
-    literal,
     max_chars,
-    operate,
     value_of,
 )
 from broker.engines.postgres.mask import TIME_TYPES, Mask
@@ -34,7 +29,7 @@ from broker.errors import Invalid
 from broker.secret import Secret
 
 _BLOCK_BYTES = 64  # SHA-256's block, the length of both pads
-_SPOT_LABEL = "spot"
+SPOT_LABEL = "spot"
 
 
 def _fits_all(column: Column) -> bool:
@@ -200,15 +195,15 @@ def _find_constraint_obstacle(mask: Mask, column: Column, table: Table) -> str |
     return None
 
 
-def _masked(column: Column, fate: Fate) -> sql.Composed:
+def masked(column: Column, fate: Fate) -> sql.Composed:
     _get_mask(fate.mask)
     if fate.mask == "keep":
         return value_of(column)
     obstacle = _find_type_obstacle(fate.mask, column)
     if obstacle is not None:
         raise Invalid(f"column {column.name}: {obstacle}")
-    if fate.label == _SPOT_LABEL:
-        raise Invalid(f"the label {_SPOT_LABEL!r} is taken by the spot check")
+    if fate.label == SPOT_LABEL:
+        raise Invalid(f"the label {SPOT_LABEL!r} is taken by the look for canaries")
     if fate.paths:
         expression = masks_json.by_path(column, fate.label, fate.paths, _mask_text)
     else:
@@ -226,18 +221,18 @@ def _mask_text(mask: str, column: Column, label: str) -> sql.Composed:
     return MASKS[mask].expression(column, label)
 
 
-def _from(table: Table, key: KeySource | None) -> sql.Composed:
+def relation(table: Table, key: KeySource | None) -> sql.Composed:
     # A root has no rows of its own; elsewhere ONLY, or rows of inheriting tables come twice.
     only = sql.SQL("" if table.kind == "partitioned" else "ONLY ")
     source = sql.SQL("FROM {}{} AS t").format(only, sql.Identifier(table.schema, table.name))
     return source if key is None else sql.SQL("{} CROSS JOIN {}").format(source, key.relation)
 
 
-def _copied(table: Table) -> list[Column]:
+def copied(table: Table) -> list[Column]:
     return [column for column in table.columns if not column.generated]
 
 
-def _check_fates(table: Table, columns: Sequence[Column], fates: Mapping[str, Fate]) -> None:
+def check_fates(table: Table, columns: Sequence[Column], fates: Mapping[str, Fate]) -> None:
     missing = [column.name for column in columns if column.name not in fates]
     if missing:
         raise Invalid(f"{table.full_name} has columns without a fate: {', '.join(missing)}")
@@ -250,15 +245,15 @@ def _select(
     key: KeySource,
     where: sql.Composable | None,
 ) -> tuple[sql.Composed, tuple[str, ...]]:
-    _check_fates(table, columns, fates)
+    check_fates(table, columns, fates)
     outputs = [
-        sql.SQL("{} AS {}").format(_masked(column, fates[column.name]), sql.Identifier(column.name))
+        sql.SQL("{} AS {}").format(masked(column, fates[column.name]), sql.Identifier(column.name))
         for column in columns
     ]
     used = [fates[column.name] for column in columns]
     keyed = any(MASKS[fate.mask].needs_key or fate.paths for fate in used)
     select = sql.SQL("SELECT {} {}").format(
-        sql.SQL(", ").join(outputs), _from(table, key if keyed else None)
+        sql.SQL(", ").join(outputs), relation(table, key if keyed else None)
     )
     if where is not None:
         select = sql.SQL("{} WHERE {}").format(select, where)
@@ -276,7 +271,7 @@ def masked_select(
     `where` is a condition over the alias `t`. The statement takes no parameters (it holds a `%`).
     Raises Invalid when a column has no fate, or a mask that is not made for its type.
     """
-    return _select(table, _copied(table), fates, key, where)
+    return _select(table, copied(table), fates, key, where)
 
 
 def live_select(
@@ -294,65 +289,3 @@ def live_select(
     """
     select, names = _select(table, table.columns, fates, key, where)
     return (select if where is None else sql.SQL("{} OFFSET 0").format(select)), names
-
-
-def spot_sample(
-    table: Table,
-    fates: Mapping[str, Fate],
-    key: KeySource,
-    limit: int,
-    where: sql.Composable | None = None,
-) -> sql.Composed | None:
-    """For the source: rows of (column, digests as text[]) of up to `limit` values of each column
-    that a mask hides; None when there is no such column.
-
-    `where` as in `masked_select`. A value that its mask leaves as it is (an empty text, 1 January,
-    the constant itself) proves nothing and is left out, and so is a column whose mask may coincide.
-    Masks without a key give the same for what they gave, so no sampled value can stand in an honest
-    copy, save by a number's chance collision.
-    """
-    _check_fates(table, _copied(table), fates)
-    samples = [
-        sql.SQL(
-            "SELECT {name} AS name, ARRAY(SELECT DISTINCT s.digest FROM (SELECT {digest} AS digest"
-            " {source} WHERE {among} AND {filled} AND {changed} LIMIT {limit}) AS s) AS digests"
-        ).format(
-            among=sql.SQL("true") if where is None else where,
-            name=literal(column.name, "text"),
-            digest=_spot_digest(column),
-            source=_from(table, key),
-            filled=operate(canonical_text(column), "<>", literal("", "text")),
-            changed=operate(
-                canonical_text(column), "<>", as_text(_masked(column, fates[column.name]))
-            ),
-            limit=sql.Literal(limit),
-        )
-        for column in _copied(table)
-        if (mask := MASKS[fates[column.name].mask]).hides and not mask.may_coincide
-    ]
-    return sql.SQL(" UNION ALL ").join(samples) if samples else None
-
-
-def spot_count(
-    table: Table, column: Column, digests: Sequence[str], key: KeySource, limit: int
-) -> sql.Composed:
-    """For the sandbox: how many of the first `limit` values of `column` have one of these digests.
-
-    Rows stand there in the order in which they were read, so the sampled ones are among the first.
-    """
-    if any(len(digest) != 64 or set(digest) - set("0123456789abcdef") for digest in digests):
-        raise Invalid("a digest is 64 hexadecimal digits")
-    return sql.SQL(
-        "SELECT pg_catalog.count(*) FROM (SELECT {digest} AS digest {source} WHERE {filled}"
-        " LIMIT {limit}) AS s WHERE s.digest OPERATOR(pg_catalog.=) ANY ({digests})"
-    ).format(
-        digest=_spot_digest(column),
-        source=_from(table, key),
-        filled=operate(canonical_text(column), "<>", literal("", "text")),
-        limit=sql.Literal(limit),
-        digests=literal("{" + ",".join(digests) + "}", "text[]"),
-    )
-
-
-def _spot_digest(column: Column) -> sql.Composed:
-    return hmac_hex(_SPOT_LABEL, canonical_text(column))

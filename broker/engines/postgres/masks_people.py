@@ -40,6 +40,11 @@ def _longest(*lists: Sequence[str]) -> int:
     return sum(max(map(len, wanted)) for wanted in lists) + len(lists) - 1
 
 
+def _one_of(*lists: Sequence[str]) -> str:
+    """A pattern of what is drawn from these lists, joined by blanks."""
+    return "^" + " ".join(f"({'|'.join(wanted)})" for wanted in lists) + "$"
+
+
 def _first_name(column: Column, label: str) -> sql.Composed:
     return keyed(column, label, _word(words.FIRST_NAMES, 1))
 
@@ -141,22 +146,25 @@ MASKS: tuple[Mask, ...] = (
         "first_name", "The value becomes a first name from a short list.",
         "which values are equal", f"two names may become one; {_GUESSED}",
         is_text, _first_name, chars=_longest(words.FIRST_NAMES), needs_key=True, may_coincide=True,
+        outputs=_one_of(words.FIRST_NAMES),
     ),
     Mask(
         "last_name", "The value becomes a family name from a short list.",
         "which values are equal", f"two names may become one; {_GUESSED}",
         is_text, _last_name, chars=_longest(words.LAST_NAMES), needs_key=True, may_coincide=True,
+        outputs=_one_of(words.LAST_NAMES),
     ),
     Mask(
         "full_name", "The value becomes a first and a family name from short lists.",
         "which values are equal", f"two names may become one; {_GUESSED}",
         is_text, _full_name, chars=_longest(words.FIRST_NAMES, words.LAST_NAMES),
-        needs_key=True, may_coincide=True,
+        needs_key=True, may_coincide=True, outputs=_one_of(words.FIRST_NAMES, words.LAST_NAMES),
     ),
     Mask(
         "city", "The value becomes a town from a short list.",
         "which values are equal", f"two towns may become one; {_GUESSED}",
         is_text, _city, chars=_longest(words.CITIES), needs_key=True, may_coincide=True,
+        outputs=_one_of(words.CITIES),
     ),
     Mask(
         "address", "The value becomes a house number, a street and a town from short lists.",
@@ -188,6 +196,7 @@ MASKS: tuple[Mask, ...] = (
         "phone_fr", "The value becomes a French number from a block kept for fiction.",
         "the form of a French number", "of 100,000 numbers many values share one",
         is_text, _phone_fr, chars=12, needs_key=True, may_coincide=True,
+        outputs=r"^\+331990[0-9]{5}$",
     ),
     Mask(
         "email_domain", "As `email`, and addresses of one domain stay in one domain.",

@@ -119,7 +119,7 @@ MASKS: tuple[Mask, ...] = (
         "ip", "The value becomes an address in 10.0.0.0/8; equal ones get equal addresses.",
         "which values are equal", "networks are lost; two may become one",
         lambda column: is_text(column) or column.base_type == "inet", _ip, chars=15,
-        needs_key=True, may_coincide=True,
+        needs_key=True, may_coincide=True, outputs=r"^10\.",
     ),
     Mask(
         "ip_network", "The network stays: 16 bits of IPv4, 32 of IPv6.",

@@ -1,0 +1,102 @@
+"""Witnesses cosign the root log as it grows, and never a second face of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from broker.audit.bundle import build_bundle, parse_bundle
+from broker.audit.cosigning import WitnessKey, cosign, verify_cosignature
+from broker.audit.merkle import leaf_hash, root
+from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
+from broker.audit.root_log import root_origin
+from broker.audit.verify import verify_bundle
+from broker.audit.witnessing import Witness, ask_all, parse_witness
+from broker.entries import encode_base64
+from broker.errors import SettingsError, VerificationFailed
+from broker.keys import LOG_KEY
+from tests.audit.signing import SigningKey
+from tests.verify.standalone import verdict
+from tests.verify.test_root_log import age, sealed
+from tests.verify.vendor import Vendor
+from tests.verify.witness import SmallWitness, running
+
+WITNESS = SigningKey("witness.example/w1")
+
+
+def test_a_cosignature_holds_for_its_note_and_instant_alone() -> None:
+    key = WitnessKey(WITNESS.name, WITNESS.public)
+    assert WitnessKey.parse(key.format()) == key
+    note = SigningKey("broker.example/root").checkpoint(3, root([leaf_hash(b"x")] * 3))
+    text = note.rpartition("\n\n")[0] + "\n"
+    line = cosign(text, key, 1_770_000_000, WITNESS.sign)
+    assert verify_cosignature(note + line, key) == 1_770_000_000
+    later = cosign(text, key, 1_770_000_001, lambda m: WITNESS.sign(m.replace(b"1\n", b"0\n", 1)))
+    other = note.replace("\n3\n", "\n4\n")
+    for wrong in (note, note + later, other + line):
+        with pytest.raises(VerificationFailed):
+            verify_cosignature(wrong, key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://w.example nonsense",
+        f"http://w.example {WitnessKey(WITNESS.name, WITNESS.public).format()}",
+        f"https://w.example {WITNESS.verifier.format()}",  # a log's key is no witness's
+        f"https://w.example w+00000000+{encode_base64(bytes([4]) + WITNESS.public)}",
+    ],
+)
+def test_a_witness_is_named_by_https_and_its_own_key(text: str) -> None:
+    with pytest.raises(SettingsError):
+        parse_witness(text)
+
+
+def test_a_witness_follows_the_root_log_and_a_bundle_shows_it(vendor: Vendor) -> None:
+    tenant_id, _ = vendor.enrol()
+    sealed(vendor)
+    origin = root_origin(vendor.origin(None))
+    public = vendor.keys.public(LOG_KEY)
+    with running(SmallWitness(VerifierKey(origin, public))) as small:
+        witness = Witness(small.url, small.key)
+        assert ask_all(vendor.database, [witness]) == 1
+        assert ask_all(vendor.database, [witness]) == 0  # nothing new: it is left in peace
+        assert small.asked == 1
+        for _ in range(3):
+            age(vendor)
+            sealed(vendor)
+        assert ask_all(vendor.database, [witness]) == 1  # from one to four, by a proof
+        data = vendor.export(tenant_id)
+        pinned = vendor.pinned(tenant_id)
+        assert verdict(data, pinned)
+        report = verify_bundle(data, pinned, witnesses=[small.key])
+        assert report.ok, report.findings
+        assert any("cosigned the root log" in finding.text for finding in report.findings)
+        assert not verify_bundle(data, pinned, witnesses=[_stranger()]).ok
+        bare = replace(parse_bundle(data), place=None)
+        assert not verify_bundle(build_bundle(bare), pinned, witnesses=[small.key]).ok
+
+        forget(vendor)  # a restored control database knows nothing of the witness
+        assert small.last is not None
+        age(vendor)
+        sealed(vendor)
+        assert ask_all(vendor.database, [witness]) == 1  # its 409 said where it stands
+
+        fork = checkpoint_text(Checkpoint(origin, small.last.size, b"\1" * 32))
+        small.last = Checkpoint(origin, 2, b"\1" * 32)  # it saw another face of the log
+        age(vendor)
+        sealed(vendor)
+        assert ask_all(vendor.database, [witness]) == 0
+        note = sign_note(fork, origin, public, lambda m: vendor.keys.sign(LOG_KEY, m))
+        assert small.add_checkpoint(f"old 2\n\n{note}")[0] == 422
+    assert ask_all(vendor.database, [witness]) == 0  # away: nothing is held up
+
+
+def _stranger() -> WitnessKey:
+    return WitnessKey("other.example/w", SigningKey("x").public)
+
+
+def forget(vendor: Vendor) -> None:
+    with vendor.superuser() as connection:
+        connection.execute("DELETE FROM root_cosignature")
