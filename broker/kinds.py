@@ -264,6 +264,17 @@ KINDS: Mapping[str, Kind] = {
         {"why": "words", "grants": "word", "last_seen_at": "instant"},
     ),
     # Consents.
+    "contact.shown": Kind(
+        "A contact detail of a person was shown to an engineer, on their consent to that field.",
+        "disclosure",
+        {"person": "id", "field": "word", "ticket": "id", "consent": "id"},
+    ),
+    "contact.written": Kind(
+        "An engineer wrote to a person through the broker, which showed nothing of them.",
+        "person",
+        {"ticket": "id"},
+        ("text",),
+    ),
     "purpose.published": Kind(
         "A purpose, or another text of it, was made known; `digest` is of its English text.",
         "purpose",

@@ -10,6 +10,7 @@
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET /purposes · GET POST /tenants/{id}/consents · …/consents/acts · POST …/consents/withdraw
     GET /tenants/{id}/why?about=
+    GET /tickets/{id}/contacts · POST …/show …/write · GET /me/disclosures
     GET /me/export · GET POST /me/rights · POST /me/object-to-marketing
     GET POST /rights · POST /rights/{id}/extend …/answer
     GET /people/{id}/export …/erasure · POST …/restrict
@@ -58,6 +59,7 @@ from broker.api import (
     accounts,
     checks,
     consents,
+    contacts,
     copies,
     decisions,
     delegates,
@@ -108,6 +110,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     reviews.blueprint,
     consents.blueprint,
     rights.blueprint,
+    contacts.blueprint,
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import request
 from marshmallow import fields, validate
 
@@ -9,6 +11,7 @@ from broker import enrolling, erasing, lifecycle, people, signin, tenants
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.api.tokens import NewTokenAnswer, confirm, show_new
+from broker.consents import contacting
 from broker.db import Json
 from broker.enrolling import NewMember
 from broker.errors import Invalid, NotAuthenticated, NotFound
@@ -138,12 +141,18 @@ def change_password(tx: Tx, body: Json) -> None:
 
 @operation(blueprint, "GET /people", query=PeopleQuery, answer=list_of(MemberAnswer))
 def list_people(tx: Tx, query: Json) -> Json:
-    """People with a role in a tenant, or in the vendor when none is named."""
+    """People with a role in a tenant, or in the vendor when none is named.
+
+    Addresses of a tenant's people are its own to see, and the privacy officers'.
+    """
     tenant_id = query.get("tenant")
     people.check(tx, "person:read", tenant_id)
     if tenant_id is not None:
         tenants.get_tenant(tx, tenant_id)
-    return whole(people.list_members(tx, tenant_id))
+    members = people.list_members(tx, tenant_id)
+    if tenant_id is not None and not contacting.sees_addresses(tx):
+        members = [replace(one, email="") for one in members]
+    return whole(members)
 
 
 @operation(blueprint, "POST /people", takes=PersonBody, answer=PersonAnswer, status=201)

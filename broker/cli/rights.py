@@ -49,6 +49,14 @@ def mine(session: Session) -> None:
     print_list(list(session.api().pages("me", "rights")), _COLUMNS, session.output)
 
 
+@rights.command()
+@pass_session
+def shown(session: Session) -> None:
+    """What of you was shown, to whom, for which ticket."""
+    found = session.api().pages("me", "disclosures")
+    print_list(list(found), ("at", "field", "shown_to", "ticket"), session.output)
+
+
 @rights.command("object-to-marketing")
 @pass_session
 def object_to_marketing(session: Session) -> None:

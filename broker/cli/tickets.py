@@ -42,6 +42,38 @@ def look(session: Session, external_id: str) -> None:
         click.echo(f"Asked. See it with: broker tickets list --external-id {external_id}")
 
 
+@tickets.command()
+@click.argument("ticket")
+@pass_session
+def contacts(session: Session, ticket: str) -> None:
+    """Who of the customer can be reached about TICKET, and what may be shown of each."""
+    found = session.api().pages("tickets", ticket, "contacts")
+    print_list(list(found), ("person", "role", "may_be_shown"), session.output)
+
+
+@tickets.command()
+@click.argument("ticket")
+@click.argument("person")
+@click.argument("field", type=click.Choice(("name", "email")))
+@pass_session
+def contact(session: Session, ticket: str, person: str, field: str) -> None:
+    """Show one FIELD of PERSON, on their consent; they see that you looked."""
+    body = {"person": person, "field": field}
+    print_item(session.api().post("tickets", ticket, "contacts", "show", body=body), session.output)
+
+
+@tickets.command()
+@click.argument("ticket")
+@click.argument("person")
+@click.option("--text", required=True, help="What it is about; they answer on the ticket.")
+@pass_session
+def write(session: Session, ticket: str, person: str, text: str) -> None:
+    """Write to PERSON about TICKET through the broker, which shows nothing of them."""
+    body = {"person": person, "text": text}
+    session.api().post("tickets", ticket, "contacts", "write", body=body)
+    click.echo("Sent by mail; the answer comes on the ticket.")
+
+
 @tickets.command(cls=click.Command)
 @click.argument("url")
 @click.option("--ticket", required=True, help="The name of a ticket that is open.")

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from broker import people, trail
 from broker.consents.model import ConsentAct
-from broker.consents.purposes import RECIPIENT, Purpose, PurposeRow, get_purpose
+from broker.consents.purposes import Purpose, PurposeRow, get_purpose
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.ids import PersonId, TenantId, is_id, new_id
+from broker.ids import PersonId, TenantId, new_id
 from broker.tx import Tx
 
 GRANTING = ("given", "renewed")
@@ -199,10 +199,7 @@ def _check_giver(tx: Tx, consent: Consent, purpose: Purpose) -> None:
 
 
 def _check_about(consent: Consent, purpose: Purpose) -> None:
-    if purpose.about == (RECIPIENT,):
-        if not is_id(consent.about, "rcp"):
-            raise Invalid("name the one recipient", fields={"about": "the id of a recipient"})
-    elif consent.about not in (purpose.about or ("",)):
+    if consent.about not in (purpose.about or ("",)):
         words = ", ".join(purpose.about) or "nothing"
         raise Invalid("each is consented to by itself", fields={"about": f"one of: {words}"})
 

@@ -24,6 +24,7 @@ from broker.tx import Tx
 
 LIVE_ACCESS = "live_access"
 TEST_COPY = "test_copy"
+SUPPORT_CONTACT = "support_contact"
 # By kind of access, as windows are named: what has to be consented to.
 BY_KIND: Mapping[str, str] = {
     "live": LIVE_ACCESS,
@@ -32,7 +33,6 @@ BY_KIND: Mapping[str, str] = {
     "copy": TEST_COPY,
 }
 LANGUAGES = ("en", "fr")
-RECIPIENT = "recipient"  # in `about`: the consent is about one third party, named by its id
 _BASES = ("consent", "contract", "legal_duty", "legitimate_interest")
 _GIVERS = ("tenant", "person", "nobody")
 
@@ -105,7 +105,7 @@ def read_purposes(file: Path) -> list[Purpose]:
         found = [_read(name, values) for name, values in data.items()]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{file} is no list of purposes: {error!r}") from None
-    missing = {LIVE_ACCESS, TEST_COPY} - {purpose.name for purpose in found}
+    missing = {LIVE_ACCESS, TEST_COPY, SUPPORT_CONTACT} - {purpose.name for purpose in found}
     if missing:
         raise SettingsError(f"{file} lacks what access rests on: {', '.join(sorted(missing))}")
     return found

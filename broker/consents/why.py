@@ -15,7 +15,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from broker import people
-from broker.consents.purposes import BY_KIND, LIVE_ACCESS, TEST_COPY, PurposeRow
+from broker.consents.purposes import (
+    BY_KIND,
+    LIVE_ACCESS,
+    SUPPORT_CONTACT,
+    TEST_COPY,
+    PurposeRow,
+)
 from broker.ids import TenantId
 from broker.trail import AuditEntry, AuditLog
 from broker.tx import Tx
@@ -24,7 +30,7 @@ CONSENT, APPROVAL, REGISTRATION = "consent", "approval", "registration"
 CONTRACT, ENDING, LAW, NONE = "contract", "ending", "law", "none"
 # What each ground says to who asks.
 SAYS: Mapping[str, str] = {
-    CONSENT: "the organisation consented to this purpose, and the consent was live",
+    CONSENT: "whose it is to give consented to this purpose, and the consent was live",
     APPROVAL: "the organisation's admins approved it; the ledger of consents began later",
     REGISTRATION: "the database was registered, which allows its catalogue to be read",
     CONTRACT: "the service owes it: it lets people decide, and keeps the record",
@@ -32,13 +38,14 @@ SAYS: Mapping[str, str] = {
     LAW: "a legal hold, asked by a privacy officer and agreed to or ordered",
     NONE: "no ground was found",
 }
-# What is done with a customer's data. Each is looked at in `_purposes`.
+# What is done with the data of a customer or a person. Each is looked at in `_list_needed`.
 ACTS = frozenset(
     {
         *("grant.requested", "approval.given", "grant.approved"),
         *("lease.asked", "lease.issued", "lease.resume_asked", "lease.resumed"),
         *("snapshot.ordered", "snapshot.copying", "snapshot.ready"),
         *("snapshot.reset_asked", "snapshot.reset"),
+        "contact.shown",
     }
 )
 _OTHERS: Mapping[str, str] = {
@@ -46,12 +53,17 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("token", "token_key", "login", "server", "key", "quarantine"), CONTRACT),
     **dict.fromkeys(("platform", "storage", "ticket", "decision", "standing"), CONTRACT),
     **dict.fromkeys(("review", "delegate", "policy", "glass", "certificate"), CONTRACT),
-    **dict.fromkeys(("purpose", "consent", "act", "passkey", "rights", "slot", "epoch"), CONTRACT),
+    **dict.fromkeys(
+        ("purpose", "consent", "act", "passkey", "rights", "slot", "epoch", "contact"), CONTRACT
+    ),
     **dict.fromkeys(("database", "preflight", "drill", "drills", "access", "plan"), REGISTRATION),
     **dict.fromkeys(("grant", "lease", "snapshot", "scope"), ENDING),
     **dict.fromkeys(("look", "remnant", "orphan", "stranger"), ENDING),
     "hold": LAW,
 }
+
+
+_Key = tuple[str, str, str]  # purpose, person (empty: the organisation), what it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +90,8 @@ class Reader:
     """Reads one log from its first entry on. `began_at` is when the ledger began."""
 
     began_at: datetime
-    _live: dict[str, tuple[str, datetime]] = field(default_factory=dict)  # purpose: act, its end
-    _purpose: dict[str, frozenset[str]] = field(default_factory=dict)  # of a lease
+    _live: dict[_Key, tuple[str, datetime]] = field(default_factory=dict)  # its act and its end
+    _needed: dict[str, frozenset[_Key]] = field(default_factory=dict)  # by a lease
 
     def read(self, position: int | None, entry: Mapping[str, Any]) -> Reason:
         """The next entry, and why what it says was allowed."""
@@ -91,38 +103,44 @@ class Reader:
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         facts = entry["facts"]
-        if "person" in facts or "about" in facts:
-            return
+        key = (facts["purpose"], facts.get("person", ""), facts.get("about", ""))
         if "lapses_at" in facts:
             end = datetime.fromisoformat(facts["lapses_at"])
-            self._live[facts["purpose"]] = (entry["subject"], end)
+            self._live[key] = (entry["subject"], end)
         else:
-            self._live.pop(facts["purpose"], None)
+            self._live.pop(key, None)
 
     def _explain(
         self, kind: str, at: datetime, entry: Mapping[str, Any]
     ) -> tuple[str, tuple[str, ...]]:
         if kind not in ACTS:
             return find_ground(kind), ()
-        purposes = self._purposes(kind, entry)
+        needed = self._list_needed(kind, entry)
         if at < self.began_at:
             return APPROVAL, ()
-        live = {name: self._live[name] for name in purposes if name in self._live}
-        if not purposes or len(live) < len(purposes) or any(at >= end for _, end in live.values()):
+        live = {key: self._live[key] for key in needed if key in self._live}
+        if not needed or len(live) < len(needed) or any(at >= end for _, end in live.values()):
             return NONE, ()
         return CONSENT, tuple(sorted(act for act, _ in live.values()))
 
-    def _purposes(self, kind: str, entry: Mapping[str, Any]) -> frozenset[str]:
+    def _list_needed(self, kind: str, entry: Mapping[str, Any]) -> frozenset[_Key]:
         """What the act needed; remembered of a login from when it was asked for."""
         facts, subject = entry["facts"], entry["subject"]
+        if kind == "contact.shown":
+            return frozenset({(SUPPORT_CONTACT, facts["person"], facts["field"])})
         if kind.startswith("snapshot."):
-            return frozenset({TEST_COPY})
+            return _of_organisation(TEST_COPY)
         if kind == "lease.asked":
             of_copy = str(facts.get("on", "")).startswith("snp_")
-            self._purpose[subject] = frozenset({TEST_COPY if of_copy else LIVE_ACCESS})
+            self._needed[subject] = _of_organisation(TEST_COPY if of_copy else LIVE_ACCESS)
         if kind.startswith("lease."):
-            return self._purpose.get(subject, frozenset())
-        return frozenset(p for kind, p in BY_KIND.items() if facts.get(f"{kind}_s", 0) > 0)
+            return self._needed.get(subject, frozenset())
+        given = [p for kind, p in BY_KIND.items() if facts.get(f"{kind}_s", 0) > 0]
+        return _of_organisation(*given)
+
+
+def _of_organisation(*purposes: str) -> frozenset[_Key]:
+    return frozenset((purpose, "", "") for purpose in purposes)
 
 
 def explain(

@@ -45,6 +45,7 @@ HOLDINGS = (
     Holding("mail", ("id",), ("person_id",), "mails to you", ERASED),
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),
     Holding("consent_act", ("id",), ("person_id", "by_id"), "consents that you gave", why=_AGREED),
+    Holding("disclosure", ("id",), ("person_id", "shown_to"), "contact details that were shown"),
     Holding("rights_case", ("id",), ("person_id", "by_id"), "what you asked of us", why=_ASKED),
     Holding("erasure", ("person_id",), ("person_id", "by_id"), "erasures", why=_ASKED),
     Holding(

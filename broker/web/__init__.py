@@ -14,6 +14,7 @@ from broker.bootstrap import Broker
 from broker.web import (
     account,
     consents,
+    contacts,
     copies,
     databases,
     delegates,
@@ -52,6 +53,7 @@ PARTS = (
     reviews,
     consents,
     rights,
+    contacts,
     passkeys,
     stepup,
 )

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from broker import people
 from broker.api.shapes import as_file
+from broker.consents import contacting
 from broker.rights import acting, cases, exporting
 from broker.web.languages import gettext
 from broker.web.session import begin, the_broker, visitor
@@ -18,7 +19,10 @@ pages = Blueprint("rights", __name__)
 def show() -> ResponseReturnValue:
     with begin() as tx:
         return render_template(
-            "console/your_data.html", found=cases.list_cases(tx, own=True), kinds=cases.KINDS
+            "console/your_data.html",
+            found=cases.list_cases(tx, own=True),
+            kinds=cases.KINDS,
+            shown=contacting.list_disclosures(tx),
         )
 
 

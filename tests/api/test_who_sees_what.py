@@ -107,6 +107,8 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     },
     "agree_to_standing": lambda ids: {"shown_digest": ids["digest"]},
     "end_standing": lambda _: {},
+    "show_contact": lambda ids: {"person": ids["person_id"], "field": "email"},
+    "write_to_contact": lambda ids: {"person": ids["person_id"], "text": "not mine to write"},
     "ask_for_right": lambda _: {"kind": "access"},
     "take_in_right": lambda ids: {"person": ids["person_id"], "kind": "access", "proof": "none"},
     "extend_right": lambda _: {"why": "looking for what is not mine"},
@@ -159,6 +161,7 @@ OWN = (
         "get_quarantine",
         "lift_quarantine",  # a quarantine is the broker's own
         "list_all_purposes",  # the same for all
+        "list_my_disclosures",
         *("export_me", "list_my_rights", "ask_for_right", "object_to_marketing"),
         *("list_rights", "take_in_right"),  # the vendor's
         "withdraw_token_keys",  # and so are its keys
@@ -394,7 +397,7 @@ DENIED = {
         *("list_delegates", "name_delegate", "end_delegation"),
         *("give_consent", "withdraw_consent"),
         *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
-        *("get_erasure",),
+        "get_erasure",
     ),
     "operator": (
         "attest_snapshot",
@@ -403,7 +406,7 @@ DENIED = {
         *("list_reviews", "get_review", "close_review"),
         *("give_consent", "withdraw_consent"),
         *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
-        *("get_erasure",),
+        "get_erasure",
         *("list_delegates", "name_delegate", "end_delegation"),
         *LOG,
         *("approve_grant", "refuse_grant", "end_grant", "end_everything"),
@@ -437,7 +440,7 @@ DENIED = {
         *("name_delegate", "end_delegation"),
         *("give_consent", "withdraw_consent"),
         *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
-        *("get_erasure",),
+        "get_erasure",
     ),
 }
 

@@ -193,14 +193,16 @@ def test_axe_finds_nothing_on_any_page_light_or_dark_and_none_is_wider_than_a_ph
 
 
 def pages_of(app: Flask, world: World, story: Story) -> list[str]:
-    """Every route that shows a page, each state of a request, and what is not there."""
-    files = ("/envelope", "/pdf", "/bundle", "/statement")
+    """Every route but pieces of pages, each state of a request, and what is not there."""
     every = paths(app, "GET", ids_of(world, story))
-    shown = [path for path in every if not path.endswith(files) and "/fragments/" not in path]
+    shown = [path for path in every if "/fragments/" not in path]
     return [*shown, f"/grants/{story.waiting}", f"/grants/{story.ended}", "/nothing-there"]
 
 
 def look(page: Page, site: Site, path: str, axe: str) -> list[str]:
+    kind = page.request.head(site.url + path).headers.get("content-type", "")
+    if not kind.startswith("text/html"):
+        return []  # a file
     page.emulate_media(color_scheme="light")
     page.goto(site.url + path)
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
