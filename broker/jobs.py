@@ -37,6 +37,7 @@ def open_queue(dsn: Secret[str]) -> procrastinate.App:
 
 # Of sweeps that are not for the queue of sweeps: a witness that is away must hold none up.
 _QUEUE_OF = {"integrate_logs": "log", "seal_epochs": "log", "ask_witnesses": "mail"}
+_QUEUE_OF |= {"mail_checkpoints": "mail"}
 
 
 class Queue:

@@ -96,6 +96,7 @@ def intervals(times: Times) -> dict[str, int]:
         "turn_token_keys": times.janitor_s,
         "integrate_logs": times.integrate_s,
         "ask_witnesses": 60,
+        "mail_checkpoints": max(times.janitor_s, 600),
         "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
         "send_mails": 2,
     }

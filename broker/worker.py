@@ -22,6 +22,7 @@ from broker import (
 )
 from broker.audit.epochs import seal_due
 from broker.audit.integrate import integrate_all
+from broker.audit.mailing import mail_due
 from broker.audit.witnessing import ask_all, parse_witness
 from broker.bootstrap import Broker
 from broker.desk import Desk
@@ -93,6 +94,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "turn_token_keys": lambda _: token_keys.turn(database, keys),
         "integrate_logs": lambda _: integrate_all(database, keys),
         "seal_epochs": lambda _: seal_due(database, times.epoch_s),
+        "mail_checkpoints": lambda _: mail_due(database),
         "ask_witnesses": lambda _: ask_all(database, witnesses),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings.mail, certificates.read_attachment

@@ -167,6 +167,7 @@ COMMANDS: Mapping[str, str | Only] = {
     "list_entries": "log show",
     "list_events": "log events",
     "get_checkpoint": "log check",
+    "mail_checkpoint": "log mail",
     "prove_consistency": "log check",
     "prove_entry": "log prove",
     "get_tile": Only("programs that read the log as C2SP tiles; people have `broker log prove`"),

@@ -7,6 +7,7 @@
     GET POST /tenants · GET /tenants/{id} · …/keys · …/log · …/log/entries · …/log/events
     POST /tenants/{id}/end-everything · GET /preflights
     GET /tenants/{id}/log/checkpoint · …/tile/{tile} · …/proof?index= · …/consistency?old=
+    POST /tenants/{id}/log/checkpoint/mail
     GET POST /tenants/{id}/approval-policy · POST …/confirm
     GET /purposes · GET POST /tenants/{id}/consents · …/consents/acts · POST …/consents/withdraw
     GET /tenants/{id}/why?about=

@@ -10,7 +10,7 @@ from marshmallow import fields, validate
 
 from broker.api.operations import new_blueprint, operation
 from broker.api.shapes import Answer, Sent
-from broker.audit import proofs
+from broker.audit import mailing, proofs
 from broker.audit.proof_text import format_proof
 from broker.audit.proofs import Consistency
 from broker.audit.tiles import WIDTH, parse_path
@@ -53,6 +53,12 @@ class ConsistencyAnswer(Answer):
 def get_checkpoint(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
     """The last signed checkpoint of the log, or that of `size` entries."""
     return _text(proofs.get_checkpoint(tx, tenant_id, query.get("size")))
+
+
+@operation(blueprint, "POST /tenants/<id:tenant_id>/log/checkpoint/mail", status=204)
+def mail_checkpoint(tx: Tx, tenant_id: TenantId) -> None:
+    """Send the last signed checkpoint to oneself by mail: kept elsewhere, it catches a fork."""
+    mailing.mail_checkpoint(tx, tenant_id)
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/log/tile/<path:tile>", answer=_BYTES)

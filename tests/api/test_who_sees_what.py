@@ -366,7 +366,9 @@ def _kept_secrets(world: World) -> set[str]:
 LOG = (
     "export_log",
     "list_entries",
+    "list_events",
     "get_checkpoint",
+    "mail_checkpoint",
     "get_tile",
     "prove_entry",
     "prove_consistency",

@@ -1,0 +1,16 @@
+"""Checkpoints by mail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0045"
+down_revision = "0044"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0045_mailed_checkpoints.sql").read_text())
