@@ -18,7 +18,8 @@ from flask import Flask
 from broker.audit.statements import verify_signed
 from broker.demo.canaries import Marks
 from broker.embedded import EmbeddedServer
-from broker.grants import decisions
+from broker.grants import decisions, delegates
+from broker.grants.delegates import Absence
 from broker.grants.model import Decision
 from broker.grants.statements import sign_due
 from broker.http import create_app
@@ -291,6 +292,26 @@ def test_a_decision_is_signed_by_the_persons_own_passkey(
     assert "signed by their passkey" in admin.page(f"/grants/{grant_id}")
     assert kept(world, grant_id).via == "passkey"
     assert not verify_signed(envelope, pinned(world), ["0" * 64]).ok
+
+
+@pytest.mark.long
+def test_a_delegates_passkey_signs_for_whom_the_decision_is(app: Flask, world: World) -> None:
+    with world.as_(system("tests")) as tx:
+        auditor = add_person(tx, "auditor", world.tenant)
+    with world.as_(world.admin) as tx:
+        absence = Absence(auditor.person_id or "", tx.at + timedelta(days=1))
+        delegation = delegates.name(tx, world.tenant, absence)
+    browser, device = sign_in(app, world, auditor), Authenticator()
+    register(browser, device)
+    grant_id = ask(world)
+    assert decide(browser, device, grant_id).status_code == 303
+    report = verify_signed(
+        statement_of(world, grant_id), pinned(world), [fingerprint(world, device)]
+    )
+    assert report.ok, report.findings
+    assert report.statement is not None
+    stood_in = report.statement["by"]["for"]
+    assert (stood_in["id"], stood_in["delegation"]) == (world.admin.person_id, delegation)
 
 
 @pytest.mark.long
