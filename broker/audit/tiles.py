@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from broker.audit.merkle import HASH_BYTES, node_hash
 from broker.errors import NOT_THERE, Invalid, NotFound
@@ -71,8 +72,9 @@ def count_hashes(level: int, size: int) -> int:
 def fold(hashes: Sequence[bytes]) -> bytes:
     """The root over a power of two of subtree roots."""
     row = list(hashes)
-    while len(row) > 1:
-        row = [node_hash(row[at], row[at + 1]) for at in range(0, len(row), 2)]
+    while len(row) > 1:  # node_hash, spelt out: it is called 900 times for a proof
+        pairs = zip(row[::2], row[1::2], strict=True)
+        row = [sha256(b"\1" + left + right).digest() for left, right in pairs]
     return row[0]
 
 

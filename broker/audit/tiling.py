@@ -15,11 +15,25 @@ from sqlalchemy.dialects.postgresql import insert
 
 from broker.audit.tiles import WIDTH, Place, count_hashes, fold, places, range_root
 from broker.db import Database
-from broker.trail import AuditEntry, AuditLog, AuditTile
+from broker.trail import AuditLog, AuditTile
 from broker.tx import Tx, system
 
 _TILES = 64  # in one transaction
 _LEVELS = 7
+# As text: a proof is some of these, and composing them took longer than running them.
+_FULL = sa.text(
+    "SELECT level, number, hashes FROM audit_tile JOIN unnest(CAST(:levels AS bigint[]), "
+    "CAST(:numbers AS bigint[])) AS wanted (level, number) USING (level, number) "
+    "WHERE log_id = :log"
+)
+_ROOTS = sa.text(
+    "SELECT number, root FROM audit_tile WHERE log_id = :log AND level = :level "
+    "AND number >= :first AND number < :until"
+)
+_LEAVES = sa.text(
+    "SELECT leaf_hash FROM audit_entry WHERE log_id = :log AND idx >= :first AND idx < :until "
+    "ORDER BY idx"
+)
 
 
 def store_tiles(database: Database, log_id: str) -> None:
@@ -95,12 +109,13 @@ def read_tile(tx: Tx, log_id: str, place: Place, size: int) -> bytes:
 
 def _read_all(tx: Tx, log_id: str, wanted: Sequence[Place], size: int) -> dict[Place, bytes]:
     """Full tiles by one statement, the others, at the right edge, from the level below."""
-    keys = [(place.level, place.number) for place in wanted]
     rows = tx.session.execute(
-        sa.select(AuditTile.level, AuditTile.number, AuditTile.hashes).where(
-            AuditTile.log_id == log_id,
-            sa.tuple_(AuditTile.level, AuditTile.number).in_(keys),
-        )
+        _FULL,
+        {
+            "log": log_id,
+            "levels": [place.level for place in wanted],
+            "numbers": [place.number for place in wanted],
+        },
     ).all()
     tiles = {Place(row.level, row.number): row.hashes for row in rows}
     for place in wanted:
@@ -115,24 +130,11 @@ def _build(tx: Tx, log_id: str, place: Place, width: int) -> list[bytes]:
     first = place.number * WIDTH
     numbers = range(first, first + width)
     if place.level == 0:
-        return list(
-            tx.session.scalars(
-                sa.select(AuditEntry.leaf_hash)
-                .where(AuditEntry.log_id == log_id)
-                .where(AuditEntry.idx >= first, AuditEntry.idx < first + width)
-                .order_by(AuditEntry.idx)
-            )
-        )
+        place_of = {"log": log_id, "first": first, "until": first + width}
+        return list(tx.session.scalars(_LEAVES, place_of))
     below = place.level - 1
-    rows = tx.session.execute(
-        sa.select(AuditTile.number, AuditTile.root).where(
-            AuditTile.log_id == log_id,
-            AuditTile.level == below,
-            AuditTile.number >= first,
-            AuditTile.number < first + width,
-        )
-    ).all()
-    roots = {row.number: row.root for row in rows}
+    where = {"log": log_id, "level": below, "first": first, "until": first + width}
+    roots = {row[0]: row[1] for row in tx.session.execute(_ROOTS, where).all()}
     for number in numbers:
         if number not in roots:  # not stored yet
             roots[number] = fold(_build(tx, log_id, Place(below, number), WIDTH))

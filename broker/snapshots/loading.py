@@ -23,11 +23,9 @@ from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed, ObjectId, SourceChanged, sandbox
 from broker.engines.postgres.copying.archive import (
-    OWN_SCHEMAS,
     Archive,
     Section,
     dump_section,
-    other_schemas,
     restore,
 )
 from broker.engines.postgres.copying.binary import can_be_binary
@@ -216,12 +214,11 @@ def _encoding(source: _Source) -> str:
 
 
 def _dump(job: Job, source: _Source, section: Section) -> Archive:
-    others = other_schemas(source.exporter.connection, job.schemas)
     return dump_section(
         job.source,
         section,
         source.exporter.snapshot_id,
-        exclude=(OWN_SCHEMAS, *others),
+        schemas=job.schemas,
         checkpoint=source.checkpoint,
     )
 

@@ -12,9 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
-
-import psycopg
+from typing import Literal, Self
 
 from broker.engines import Target
 from broker.engines.postgres.connect import tool_connection
@@ -86,16 +84,21 @@ def dump_section(
     section: Section,
     snapshot_id: str,
     *,
-    exclude: Sequence[str] = (OWN_SCHEMAS,),
+    schemas: Sequence[str] = (),
     checkpoint: Callable[[], None] | None = None,
 ) -> Archive:
     """Dump `pre-data` or `post-data` under an exported snapshot; the caller closes the archive.
 
-    `exclude` are patterns of schemas. `checkpoint` may raise to cancel. Raises CopyFailed.
+    Of `schemas` and the extensions alone: what belongs to no schema (settings of the database,
+    foreign servers, passwords of user mappings) then never gets into the archive. Without them, of
+    all but ours. `checkpoint` may raise to cancel. Raises CopyFailed.
     """
     archive = Archive()
     arguments = [*_DUMP, f"--section={section}", f"--snapshot={snapshot_id}"]
-    arguments += [f"--exclude-schema={pattern}" for pattern in exclude]
+    if schemas:
+        arguments += ["--extension=*", *(f"--schema={_pattern(name)}" for name in schemas)]
+    else:
+        arguments.append(f"--exclude-schema={OWN_SCHEMAS}")
     try:
         with (
             tool_connection(target) as connection,
@@ -113,15 +116,9 @@ def dump_section(
     return archive
 
 
-def other_schemas(
-    connection: psycopg.Connection[tuple[Any, ...]], chosen: Sequence[str]
-) -> list[str]:
-    """Patterns for `exclude`: the tenant's schemas that are not among the chosen ones."""
-    rows = connection.execute(
-        "SELECT nspname::pg_catalog.text FROM pg_catalog.pg_namespace"
-        " WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%' ORDER BY 1"
-    )
-    return ['"' + name.replace('"', '""') + '"' for (name,) in rows if name not in chosen]
+def _pattern(name: str) -> str:
+    """A pattern that a name alone matches: in quotes no sign has a meaning."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def list_entries(archive: Archive) -> list[TocEntry]:
