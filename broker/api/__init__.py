@@ -51,7 +51,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Flask
 from flask_smorest import Api
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 from werkzeug.routing import BaseConverter
 
 from broker import __version__
@@ -81,7 +81,7 @@ from broker.api import (
     tokens,
 )
 from broker.api.manual import register_manual
-from broker.api.operations import EDITS, RATES
+from broker.api.operations import EDITS, MEDIA, RATES
 from broker.api.problems import MEDIA_TYPE
 from broker.api.rates import Rates
 from broker.api.retried import HEADER
@@ -136,6 +136,11 @@ class IdConverter(BaseConverter):
 
 
 class ProblemSchema(Schema):
+    """Others may stand beside these: facts for machines (RFC 9457, section 3.2)."""
+
+    class Meta:
+        unknown = INCLUDE
+
     type = fields.Url()
     title = fields.String()
     status = fields.Integer()
@@ -193,6 +198,10 @@ def _describe_headers(document: Json) -> None:
     document["components"]["parameters"] = {"IdempotencyKey": IDEMPOTENCY_KEY, "IfMatch": IF_MATCH}
     for methods in document["paths"].values():
         for method, described in methods.items():
+            if media := method != "parameters" and described.pop(MEDIA, None):
+                content = described["responses"]["200"].pop("content")
+                found = content["application/json"]
+                described["responses"]["200"]["content"] = dict.fromkeys(media, found)
             named = []
             if method == "post" and described["security"]:
                 named.append({"$ref": "#/components/parameters/IdempotencyKey"})

@@ -227,6 +227,7 @@ class PdfQuery(Sent):
     "GET /certificates/<id:certificate_id>/pdf",
     query=PdfQuery,
     answer={"type": "string", "format": "binary"},
+    media=["application/pdf"],
 )
 def get_pdf(tx: Tx, query: Json, certificate_id: str) -> Response:
     """The certificate for reading and filing, with names; what is signed is the envelope."""

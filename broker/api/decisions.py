@@ -41,6 +41,9 @@ class DecisionAnswer(Answer):
     copy_s = fields.Integer()
     platform_s = fields.Integer()
     kind = fields.String(allow_none=True, metadata={"description": "what this person shows"})
+    tables_restricted = fields.Integer(
+        metadata={"description": "of how many tables only some rows; which, the given plan says"}
+    )
     storage_s = fields.Integer()
     starts_at = fields.AwareDateTime(allow_none=True)
     note = fields.String(allow_none=True)

@@ -83,6 +83,7 @@ class EventsQuery(Sent):
     "GET /tenants/<id:tenant_id>/log/events",
     query=EventsQuery,
     answer={"type": "string"},
+    media={media_type(form) for form in FORMATS},
 )
 def list_events(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
     """Signed entries for other systems: JSON Lines, CSV or OCSF, the oldest first.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from broker.tx import Tx, system
 View = Callable[..., Any]
 PREFIX = "/api/v1"
 RATES = "broker.api.rates"
+MEDIA = "x-media"  # in the document while it is made, as the next is
 EDITS = "x-edits"  # in the document while it is made: this one reads `If-Match`
 ANY_TOKEN = "any"  # noqa: S105  # a scope that every token has
 _SHOWN: dict[View, Show] = {}  # views that are tagged, as they answer
@@ -73,6 +74,7 @@ def operation(
     tagged: bool = False,
     edits: View | None = None,
     scope: str | None = None,
+    media: Collection[str] = (),
 ) -> Callable[[View], View]:
     """Declare a view at `route`, e.g. `GET /grants/<id:grant_id>`.
 
@@ -82,7 +84,8 @@ def operation(
     it shows a secret once, so that it is never kept for a retry. `tagged`: it shows what may be
     edited, and names the form (`ETag`); `edits` is the view that shows what this one edits, in the
     form that this one answers too. `scope` is which limited tokens may: none, where it is None,
-    but for a GET, which all may.
+    but for a GET, which all may. `media` are the types of a file that it answers, where that is no
+    JSON.
     """
     method, path = route.split(" ")
 
@@ -95,6 +98,8 @@ def operation(
         inner = blueprint.response(status, answer)(inner)
         security: list[Json] = [] if public else [{"token": []}]
         inner = blueprint.doc(security=security, operationId=view.__name__)(inner)
+        if media:
+            inner = blueprint.doc(**{MEDIA: sorted(media)})(inner)
         if edits is not None:
             inner = blueprint.doc(**{EDITS: True})(inner)
         if tagged:

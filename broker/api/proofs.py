@@ -48,7 +48,11 @@ class ConsistencyAnswer(Answer):
 
 
 @operation(
-    blueprint, "GET /tenants/<id:tenant_id>/log/checkpoint", query=CheckpointQuery, answer=_TEXT
+    blueprint,
+    "GET /tenants/<id:tenant_id>/log/checkpoint",
+    query=CheckpointQuery,
+    answer=_TEXT,
+    media=["text/plain"],
 )
 def get_checkpoint(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
     """The last signed checkpoint of the log, or that of `size` entries."""
@@ -61,7 +65,12 @@ def mail_checkpoint(tx: Tx, tenant_id: TenantId) -> None:
     mailing.mail_checkpoint(tx, tenant_id)
 
 
-@operation(blueprint, "GET /tenants/<id:tenant_id>/log/tile/<path:tile>", answer=_BYTES)
+@operation(
+    blueprint,
+    "GET /tenants/<id:tenant_id>/log/tile/<path:tile>",
+    answer=_BYTES,
+    media=["application/octet-stream"],
+)
 def get_tile(tx: Tx, tenant_id: TenantId, tile: str) -> Response:
     """A tile: `<level>/<number>[.p/<width>]` of hashes, `entries/…` of the entries themselves."""
     asked = parse_path(tile)
@@ -71,7 +80,13 @@ def get_tile(tx: Tx, tenant_id: TenantId, tile: str) -> Response:
     return answer
 
 
-@operation(blueprint, "GET /tenants/<id:tenant_id>/log/proof", query=ProofQuery, answer=_TEXT)
+@operation(
+    blueprint,
+    "GET /tenants/<id:tenant_id>/log/proof",
+    query=ProofQuery,
+    answer=_TEXT,
+    media=["text/plain"],
+)
 def prove_entry(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
     """That entry `index` stands in the log: a C2SP tlog-proof, with the entry as its `extra`."""
     proof = proofs.prove_entry(tx, tenant_id, query["index"], query.get("size"))

@@ -21,7 +21,7 @@ from broker.tx import Tx
 
 blueprint = new_blueprint("rights", "Rights of persons")
 _ZIP = {"type": "string", "format": "binary"}
-_AS_ZIP = {"content": {"application/zip": {"schema": _ZIP}}, "description": "the export"}
+_AS_ZIP = ["application/zip"]
 
 
 class RightsQuery(Sent):
@@ -84,7 +84,7 @@ class ErasureReportAnswer(Answer):
 _CASES = list_of(RightsCaseAnswer)
 
 
-@operation(blueprint, "GET /me/export", answer=_AS_ZIP)
+@operation(blueprint, "GET /me/export", answer=_ZIP, media=_AS_ZIP)
 def export_me(tx: Tx) -> Response:
     """All that is held of you: a zip of JSON with its schema, and a page to read."""
     check_scope(signed_in(), None)  # not by a limited token, though it reads
@@ -139,7 +139,7 @@ def answer_right(tx: Tx, body: Json, case_id: str) -> CaseView:
     return cases.get_case(tx, case_id)
 
 
-@operation(blueprint, "GET /people/<id:person_id>/export", answer=_AS_ZIP)
+@operation(blueprint, "GET /people/<id:person_id>/export", answer=_ZIP, media=_AS_ZIP)
 def export_person(tx: Tx, person_id: str) -> Response:
     """All that is held of a person, for the privacy officer who answers them."""
     check_scope(signed_in(), None)

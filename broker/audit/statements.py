@@ -100,7 +100,9 @@ def _say_kind(statement: Mapping[str, Json]) -> str:
     gives = statement.get("gives")
     kind = gives.get("kind") if isinstance(gives, dict) else None
     words = KIND_WORDS.get(kind) if isinstance(kind, str) else None
-    return f" It gives {words}." if words else ""
+    count = gives.get("tables_restricted") if isinstance(gives, dict) else None
+    fewer = f"; of {count} tables only some rows" if isinstance(count, int) and count > 0 else ""
+    return f" It gives {words}{fewer}." if words else ""
 
 
 def _check_person(statement: Mapping[str, Json], passkeys: Collection[str]) -> Finding:

@@ -88,12 +88,17 @@ def to_yaml(value: object, indent: str = "") -> str:
     """
     match value:
         case dict() if value:
-            parts = [(json.dumps(str(name)) + ":", inner) for name, inner in value.items()]
+            parts = [(_yaml_scalar(str(name)) + ":", inner) for name, inner in value.items()]
         case list() if value:
             parts = [("-", inner) for inner in value]
         case _:
-            return plain(json.dumps(value, ensure_ascii=False))  # its escapes are YAML's too
+            return _yaml_scalar(value)
     return "\n".join(indent + _yaml_part(head, inner, indent) for head, inner in parts)
+
+
+def _yaml_scalar(value: object) -> str:
+    """As JSON, with what does not print escaped: those escapes are YAML's too."""
+    return plain(json.dumps(value, ensure_ascii=False))
 
 
 def _yaml_part(head: str, inner: object, indent: str) -> str:

@@ -101,6 +101,7 @@ def draft(tx: Tx, grant: Grant, said: Said) -> Decision:
         copy_s=windows.copy_s,
         platform_s=windows.platform_s,
         kind=said.given.plan.kind if said.given else None,
+        tables_restricted=said.given.plan.tables_restricted if said.given else 0,
         storage_s=windows.storage_s,
         starts_at=windows.starts_at,
         shown_digest=grant.asked_digest,

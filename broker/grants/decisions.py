@@ -44,6 +44,7 @@ class DecisionView:
     copy_s: int
     platform_s: int
     kind: str | None  # of `scope_kinds.KINDS`, where it was approved
+    tables_restricted: int
     storage_s: int
     starts_at: datetime | None
     note: str | None
@@ -89,6 +90,7 @@ def list_decisions(tx: Tx, grant_id: str) -> list[DecisionView]:
             copy_s=row.copy_s,
             platform_s=row.platform_s,
             kind=row.kind,
+            tables_restricted=row.tables_restricted,
             storage_s=row.storage_s,
             starts_at=row.starts_at,
             note=row.note,

@@ -100,6 +100,7 @@ class Decision(Base):
     copy_s: Mapped[int]
     platform_s: Mapped[int] = mapped_column(default=0)
     kind: Mapped[str | None]
+    tables_restricted: Mapped[int] = mapped_column(default=0)  # of how many fewer rows are given
     storage_s: Mapped[int] = mapped_column(default=0)
     starts_at: Mapped[datetime | None]
     shown_digest: Mapped[str | None]

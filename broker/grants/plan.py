@@ -118,6 +118,11 @@ class Plan:
         shown = (column for table in self.tables if table.rows for column in table.columns)
         return RAW if any(column.raw for column in shown) else MASKED
 
+    @property
+    def tables_restricted(self) -> int:
+        """Of how many tables a decision left only some rows; parts go with their root."""
+        return sum(bool(table.only) for table in self.tables if not table.partition_of)
+
     def document(self) -> dict[str, Any]:
         """JSON for storing and showing; `from_document` is its inverse."""
         document = {

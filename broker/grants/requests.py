@@ -325,7 +325,7 @@ def _counts(plan: Plan) -> dict[str, int]:
     columns = [column for table in plan.tables if table.rows for column in table.columns]
     kept = sum(column.kept for column in columns)
     raw = sum(column.raw for column in columns)
-    restricted = sum(bool(table.only) for table in plan.tables if not table.partition_of)
+    restricted = plan.tables_restricted
     return {
         **({"columns_raw": raw} if raw else {}),
         **({"tables_restricted": restricted} if restricted else {}),

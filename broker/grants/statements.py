@@ -155,6 +155,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             **_gives(decision.given_digest, decision.live_s, decision.copy_s),
             **_on_platform(grant, decision.platform_s),
             "kind": decision.kind,
+            **_restricted(decision),
             **_on_storage(grant, decision.storage_s),
             "starts": _instant(decision.starts_at),
         }
@@ -190,6 +191,12 @@ def _by(decision: Decision) -> dict[str, Any]:
         "via": decision.via,
         "for": stood_in if decision.for_id else None,
     }
+
+
+def _restricted(decision: Decision) -> dict[str, int]:
+    """Nothing, where every row was given of the tables that are shown."""
+    count = decision.tables_restricted
+    return {"tables_restricted": count} if count else {}
 
 
 def _gives(plan: str | None, live_s: int, copy_s: int) -> dict[str, Any]:

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.audit.statements import verify_signed
 from broker.errors import Invalid
-from broker.grants import drift
+from broker.grants import decisions, drift, grounds, requests, statements
 from broker.grants.narrowing import Narrowing, is_within, meet_plans, narrow_plan
 from broker.grants.plan import from_document
 from broker.ids import GrantId
 from broker.restricting import Restriction, RowsOnly, find_fault, parse, rows_only
 from tests.grants.plans import PLAN
 from tests.grants.test_approvals import TWO, admins, approve, planned, set_policy
+from tests.stories import pinned
 from tests.world import World, connect
 
 BY_SECTOR = rows_only("crm.orders", "sector", ["open", "late"])
@@ -196,6 +198,15 @@ def test_what_two_admins_restrict_is_all_that_a_login_reads(
     assert seen == (companies, orders, contacts)
     assert sectors == [("food",)]
     assert "food" not in str(texts)
+    statements.sign_due(afresh.broker.database, afresh.ports.keys)
+    with afresh.as_(afresh.admin) as tx:
+        views = decisions.list_decisions(tx, restricted)
+        last = decisions.read_decision_envelope(tx, views[-1].id)
+        grounds.prove(tx, afresh.ports.keys, requests.get_grant(tx, restricted), "live")
+    assert sorted(view.tables_restricted for view in views) == [1, 2]
+    report = verify_signed(last, pinned(afresh))
+    assert "only some rows" in " ".join(finding.text for finding in report.findings)
+    assert b"food" not in last
     facts = [e["facts"] for e in afresh.entries() if e["kind"] == "grant.approved"][-1]
     assert facts["tables_restricted"] == 2
 

@@ -18,6 +18,7 @@ from broker.demo.canaries import Marks
 from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder, running
 from tests.world import make_crm_template
 
+_INSTALLED = ("_in_chromium.py", "_by_schemathesis.py")
 POSTGRES_15 = Path("/usr/lib/postgresql/15")
 
 
@@ -28,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Tests in a browser import what only `make test-system` installs: others don't choose them."""
+    """Some import what only `make test-system` installs: others don't choose them."""
     left_out = "not system" in str(config.getoption("markexpr"))
-    return True if left_out and collection_path.name.endswith("_in_chromium.py") else None
+    return True if left_out and collection_path.name.endswith(_INSTALLED) else None
 
 
 def need_package(package: str, there: Path) -> None:
