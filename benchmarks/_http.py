@@ -18,12 +18,14 @@ class Api:
         self._headers = {"Content-Type": "application/json", **headers}
         self._used_at = 0.0
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Status and answer."""
+    def call(
+        self, method: str, path: str, body: object = None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Status and answer; `more` are headers of this call alone."""
         content = json.dumps(body).encode() if body is not None else None
         if time.monotonic() - self._used_at > _IDLE_S:
             self._connection.close()  # it connects again by itself
-        self._connection.request(method, path, content, self._headers)
+        self._connection.request(method, path, content, {**self._headers, **(more or {})})
         answer = self._connection.getresponse()
         text = answer.read()
         self._used_at = time.monotonic()

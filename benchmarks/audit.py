@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker import bootstrap, people, tenants, trail
 from broker.audit import proofs
-from broker.audit.bundle import Bundle, Opening, build_bundle
+from broker.audit.bundle import EntryLine, Header, Opening, write_lines
 from broker.audit.integrate import integrate_all
 from broker.audit.merkle import Frontier, leaf_hash
 from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
@@ -300,19 +300,25 @@ def make_bundle(folder: Path) -> tuple[Path, Path]:
     """ENTRIES entries under a hundred checkpoints, and the key that signed them."""
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
-    entries, openings, notes, frontier = [], [], [], Frontier()
-    for number in range(ENTRIES):
-        content, opened = make_entry(number)
-        entries.append(content)
-        openings += opened
-        frontier.append(leaf_hash(content))
-        if (number + 1) * 100 % ENTRIES < 100:
-            text = checkpoint_text(Checkpoint(ORIGIN, number + 1, frontier.root()))
-            notes.append(sign_note(text, ORIGIN, public, private.sign))
-    bundle, key = folder / "bundle.json", folder / "keys"
-    bundle.write_bytes(
-        build_bundle(Bundle(ORIGIN, tuple(entries), tuple(openings), tuple(notes), (), ()))
-    )
+    notes, frontier = [], Frontier()
+    body, bundle, key = folder / "body", folder / "bundle.json", folder / "keys"
+    with body.open("wb") as out:  # the checkpoints stand first, and are known last
+        for number in range(ENTRIES):
+            content, opened = make_entry(number)
+            frontier.append(leaf_hash(content))
+            parts = iter([EntryLine(number, content), *opened])
+            _, *lines, _ = write_lines(Header(ORIGIN, (), ()), parts)
+            out.writelines(lines)
+            if (number + 1) * 100 % ENTRIES < 100:
+                text = checkpoint_text(Checkpoint(ORIGIN, number + 1, frontier.root()))
+                notes.append(sign_note(text, ORIGIN, public, private.sign))
+    first, _ = write_lines(Header(ORIGIN, tuple(notes), ()), iter(()))
+    count = 1 + ENTRIES + len(range(0, ENTRIES, 10))
+    with bundle.open("wb") as out, body.open("rb") as lines_of:
+        out.write(first)
+        shutil.copyfileobj(lines_of, out)
+        out.write(b'{"lines":%d}\n' % count)
+    body.unlink()
     key.write_text(VerifierKey(ORIGIN, public).format() + "\n")
     return bundle, key
 

@@ -6,13 +6,15 @@ admins make or remove its people; the vendor's operators do so for the vendor's.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 from broker import mail, people, signin, tenants
 from broker.api_tokens import SCOPES, Limits
 from broker.audit.export import verifier_keys
 from broker.audit.note import VerifierKey
-from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, Unavailable
+from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, SettingsError, Unavailable
 from broker.ids import PersonId, TenantId
 from broker.keys import LOG_KEY, STATEMENTS_KEY
 from broker.people import Person
@@ -40,8 +42,31 @@ class NewMember:
     role: str
 
 
+def check_professional(email: str, settings: Settings) -> None:
+    """Refuse a private person's mail provider: tenants are organisations. Raises Invalid."""
+    _, _, domain = people.address_key(email).rpartition("@")
+    if domain in read_domains(settings.tools.config / "consumer_domains.txt"):
+        raise Invalid(
+            f"{domain} is a mail provider for private persons; the broker is for organisations: "
+            "give an address of the organisation's own domain",
+            fields={"email": "an address of the organisation's own domain"},
+        )
+
+
+@functools.cache
+def read_domains(file: Path) -> frozenset[str]:
+    """Domains, one a line, without remarks. Raises SettingsError when the list is not there."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise SettingsError(f"the list of mail providers can't be read: {error}") from None
+    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
 def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
     """Make a tenant and mail its first admin an invitation with the keys to pin."""
+    people.check(tx, "tenant:create")
+    check_professional(new.admin_email, settings)
     tenant_id, person_id = tenants.enrol(
         tx,
         name=new.name,
@@ -66,6 +91,8 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
 def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
     """Give a person a role and tell it so, with an invitation if it has no password yet."""
     _check_may_change(tx, "person:add", new.tenant_id)
+    if new.tenant_id is not None:
+        check_professional(new.email, settings)
     side = "vendor" if new.tenant_id is None else "tenant"
     person_id = people.add_person(tx, side=side, email=new.email, name=new.name)
     members = people.list_members(tx, new.tenant_id)

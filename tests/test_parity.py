@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import sys
 import textwrap
@@ -40,13 +41,19 @@ def functions_of(function: Callable[..., Any]) -> Iterator[tuple[FunctionType, a
         if one in seen or not isinstance(one, FunctionType):
             continue
         seen.add(one)
-        tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        yield one, tree
-        waiting += [found for found in named_in(one, tree) if found.__module__.startswith(OURS)]
+        yield one, tree_of(one)
+        waiting += [found for found in named_in(one) if found.__module__.startswith(OURS)]
 
 
-def named_in(function: FunctionType, tree: ast.AST) -> list[FunctionType]:
+@functools.cache
+def tree_of(function: FunctionType) -> ast.AST:
+    return ast.parse(textwrap.dedent(inspect.getsource(function)))
+
+
+@functools.cache
+def named_in(function: FunctionType) -> tuple[FunctionType, ...]:
     """Functions of ours that its text names: `request`, `requests.approve`."""
+    tree = tree_of(function)
     known = {**vars(sys.modules[function.__module__]), **imported_in(tree)}
     found = []
     for node in ast.walk(tree):
@@ -62,7 +69,7 @@ def named_in(function: FunctionType, tree: ast.AST) -> list[FunctionType]:
             value = value.callback
         if isinstance(value, FunctionType):
             found.append(inspect.unwrap(value))
-    return [one for one in found if one.__module__.startswith("broker")]
+    return tuple(one for one in found if one.__module__.startswith("broker"))
 
 
 def imported_in(tree: ast.AST) -> dict[str, Any]:
@@ -80,8 +87,8 @@ def reached(function: Callable[..., Any]) -> set[str]:
     """Functions of the domain that a view calls."""
     found = {
         f"{one.__module__}.{one.__qualname__}"
-        for inner, tree in functions_of(function)
-        for one in named_in(inner, tree)
+        for inner, _ in functions_of(function)
+        for one in named_in(inner)
     }
     return {name for name in found if not name.startswith((*OURS, *PLUMBING))}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import ValidationError, fields, validate, validates_schema
 from webargs.fields import DelimitedList
 
-from broker import bootstrap, lifecycle, people, ticketing
+from broker import lifecycle, people, ticketing
 from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import (
     Answer,
@@ -21,7 +21,7 @@ from broker.api.shapes import (
 )
 from broker.api.waiting import act_and_wait, wait_for
 from broker.db import Json
-from broker.errors import Conflict
+from broker.errors import Conflict, Invalid
 from broker.grants import leases as lease_asking
 from broker.grants import queries, requests
 from broker.grants.narrowing import Narrowing
@@ -30,6 +30,7 @@ from broker.grants.requests import Ask
 from broker.grants.scope_kinds import KINDS, MASKED, MOST_RAW, Wanted
 from broker.restricting import rows_only
 from broker.snapshots import ordering
+from broker.tickets import client
 from broker.tickets import queries as ticket_queries
 from broker.tx import Tx
 
@@ -419,11 +420,12 @@ def list_tickets(tx: Tx, query: Json) -> Json:
 def look_at_ticket(tx: Tx, body: Json) -> Json:
     """Fetch a ticket from its system soon, so that access can be asked on it."""
     people.check(tx, "ticket:read")
-    settings, queue = the_broker().settings, the_broker().queue
-    tickets = bootstrap.build_tickets(settings)
-    if tickets is None:
+    tickets = the_broker().settings.tickets
+    if tickets.url is None:
         raise Conflict("no ticket system is set up; see BROKER_TICKETS__URL")
-    ticketing.take_hint(tx, queue, tickets.name, body["external_id"])
+    if not client.ID.match(body["external_id"]):
+        raise Invalid("this can't be the id of a ticket", fields={"external_id": "not an id"})
+    ticketing.take_hint(tx, the_broker().queue, tickets.kind, body["external_id"])
     return body
 
 

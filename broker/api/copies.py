@@ -75,7 +75,14 @@ class SnapshotAnswer(Answer):
         allow_none=True, metadata={"description": "end of the legal hold in force, if any"}
     )
     progress = fields.Dict(metadata={"description": "`step`, `tables_done`, `tables`, `bytes`"})
-    report = fields.Dict(allow_none=True, metadata={"description": "what differs from the source"})
+    report = fields.Dict(
+        allow_none=True,
+        metadata={
+            "description": "what differs from production: `rows` by table, `structure_only` tables "
+            "with why, `masked` columns by table, what was `left_out`, `drift` since the approval, "
+            "`differs` in sentences, and how many `canaries` were searched for"
+        },
+    )
     attempts = fields.Integer()
     stuck_since = fields.AwareDateTime(allow_none=True)
     stuck_reason = fields.String(allow_none=True)

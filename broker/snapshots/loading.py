@@ -61,6 +61,7 @@ from broker.snapshots import spot
 from broker.snapshots.artifacts import put_sealed, sealed_object
 from broker.snapshots.batches import SMALL_BYTES, group
 from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
+from broker.snapshots.fidelity import Locales, make_report
 from broker.snapshots.parallel import WORKERS, run_in_lanes
 from broker.snapshots.places import Places
 from broker.snapshots.progress import Watch
@@ -69,6 +70,9 @@ from broker.stores import Store
 from broker.tenancy import Tenancy
 
 _STARTS = 3
+_LOCALE = """
+    SELECT datcollate FROM pg_catalog.pg_database
+    WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,10 @@ def fill(job: Job) -> Filled:
         job.watch.step("checks")
         _check(source, owner, tables, [*(entry.entry.id for entry in skipped), *left_out])
         spot.check_none_found(canaries, owner, source.checkpoint)
+        with connect(owner) as connection:
+            locales = Locales(_read_locale(source.exporter.connection), _read_locale(connection))
+        report = make_report(source.plan, tables, skipped, source.drift, locales)
+        report["canaries"] = canaries.count
         contents = Contents(
             plan=source.plan.digest(),
             encoding=encoding,
@@ -164,8 +172,12 @@ def fill(job: Job) -> Filled:
         manifest = Manifest((*sealed, *objects), contents.to_facts())
         sealed_manifest = job.seal(MANIFEST_NAME, manifest.to_bytes())
     job.places.let_leases_in()
-    report = _report(source, skipped, tables) | {"canaries": canaries.count}
-    return Filled(sealed_manifest, len(tables), sum(table.rows for table in tables), report)
+    return Filled(
+        sealed_manifest,
+        len(tables),
+        sum(table.rows for table in tables),
+        report,
+    )
 
 
 @contextmanager
@@ -399,15 +411,6 @@ def _check(
         raise CopyFailed("the copy is not whole: " + "; ".join(problems[:5]), problems=problems)
 
 
-def _report(source: _Source, skipped: list[Skipped], tables: list[SealedTable]) -> dict[str, Any]:
-    return {
-        "rows": {table.full_name: table.rows for table in sorted(tables, key=_full_name)},
-        "structure_only": {t.full_name: t.note for t in source.plan.tables if not t.rows},
-        "left_out": [f"{item.entry.kind.lower()}: {item.why}" for item in skipped],
-        "drift": list(source.drift),
-        "plan": source.plan.digest(),
-    }
-
-
-def _full_name(table: SealedTable) -> str:
-    return table.full_name
+def _read_locale(connection: Connection) -> str:
+    row = connection.execute(_LOCALE).fetchone()
+    return str(row[0]) if row else ""

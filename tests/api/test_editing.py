@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.conftest import Api
@@ -32,6 +33,7 @@ def test_of_two_who_edit_the_same_form_one_is_told(api: Api) -> None:
     assert send(api, "POST", path, {"approvals": 1}).status_code == 200  # whatever stands there
 
 
+@pytest.mark.long
 def test_a_tag_tells_nothing_of_another_tenant(api: Api) -> None:
     """G12: also with a tag, theirs can't be told from what is not there."""
     other, _ = enrol(api.world, "Other tenant")
@@ -45,6 +47,7 @@ def test_a_tag_tells_nothing_of_another_tenant(api: Api) -> None:
         assert answers[0].data == answers[1].data
 
 
+@pytest.mark.long
 def test_a_database_is_edited_from_the_form_that_was_seen(api: Api) -> None:
     path = f"/databases/{api.world.database_id}"
     tag = send(api, "GET", path).headers["ETag"]

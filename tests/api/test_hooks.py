@@ -89,5 +89,15 @@ def test_a_look_is_ordered_by_the_vendor_alone(api: Api) -> None:
     assert traces(api)[0] == before[0] + 1
 
 
+def test_what_can_be_no_ticket_is_not_looked_for(api: Api) -> None:
+    api.token(api.world.engineer)
+    before = traces(api)
+    for name in ("../x", "a b", "é"):
+        refused = api.post(api.world.engineer, "/tickets/look", {"external_id": name})
+        assert refused.status_code == 422
+        assert refused.json["fields"] == {"external_id": "not an id"}
+    assert traces(api) == before
+
+
 def test_the_webhook_secret_is_in_no_answer(api: Api) -> None:
     assert Secret(api.webhook_secret).reveal().encode() not in send(api, OTHER).data

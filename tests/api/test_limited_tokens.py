@@ -66,6 +66,7 @@ def test_a_token_of_one_tenant_reads_and_does_nothing_of_another(api: Api) -> No
         assert send(api, theirs, "GET", path).status_code == 403, path
 
 
+@pytest.mark.long
 def test_no_entry_of_another_tenant_is_written_by_a_limited_token(api: Api) -> None:
     """The second barrier: a change has its entry (G9), and this one is refused."""
     world = api.world
@@ -124,6 +125,7 @@ def test_a_token_outlives_the_one_that_made_it_only_with_the_password(api: Api) 
     assert api.post(world.admin, "/me/password", changed).status_code == 429
 
 
+@pytest.mark.long
 def test_a_programs_account_reads_by_limited_tokens_and_decides_nothing(api: Api) -> None:
     world = api.world
     made = api.post(world.admin, "/services", {"name": "siem", "tenant": world.tenant})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from broker.audit.integrate import integrate_all
 from broker.tx import system
 from tests.api.conftest import Api
@@ -41,6 +43,7 @@ def test_a_log_is_read_page_by_page_without_a_hole(api: Api) -> None:
     assert not [entry for entry in again if "id" in entry]  # G12: the row's number counts all
 
 
+@pytest.mark.long
 def test_tickets_are_searched_and_requests_are_told_by_who_asked(api: Api) -> None:
     world = api.world
     ticket = world.ticket()

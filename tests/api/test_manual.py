@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from broker.api.manual import read_groups
 from broker.api.specification import make_specification
 from tests.api.conftest import Api
@@ -12,6 +14,7 @@ from tests.api.conftest import Api
 DOCUMENT = json.loads(make_specification())
 
 
+@pytest.mark.long
 def test_the_page_has_every_operation_and_nothing_of_another_host(api: Api) -> None:
     client = api.app.test_client(use_cookies=False)
     page = client.get("/api/docs")

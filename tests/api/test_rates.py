@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_a_token_has_its_own_requests_and_they_come_back_evenly() -> None:
     assert Rates(0).take("a", 0.0) is None
 
 
+@pytest.mark.long
 def test_a_client_is_told_what_it_has_left_and_when_to_come_back(api: Api) -> None:
     broker = api.world.broker
     web = broker.settings.web.model_copy(update={"requests_per_minute": 2})

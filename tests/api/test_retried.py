@@ -100,6 +100,7 @@ def test_a_key_holds_where_the_answer_is_waited_for(api: Api) -> None:
     assert count(api, "lease") == 1
 
 
+@pytest.mark.long
 def test_two_at_once_do_it_once(api: Api) -> None:
     """The second comes while the first is at work, whose transaction is open: it is told so."""
     world, body = api.world, ask(api)

@@ -13,7 +13,11 @@ def test_the_requester_says_what_they_took_and_the_certificate_shows_it(
 ) -> None:
     _, snapshot_id = ready_copy(world)
     page = f"/copies/{snapshot_id}"
-    assert "I am done" not in admin.page(page)
+    first = admin.page(page)
+    assert "I am done" not in first
+    assert "What differs from production" in first
+    assert "crm.contacts: " in first
+    assert "email (email)" in first
     assert engineer.submit(page, f"{page}/attest", took="nothing").status_code == 303
     world.work()
     shown = admin.page(page)
