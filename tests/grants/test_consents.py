@@ -85,6 +85,7 @@ def test_a_withdrawal_ends_all_that_rests_on_it_and_nothing_else(agreed: World) 
     assert agreed.find_lease(lease_id).state == "revoked"
 
 
+@pytest.mark.long
 def test_a_standing_approval_ends_with_the_consent_to_what_it_gives(agreed: World) -> None:
     from tests.web.conftest import give_in_advance
 
@@ -142,6 +143,7 @@ def test_a_consent_that_is_over_opens_nothing_and_the_sweep_ends_what_rested_on_
         assert [a.act for a in queries.list_acts(tx, agreed.tenant)].count("lapsed") == 1
 
 
+@pytest.mark.long
 def test_a_new_substance_is_consented_to_afresh(agreed: World, tmp_path: Path) -> None:
     old, file = FILE.read_text(), tmp_path / "purposes.toml"
     grant_id = agreed.approved(live_s=0)

@@ -126,6 +126,7 @@ def test_an_objection_to_marketing_takes_effect_at_once(vendor: Vendor) -> None:
         assert cases.get_case(tx, case_id).outcome == "done"
 
 
+@pytest.mark.long
 def test_who_is_restricted_is_written_to_about_their_rights_alone(vendor: Vendor) -> None:
     from broker.consents import ledger
     from broker.consents.ledger import Consent
@@ -160,6 +161,7 @@ def test_who_is_restricted_is_written_to_about_their_rights_alone(vendor: Vendor
     assert MailSettings().host  # nothing was sent here: no server listens
 
 
+@pytest.mark.long
 def test_a_case_goes_on_and_never_back(vendor: Vendor) -> None:
     """The second barrier, whoever writes SQL by hand."""
     with vendor.as_(person_of(vendor)) as tx:
