@@ -1,7 +1,8 @@
 """Freshdesk.
 
 After Freshdesk's pages "API v2: tickets, conversations, rate limit, authentication" and "Using
-webhooks in automation rules", read in November 2026. Not run against Freshdesk itself.
+webhooks in automation rules". None was looked up again while this was written; hold it against
+them, and run it against Freshdesk itself, before you rely on it: neither was done.
 
 - Closed is 4 resolved, 5 closed, spam and deleted; a merged ticket is closed. Statuses of one's own
   making, from 6 on, are open.

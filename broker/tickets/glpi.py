@@ -1,7 +1,7 @@
 """GLPI 11, by its high-level API.
 
 After GLPI's pages "RESTful API (V2)" and "Webhooks", and the schemas and the signature in its own
-source (`ITILController`, `Webhook`), read in November 2026. Not run against GLPI itself.
+source (`ITILController`, `Webhook`). Not run against GLPI itself.
 
 - Closed is 5 solved, 6 closed, or in the trash. The customer is the ticket's entity, by its number.
 - The API wants a token that lives an hour, got with an OAuth client and a user's password (the

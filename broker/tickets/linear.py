@@ -1,7 +1,8 @@
 """Linear.
 
-After Linear's pages "GraphQL: getting started, filtering, rate limiting" and "Webhooks", read in
-November 2026. Not run against Linear itself.
+After Linear's pages "GraphQL: getting started, filtering, rate limiting" and "Webhooks". None was
+looked up again while this was written; hold it against them, and run it against Linear itself,
+before you rely on it: neither was done.
 
 - Closed is a state of type `completed`, `canceled` or `duplicate` (merged), an issue in the trash,
   and one that moved to another team, where it has another name.
