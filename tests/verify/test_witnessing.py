@@ -47,6 +47,7 @@ def test_a_cosignature_holds_for_its_note_and_instant_alone() -> None:
         f"https://w.example {WITNESS.verifier.format()}",  # a log's key is no witness's
         f"https://w.example w+00000000+{encode_base64(bytes([4]) + WITNESS.public)}",
     ],
+    ids=["no key", "no https", "a log's key", "another number"],  # the key is new in each process
 )
 def test_a_witness_is_named_by_https_and_its_own_key(text: str) -> None:
     with pytest.raises(SettingsError):
