@@ -95,7 +95,7 @@ def test_no_secret_of_a_whole_story_is_seen_anywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setup_logs(json=True, level="DEBUG")
-    monkeypatch.setattr(loading, "_SMALL_BYTES", 0)  # every table by way of a process
+    monkeypatch.setattr(loading, "SMALL_BYTES", 0)  # every table by way of a process
     with connect(world.live) as connection:  # a tenant that logs everything
         connection.execute(f"ALTER DATABASE {world.crm} SET log_statement = 'all'")
         connection.execute(f"ALTER DATABASE {world.crm} SET log_min_error_statement = 'error'")
