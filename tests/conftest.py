@@ -29,8 +29,8 @@ from tests.world import (
     World,
     build_world,
     clone_crm,
+    find_crm_marks,
     make_control_template,
-    make_crm_template,
 )
 
 # A tenth of the tests' CPU went into collecting what the imports made and nobody frees.
@@ -122,9 +122,10 @@ def control_template(control_server: EmbeddedServer) -> ControlTemplate:
     return make_control_template(control_server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def crm_marks(live_server: EmbeddedServer) -> Marks:
-    return make_crm_template(live_server, scale=0.01)
+    """Of the module's own live server: folders and modules have theirs under this name."""
+    return find_crm_marks(live_server)
 
 
 @pytest.fixture

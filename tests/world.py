@@ -441,6 +441,16 @@ def make_crm_template(live: EmbeddedServer, *, scale: float) -> Marks:
     return marks
 
 
+_marks: dict[Path, Marks] = {}
+
+
+def find_crm_marks(live: EmbeddedServer) -> Marks:
+    """Of the template that stands on this server, made when it is first asked for."""
+    if live.folder not in _marks:
+        _marks[live.folder] = make_crm_template(live, scale=0.01)
+    return _marks[live.folder]
+
+
 def clone_crm(live: EmbeddedServer) -> str:
     name = f"crm_{secrets.token_hex(6)}"
     with connect(live) as connection:

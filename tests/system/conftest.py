@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.demo.canaries import Marks
 from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder, running
-from tests.world import make_crm_template
 
 _INSTALLED = ("_in_chromium.py", "_by_schemathesis.py")
 POSTGRES_15 = Path("/usr/lib/postgresql/15")
@@ -61,12 +59,6 @@ def live_server(servers_folder: Path) -> Iterator[EmbeddedServer]:
     server = EmbeddedServer(servers_folder / "live-15", install=POSTGRES_15)
     with running(server):
         yield server
-
-
-@pytest.fixture(scope="session")
-def crm_marks(live_server: EmbeddedServer) -> Marks:
-    """Its template stands on this folder's live server: the other folders' have their own."""
-    return make_crm_template(live_server, scale=0.01)
 
 
 def from_wheel(name: str) -> Path:

@@ -8,6 +8,7 @@ from broker.demo.canaries import Marks
 from broker.embedded import EmbeddedServer
 from tests.grants.conftest import anyone, dbname, own
 from tests.grants.test_tenancy import *  # noqa: F403  # the tests themselves, and their fixtures
+from tests.world import find_crm_marks
 
 __all__ = ["anyone", "dbname", "own"]
 
@@ -18,5 +19,5 @@ def sharing_server(live_server: EmbeddedServer) -> EmbeddedServer:
 
 
 @pytest.fixture(scope="package")
-def sharing_marks(crm_marks: Marks) -> Marks:
-    return crm_marks
+def sharing_marks(live_server: EmbeddedServer) -> Marks:
+    return find_crm_marks(live_server)
