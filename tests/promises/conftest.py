@@ -9,12 +9,11 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from broker.demo.canaries import Marks
 from broker.embedded import EmbeddedServer
 from broker.http import create_app
 from broker.tx import Actor, system
 from tests.api.conftest import Api
-from tests.world import ControlTemplate, World, build_world, clone_crm
+from tests.world import ControlTemplate, World, build_world, clone_crm, find_crm_marks
 
 
 class Product:
@@ -69,11 +68,11 @@ def running(
     control_template: ControlTemplate,
     live_server: EmbeddedServer,
     test_server: EmbeddedServer,
-    crm_marks: Marks,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Product]:
+    marks = find_crm_marks(live_server)
     crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("promises")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as world:
+    with build_world(control_template, live_server, test_server, folder, crm, marks) as world:
         yield Product(world)
 
 
