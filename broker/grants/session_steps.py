@@ -14,21 +14,15 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker import quarantine, retries
-from broker.bell import ring
-from broker.db import Busy, Database
+from broker.db import Database
 from broker.faults import crash_point
-from broker.grants import grounds, leases, requests, sessions
-from broker.grants.grounds import UNUSABLE
+from broker.grants import grounds, leases, requests, sealed_steps, sessions
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease
-from broker.grants.states import LEASE_ISSUED
-from broker.grants.token_steps import KeyPort
+from broker.grants.sealed_steps import KeyPort
 from broker.jobs import Queue
 from broker.keys.intake import seal_login, waiting_context
-from broker.retries import FAILURES, describe
 from broker.secret import Secret
-from broker.states import StateConflict, advance
 from broker.storages import Storage
 from broker.stores.sts import Session, SessionRefused, Sessions
 from broker.tx import Tx, system
@@ -51,20 +45,13 @@ def issue(
     database: Database, port: KeyPort, lease_id: str, service: Sessions | None, queue: Queue
 ) -> None:
     """Start a pending session; a failure is noted and tried again by the sweep."""
-    try:
-        with database.exclusive(f"lease {lease_id}"):
-            try:
-                work = _read_work(database, port, lease_id, queue)
-                if work is None:
-                    return
-                session = _start(service, work)
-            except FAILURES as error:
-                _note_failure(database, lease_id, error)
-                return
-            crash_point("session-started")
-            _confirm(database, work, session, queue)
-    except Busy:
-        return
+    sealed_steps.issue(
+        database,
+        lease_id,
+        read=lambda: _read_work(database, port, lease_id, queue),
+        make=lambda work: _start(service, work),
+        confirm=lambda work, session: _confirm(database, work, session, queue),
+    )
 
 
 def _start(service: Sessions | None, work: _Work) -> Session:
@@ -88,16 +75,13 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
         if why is not None:
             leases.end(tx, lease, why, queue)
             return None
-        held = quarantine.find_refusal(tx, port)
-        if held is not None:
-            raise held
-        try:
+
+        def prove() -> None:
             grounds.prove(tx, port, grant, "storage")
             plan = requests.get_plan(tx, grant.id, grant.given_digest)
             grounds.check_session(grant, lease, plan, (storage.bucket, storage.prefix))
-        except UNUSABLE as found:
-            grounds.note(tx, grant.id, found)
-            leases.end(tx, lease, found.why, queue)
+
+        if not sealed_steps.may_make(tx, port, lease, prove, queue):
             return None
         # From here on a session may exist. Random, for a digest that could be guessed would let
         # strangers end it, as a token is ended by whoever holds it.
@@ -108,10 +92,9 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
 
 
 def _find_reason_against(tx: Tx, lease: Lease, grant: Grant, storage: Storage) -> str | None:
-    if grant.state != "approved":
-        return f"its grant is {grant.state}"
-    if grant.paused_at is not None:
-        return "its grant was paused"
+    why = sealed_steps.find_reason_against(grant)
+    if why is not None:
+        return why
     if storage.removed_at is not None:
         return "its storage was removed"
     if (lease.ends_at - tx.at).total_seconds() < sessions.LIFE_S:
@@ -136,24 +119,13 @@ def to_text(session: Session) -> Secret[str]:
 
 def _confirm(database: Database, work: _Work, session: Session, queue: Queue) -> None:
     """The grant is locked: an end and this see each other. A session not confirmed is dropped."""
+    crash_point("session-started")
     sealed = seal_login(work.sealed_to, to_text(session), waiting_context(work.lease_id))
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, work.lease_id)
         grant = requests.get_grant(tx, lease.grant_id, lock=True)
-        if grant.state != "approved" or grant.paused_at is not None:
-            leases.end(tx, lease, f"its grant is {grant.state}", queue)
+        why = sealed_steps.find_reason_against(grant)
+        if why is not None:
+            leases.end(tx, lease, why, queue)
             return
-        try:
-            advance(tx, lease, LEASE_ISSUED, values={"sealed": sealed})
-        except StateConflict:
-            return
-        retries.note_success(lease)
-        ring(tx, lease.id)
-
-
-def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
-    with database.begin(_WORKER) as tx:
-        lease = get_lease(tx, lease_id)
-        if lease.state == "pending":
-            retries.note_failure(lease, tx.at, describe(error))
-            ring(tx, lease_id)
+        sealed_steps.note_issued(tx, lease, {"sealed": sealed})

@@ -13,34 +13,27 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from broker import quarantine, retries
+from broker import retries
 from broker.bell import ring
-from broker.db import Busy, Database
+from broker.db import Database
 from broker.faults import crash_point
-from broker.grants import grounds, leases, requests, token_keys, tokens
-from broker.grants.grounds import UNUSABLE
+from broker.grants import grounds, leases, requests, sealed_steps, token_keys, tokens
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease
-from broker.grants.states import LEASE_EXPIRED, LEASE_ISSUED
+from broker.grants.sealed_steps import KeyPort
+from broker.grants.states import LEASE_EXPIRED
 from broker.jobs import Queue
 from broker.keys import TOKEN_KEY, Signer
 from broker.keys.intake import seal_login, waiting_context
 from broker.platforms import Platform
-from broker.quarantine import MarkKeeper
-from broker.retries import FAILURES, describe
 from broker.secret import Secret
-from broker.states import StateConflict, advance
+from broker.states import advance
 from broker.tx import Tx, system
 
 _WORKER = system("worker")
 SCOPE = "support:read"  # writing is not given: see docs/platform-tokens.md
 CLIENT = "support-access-broker"
-
-
-class KeyPort(Signer, MarkKeeper, Protocol):
-    """What tokens need of the key port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +88,13 @@ class _Work:
 
 def issue(database: Database, port: KeyPort, lease_id: str, issuer: str, queue: Queue) -> None:
     """Sign a pending token; a failure is noted and tried again by the sweep."""
-    try:
-        with database.exclusive(f"lease {lease_id}"):
-            try:
-                work = _read_work(database, port, lease_id, queue)
-                if work is None:
-                    return
-                token = sign_token(port, work.kid, issuer, work.claims)
-            except FAILURES as error:
-                _note_failure(database, lease_id, error)
-                return
-            crash_point("token-signed")
-            _confirm(database, work, token, queue)
-    except Busy:
-        return
+    sealed_steps.issue(
+        database,
+        lease_id,
+        read=lambda: _read_work(database, port, lease_id, queue),
+        make=lambda work: sign_token(port, work.kid, issuer, work.claims),
+        confirm=lambda work, token: _confirm(database, work, token, queue),
+    )
 
 
 def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -> _Work | None:
@@ -123,16 +109,13 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
         if why is not None:
             leases.end(tx, lease, why, queue)
             return None
-        held = quarantine.find_refusal(tx, port)
-        if held is not None:
-            raise held
-        try:
+
+        def prove() -> None:
             grounds.prove(tx, port, grant, "platform")
             plan = requests.get_plan(tx, grant.id, grant.given_digest)
             grounds.check_token(grant, lease, plan, platform.audience)
-        except UNUSABLE as found:
-            grounds.note(tx, grant.id, found)
-            leases.end(tx, lease, found.why, queue)
+
+        if not sealed_steps.may_make(tx, port, lease, prove, queue):
             return None
         claims = Claims(
             tenant_id=lease.tenant_id,
@@ -147,10 +130,9 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
 
 
 def _find_reason_against(tx: Tx, lease: Lease, grant: Grant, platform: Platform) -> str | None:
-    if grant.state != "approved":
-        return f"its grant is {grant.state}"
-    if grant.paused_at is not None:
-        return "its grant was paused"
+    why = sealed_steps.find_reason_against(grant)
+    if why is not None:
+        return why
     if platform.removed_at is not None:
         return "its platform was removed"
     return "its time is over" if lease.ends_at <= tx.at else None
@@ -158,6 +140,7 @@ def _find_reason_against(tx: Tx, lease: Lease, grant: Grant, platform: Platform)
 
 def _confirm(database: Database, work: _Work, token: Secret[str], queue: Queue) -> None:
     """The grant is locked: an end and this see each other. A token not confirmed is dropped."""
+    crash_point("token-signed")
     sealed = seal_login(work.sealed_to, token, waiting_context(work.claims.lease_id))
     with database.begin(_WORKER) as tx:
         lease = get_lease(tx, work.claims.lease_id)
@@ -168,20 +151,7 @@ def _confirm(database: Database, work: _Work, token: Secret[str], queue: Queue) 
             leases.end(tx, lease, why, queue)
             return
         values = {"sealed": sealed, "token_digest": tokens.digest(token)}
-        try:
-            advance(tx, lease, LEASE_ISSUED, values=values, facts={"key": work.kid})
-        except StateConflict:
-            return
-        retries.note_success(lease)
-        ring(tx, lease.id)
-
-
-def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
-    with database.begin(_WORKER) as tx:
-        lease = get_lease(tx, lease_id)
-        if lease.state == "pending":
-            retries.note_failure(lease, tx.at, describe(error))
-            ring(tx, lease_id)
+        sealed_steps.note_issued(tx, lease, values, {"key": work.kid})
 
 
 def expire(database: Database, lease_id: str) -> None:
