@@ -75,10 +75,7 @@ def remove_platform(tx: Tx, platform_id: str, queue: Queue) -> None:
     platform = platforms.get_platform(tx, platform_id)
     people.check(tx, "platform:register", TenantId(platform.tenant_id))
     platforms.mark_removed(tx, platform)
-    rows = tx.session.scalars(
-        sa.select(Grant).where(Grant.platform_id == platform_id, Grant.state.in_(_OPEN))
-    ).all()
-    for grant in rows:
+    for grant in _list_open(tx, Grant.platform_id == platform_id):
         end_grant(tx, grant, "its platform was removed", queue)
 
 
@@ -87,10 +84,7 @@ def remove_storage(tx: Tx, storage_id: str, queue: Queue) -> None:
     storage = storages.get_storage(tx, storage_id)
     people.check(tx, "storage:register", TenantId(storage.tenant_id))
     storages.mark_removed(tx, storage)
-    rows = tx.session.scalars(
-        sa.select(Grant).where(Grant.storage_id == storage_id, Grant.state.in_(_OPEN))
-    ).all()
-    for grant in rows:
+    for grant in _list_open(tx, Grant.storage_id == storage_id):
         end_grant(tx, grant, "its storage was removed", queue)
 
 
@@ -117,9 +111,7 @@ def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     ).all()
     for row in in_advance:  # first: what is asked a moment later must find none
         end_standing(tx, row, why, queue)
-    rows = tx.session.scalars(
-        sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
-    ).all()
+    rows = _list_open(tx, Grant.tenant_id == tenant_id)
     return sum(end_grant(tx, grant, why, queue) for grant in rows)
 
 
@@ -164,15 +156,16 @@ def withdraw_consent(tx: Tx, consent: Consent, queue: Queue) -> int:
         gone = {consent.purpose, *missing}
         for row in _list_standing_on(tx, consent):
             end_standing(tx, row, consented.WHY, queue, keep=True)
-        for grant in _list_resting_on(tx, consent.tenant_id):
+        for grant in _list_open(tx, Grant.tenant_id == consent.tenant_id):
             ended += end_without_consent(tx, grant, gone, queue)
     act = ledger.withdraw(tx, consent)
     _tell_of_withdrawal(tx, consent, act.id, ended)
     return ended
 
 
-def _list_resting_on(tx: Tx, tenant_id: str) -> Sequence[Grant]:
-    query = sa.select(Grant).where(Grant.tenant_id == tenant_id, Grant.state.in_(_OPEN))
+def _list_open(tx: Tx, which: sa.ColumnElement[bool]) -> Sequence[Grant]:
+    """Grants and requests that are not over yet."""
+    query = sa.select(Grant).where(which, Grant.state.in_(_OPEN))
     return tx.session.scalars(query.order_by(Grant.id)).all()
 
 
@@ -265,9 +258,7 @@ def lift_quarantine(tx: Tx, quarantine_id: str, grants: str, queue: Queue) -> in
     ended = 0
     for tenant in tenants.list_tenants(tx):
         trail.record(tx, TenantId(tenant.id), "quarantine.lifted", row.id, facts)
-        open_ = tx.session.scalars(
-            sa.select(Grant).where(Grant.tenant_id == tenant.id, Grant.state.in_(_OPEN))
-        ).all()
+        open_ = _list_open(tx, Grant.tenant_id == tenant.id)
         _tell_of_lifting(tx, TenantId(tenant.id), row, [grant.id for grant in open_])
         if grants == "end":
             why = "the broker's record was restored from a backup"
@@ -298,10 +289,7 @@ def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:
 
 
 def end_of_ticket(tx: Tx, ticket_id: str, queue: Queue) -> None:
-    rows = tx.session.scalars(
-        sa.select(Grant).where(Grant.ticket_id == ticket_id, Grant.state.in_(_OPEN))
-    ).all()
-    for grant in rows:
+    for grant in _list_open(tx, Grant.ticket_id == ticket_id):
         end_grant(tx, grant, "the ticket has ended", queue)
 
 
