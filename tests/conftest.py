@@ -140,3 +140,17 @@ def world(
     crm = clone_crm(live_server)
     with build_world(control_template, live_server, test_server, tmp_path, crm, crm_marks) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def module_world(
+    control_template: ControlTemplate,
+    live_server: EmbeddedServer,
+    test_server: EmbeddedServer,
+    crm_marks: Marks,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    """One for all tests of a module, which look more than they change, or make what they need."""
+    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("world")
+    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
+        yield made

@@ -313,7 +313,8 @@ def build_world(
     marks: Marks,
 ) -> Iterator[World]:
     keyring = Keyring.create_folder(folder / "keyring")
-    store = FolderStore.create_folder(folder / "store")
+    FolderStore.create_folder(folder / "store")
+    others = list_ours(live, test)
     with template.clone() as dbname:
         settings = Settings(
             vendor=Vendor(name="Vendor", host="broker.test"),
@@ -336,11 +337,10 @@ def build_world(
             world.engineer = add_person(tx, "engineer", None)
         world.tenant, world.admin = enrol(world, "First tenant")
         register_servers(world, keyring)
-        del store
         try:
             yield world
         finally:
-            end_everything(world)
+            end_everything(world, others)
             broker.close()
 
 
@@ -397,33 +397,42 @@ def register_database(world: World, keyring: Keyring, tenant_id: TenantId, dbnam
         )
 
 
-def end_everything(world: World) -> None:
-    """Take away what the test left on the shared servers."""
+DATABASES = "SELECT datname::text FROM pg_database WHERE datname LIKE 'sab\\_%'"
+ROLES = "SELECT rolname::text FROM pg_roles WHERE rolname ~ '^sab_(broker|host|l|s|o|u|decoy)_'"
+
+
+def list_ours(*servers: EmbeddedServer) -> set[str]:
+    """Databases and roles that worlds made there."""
+    found: set[str] = set()
+    for server in servers:
+        with connect(server) as connection:
+            found |= {name for (name,) in connection.execute(f"{DATABASES} UNION ALL {ROLES}")}
+    return found
+
+
+def end_everything(world: World, others: set[str]) -> None:
+    """Take away what the test left on the shared servers; `others` are of a world that goes on."""
     with connect(world.test) as connection:
-        names = connection.execute(
-            "SELECT datname FROM pg_database WHERE datname LIKE 'sab\\_%'"
-        ).fetchall()
-        for (name,) in names:
-            connection.execute(
-                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-            )
-        _drop_roles(connection)
+        for (name,) in connection.execute(DATABASES).fetchall():
+            if name not in others:
+                _drop_database(connection, name)
+        _drop_roles(connection, others)
     with connect(world.live) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(world.crm))
-        )
-        _drop_roles(connection)
+        _drop_database(connection, world.crm)
+        _drop_roles(connection, others)
 
 
-def _drop_roles(connection: psycopg.Connection) -> None:
+def _drop_database(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _drop_roles(connection: psycopg.Connection, others: set[str]) -> None:
     """Roles of this world on a server that other tests use too."""
-    names = connection.execute(
-        "SELECT rolname FROM pg_roles WHERE rolname ~ '^sab_(broker|host|l|s|o|u|decoy)_'"
-    ).fetchall()
-    for (name,) in names:
+    names = [name for (name,) in connection.execute(ROLES).fetchall() if name not in others]
+    for name in names:
         identifier = sql.Identifier(name)
         connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(identifier))
-    for (name,) in names:
+    for name in names:
         with contextlib.suppress(psycopg.errors.DependentObjectsStillExist):  # another test's
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 

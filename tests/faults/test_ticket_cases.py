@@ -11,28 +11,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.errors import Conflict
 from broker.sweeps import list_late
 from broker.tickets import TicketSystemUnavailable, hints, reach
 from broker.tx import system
 from tests.faults.ticket_desk import Desk, open_desk
 from tests.stories import skip
-from tests.world import ControlTemplate, build_world, clone_crm, enrol
+from tests.world import World, enrol
 
 
 @pytest.fixture(scope="module")
-def opened(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Desk]:
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("desk")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield open_desk(made)
+def opened(module_world: World) -> Desk:
+    return open_desk(module_world)
 
 
 @pytest.fixture

@@ -69,17 +69,9 @@ def own(anyone: World, dbname: str) -> World:
 
 
 @pytest.fixture(scope="module")
-def shared(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+def shared(module_world: World) -> World:
     """Each test makes its own requests and people in it; see `afresh`."""
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("shared")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+    return module_world
 
 
 @pytest.fixture

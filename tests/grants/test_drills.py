@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from broker import janitor, sweeps
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.engines import Target
 from broker.engines.postgres import revoking
 from broker.engines.postgres.leases import ScopeExceeded
@@ -18,20 +15,12 @@ from broker.errors import BrokerError, Conflict, Denied, Invalid
 from broker.grants import drill_steps, drills
 from broker.grants.drills import DrillsNotAllowed, DrillsView
 from broker.tx import Actor, system
-from tests.world import ControlTemplate, World, add_person, build_world, clone_crm, connect, enrol
+from tests.world import World, add_person, connect, enrol
 
 
 @pytest.fixture(scope="module")
-def world(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("drills")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+def world(module_world: World) -> World:
+    return module_world
 
 
 def allow(world: World, *, every_s: int | None = None, allowed: bool = True) -> None:

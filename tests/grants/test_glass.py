@@ -14,8 +14,6 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.errors import Denied, NotFound, TooMany, VerificationFailed
 from broker.grants import glass, glass_steps
 from broker.grants.glass import GlassLook, Pane
@@ -23,27 +21,16 @@ from broker.ids import TenantId, new_id
 from broker.keys.passing import Reader, seal
 from broker.tx import Actor, system
 from tests.world import (
-    ControlTemplate,
     World,
     add_person,
-    build_world,
-    clone_crm,
     enrol,
 )
 
 
 @pytest.fixture(scope="module")
-def world(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+def world(module_world: World) -> World:
     """One for all: these tests look more than they change."""
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("glass")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+    return module_world
 
 
 @pytest.fixture

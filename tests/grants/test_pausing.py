@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from broker import lifecycle, sweeps
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.errors import BrokerError, Conflict, Denied
 from broker.grants import pause_steps, pausing, queries
 from broker.grants.queries import LeaseView
@@ -19,22 +17,14 @@ from broker.grants.requests import GrantRefused
 from broker.secret import Secret
 from broker.tx import Actor
 from tests.stories import shut_out
-from tests.world import ControlTemplate, World, build_world, clone_crm, enrol
+from tests.world import World, enrol
 
 Login = tuple[str, str, Secret[str]]
 
 
 @pytest.fixture(scope="module")
-def world(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("pausing")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+def world(module_world: World) -> World:
+    return module_world
 
 
 @pytest.fixture

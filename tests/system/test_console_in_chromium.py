@@ -10,8 +10,6 @@ from flask import Flask
 from playwright.sync_api import BrowserContext, Page, expect
 
 from broker.audit.statements import verify_signed
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.grants import decisions
 from broker.grants.statements import sign_due
 from broker.http import create_app
@@ -32,20 +30,12 @@ from tests.system.browsing import (
 from tests.web.browser import PASSWORD
 from tests.web.conftest import Story, ask, make_story
 from tests.web.test_every_page import ids_of, paths
-from tests.world import ControlTemplate, World, build_world, clone_crm
+from tests.world import World
 
 
 @pytest.fixture(scope="module")
-def world(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("chromium")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+def world(module_world: World) -> World:
+    return module_world
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,6 @@ import sqlalchemy as sa
 from flask import Flask
 
 from broker.audit.integrate import integrate_all
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.grants import delegates, glass
 from broker.grants.delegates import Absence
 from broker.ids import new_id
@@ -23,22 +21,14 @@ from broker.tx import system
 from tests import apps
 from tests.web.browser import Browser, read_forms, sign_in
 from tests.web.conftest import Story, make_story
-from tests.world import SYSTEM, ControlTemplate, World, add_person, build_world, clone_crm, enrol
+from tests.world import SYSTEM, World, add_person, enrol
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def world(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("pages")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+def world(module_world: World) -> World:
+    return module_world
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ What stands for the guarantee runs in `make test`; the many ways to cheat in `ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +16,6 @@ import sqlalchemy as sa
 from flask import Flask
 
 from broker.audit.statements import verify_signed
-from broker.demo.canaries import Marks
-from broker.embedded import EmbeddedServer
 from broker.grants import decisions, delegates
 from broker.grants.delegates import Absence
 from broker.grants.model import Decision
@@ -31,22 +29,14 @@ from tests.authenticator import PRESENT, Authenticator
 from tests.stories import pinned
 from tests.web.browser import PASSWORD, Browser, read_forms, sign_in
 from tests.web.conftest import ask
-from tests.world import ControlTemplate, World, add_person, build_world, clone_crm
+from tests.world import World, add_person
 
 KEYS = "/account/passkeys"
 
 
 @pytest.fixture(scope="module")
-def world(
-    control_template: ControlTemplate,
-    live_server: EmbeddedServer,
-    test_server: EmbeddedServer,
-    crm_marks: Marks,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    crm, folder = clone_crm(live_server), tmp_path_factory.mktemp("passkeys")
-    with build_world(control_template, live_server, test_server, folder, crm, crm_marks) as made:
-        yield made
+def world(module_world: World) -> World:
+    return module_world
 
 
 @pytest.fixture(scope="module")
