@@ -4,8 +4,9 @@
     crm.orders.placed_at last 30 days     rows of so many days until now, and later ones
 
 NULL is neither. Several of one table must all hold. What must stay true: a value is compared by an
-operator of PostgreSQL's own, so only types of its own are taken; and it stands in no view's text,
-for every login of the database reads these (see `engines.postgres.restricted_rows`).
+operator of PostgreSQL's own, so only types of its own are taken, and enums by their label's text;
+and it stands in no view's text, for every login of the database reads these (see
+`engines.postgres.restricted_rows`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from broker.errors import Invalid
 from broker.tenancy import KeyValue, find_problem
@@ -22,12 +24,22 @@ MAX_VALUES, MAX_DAYS, MAX_OF_A_TABLE = 100, 3650, 10
 _TIMES = frozenset({"date", "timestamp without time zone", "timestamp with time zone"})
 _KINDS = {"smallint": "integer", "integer": "integer", "bigint": "integer", "uuid": "uuid"}
 _KINDS |= {"text": "text", "character varying": "text"}
+_TRUTHS = ("false", "true")
 _LENGTH = re.compile(r"\(\d+\)")
 _LINE = re.compile(
     r"(?P<table>[^\s=]+\.[^\s=]+)\.(?P<column>[^.\s=]+)\s*(?:=(?P<values>.*)|(?P<last>.*))"
 )
 _DAYS = re.compile(r"\s*last ([1-9][0-9]{0,3}) days?\s*")
 _FORM = "say TABLE.COLUMN = VALUE, VALUE or TABLE.COLUMN last N days, with the schema in TABLE"
+
+
+class Typed(Protocol):
+    """A column as a plan or a catalogue knows it: `type` as format_type() gives it."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def enum(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,11 +56,16 @@ class Restriction:
             return f"{self.column} of the last {self.days} days"
         return f"{self.column} = {' or '.join(self.values)}"
 
-    def keys(self, column_type: str) -> tuple[KeyValue, ...]:
-        """The values as keys of the column's kind; the days as a number. Raises Invalid."""
+    def keys(self, column: Typed) -> tuple[KeyValue, ...]:
+        """The values as keys of the column's kind; the days as a number. Raises Invalid.
+
+        A truth as PostgreSQL writes it, `t` or `f`.
+        """
         if self.days:
             return (KeyValue("integer", str(self.days)),)
-        return tuple(KeyValue(find_kind(column_type) or "", value) for value in self.values)
+        if is_truth(column.type):
+            return tuple(KeyValue("text", value[0]) for value in self.values)
+        return tuple(KeyValue(find_kind(column) or "", value) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,36 +76,52 @@ class RowsOnly:
     restriction: Restriction
 
 
-def find_kind(column_type: str) -> str | None:
-    """Of `tenancy.TYPES`, for a type as format_type() gives it; None for one that is not compared.
+def find_kind(column: Typed) -> str | None:
+    """Of `tenancy.TYPES`; None for a type that is not compared.
 
-    A type of the tenant's own, an enum or a domain too, brings operators that are code.
+    A type of the tenant's own brings operators that are code. An enum too, but its label becomes a
+    text by PostgreSQL's own output function alone.
     """
-    return _KINDS.get(_LENGTH.sub("", column_type))
+    return "text" if by_label(column) else _KINDS.get(_LENGTH.sub("", column.type))
+
+
+def by_label(column: Typed) -> bool:
+    """Whether its values are compared by the text that PostgreSQL writes for them."""
+    return column.enum or is_truth(column.type)
+
+
+def is_truth(column_type: str) -> bool:
+    return column_type == "boolean"
 
 
 def is_time(column_type: str) -> bool:
     return _LENGTH.sub("", column_type) in _TIMES
 
 
-def find_fault(restriction: Restriction, column_type: str) -> str | None:
-    """Why rows can't be chosen so by a column of this type, or None."""
+def find_fault(restriction: Restriction, column: Typed) -> str | None:
+    """Why rows can't be chosen so by this column, or None."""
     if bool(restriction.values) == bool(restriction.days):
         return "name values, or a number of days; one of the two"
     if restriction.days:
-        if not is_time(column_type):
+        if not is_time(column.type):
             return f"{restriction.column} is no date or time: name values"
         return None if 0 < restriction.days <= MAX_DAYS else f"1 to {MAX_DAYS} days"
-    kind = find_kind(column_type)
+    kind = find_kind(column)
     if kind is None:
         return (
-            f"{restriction.column} is {column_type}; rows are chosen by whole numbers, UUIDs and "
-            "texts, or by days of a date or time"
+            f"{restriction.column} is {column.type}; rows are chosen by whole numbers, UUIDs, "
+            "texts, enums, true and false, or by days of a date or time"
         )
     if len(restriction.values) > MAX_VALUES:
         return f"{MAX_VALUES} values at most"
-    problems = (find_problem(kind, value) for value in restriction.values)
+    problems = (_find_problem(column, kind, value) for value in restriction.values)
     return next((f"{restriction.column}: {problem}" for problem in problems if problem), None)
+
+
+def _find_problem(column: Typed, kind: str, value: str) -> str | None:
+    if is_truth(column.type):
+        return None if value in _TRUTHS else "true or false"
+    return find_problem(kind, value)
 
 
 def parse(text: str) -> frozenset[RowsOnly]:

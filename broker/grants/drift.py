@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from broker.errors import Conflict
@@ -34,8 +33,7 @@ def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePla
     if old.whose != table.whose:
         drift.append(f"{table.full_name} tells otherwise whose its rows are: structure only")
         return replace(table, rows=False, note="whose its rows are changed since the approval")
-    types = {column.name: column.type for column in table.columns}
-    if any(_is_changed(old, one.column, types) for one in old.only):
+    if any(_is_changed(old, table, one.column) for one in old.only):
         drift.append(f"{table.full_name} has lost what its rows are chosen by: structure only")
         return replace(table, rows=False, note="what its rows are chosen by changed since")
     columns: list[ColumnPlan] = []
@@ -55,6 +53,9 @@ def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePla
     return replace(table, columns=tuple(columns), only=old.only)
 
 
-def _is_changed(old: TablePlan, name: str, types: Mapping[str, str]) -> bool:
-    before = next((column.type for column in old.columns if column.name == name), None)
-    return before is None or types.get(name) != before
+def _is_changed(old: TablePlan, table: TablePlan, name: str) -> bool:
+    before, now = (
+        next(((c.type, c.enum) for c in one.columns if c.name == name), None)
+        for one in (old, table)
+    )
+    return before is None or now != before

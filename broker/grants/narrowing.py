@@ -137,7 +137,7 @@ def _check_only(table: TablePlan) -> None:
     """
     for one in table.only:
         column = next(column for column in table.columns if column.name == one.column)
-        fault = find_fault(one, column.type)
+        fault = find_fault(one, column)
         if not table.rows:
             fault = f"no row of {table.full_name} is given; leave the restriction out"
         elif not column.kept:

@@ -38,7 +38,8 @@ class ColumnPlan:
 
     `fallback` is the mask that a kept column gets when an admin wants it masked; "" when none is
     possible, so that only leaving the table out helps. `raw`: kept only because it was asked by
-    name, where the policy would mask it.
+    name, where the policy would mask it. `enum`: its type is one, by whose labels a decision may
+    restrict rows.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ColumnPlan:
     obstacles: tuple[str, ...] = ()
     fallback: str = ""
     raw: bool = False
+    enum: bool = False
 
     @property
     def kept(self) -> bool:
@@ -171,6 +173,7 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
                     else {}
                 ),
                 **({"raw": True} if column.raw else {}),
+                **({"enum": True} if column.enum else {}),
             }
             for column in table.columns
         ],
@@ -222,6 +225,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
                         obstacles=tuple(column["obstacles"]),
                         fallback=column["fallback"],
                         raw=column.get("raw", False),
+                        enum=column.get("enum", False),
                     )
                     for column in table["columns"]
                 ),
@@ -377,7 +381,7 @@ def _plan_table(table: Table, root: Table, rules: _Rules) -> TablePlan:
     problems: list[str] = []
     for column in table.columns:
         planned, problem = _plan_column(root, by_name.get(column.name, column), rules)
-        columns.append(planned)
+        columns.append(replace(planned, enum=column.enum))
         if problem:
             problems.append(problem)
     note = "structure only: " + "; ".join(problems) if problems else ""

@@ -61,9 +61,9 @@ def list_keys(plan: Plan, tenancy: Tenancy) -> tuple[KeyValue, ...]:
     """Every value that the views read, each once, in order."""
     keys = set(tenancy.values())
     for table in plan.tables:
-        types = {column.name: column.type for column in table.columns}
+        columns = {column.name: column for column in table.columns}
         for one in table.only:
-            keys |= set(one.keys(types[one.column]))
+            keys |= set(one.keys(columns[one.column]))
     return tuple(sorted(keys))
 
 

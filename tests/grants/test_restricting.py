@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.audit.statements import verify_signed
+from broker.engines import Fate
 from broker.errors import Invalid
 from broker.grants import decisions, drift, grounds, requests, statements
 from broker.grants.narrowing import Narrowing, is_within, meet_plans, narrow_plan
-from broker.grants.plan import from_document
+from broker.grants.plan import ColumnPlan, from_document
 from broker.ids import GrantId
 from broker.restricting import Restriction, RowsOnly, find_fault, parse, rows_only
 from tests.grants.plans import PLAN
@@ -21,6 +22,7 @@ from tests.grants.test_approvals import TWO, admins, approve, planned, set_polic
 from tests.stories import pinned
 from tests.world import World, connect
 
+KEPT = Fate("keep", "", "not personal")
 BY_SECTOR = rows_only("crm.orders", "sector", ["open", "late"])
 
 
@@ -65,6 +67,8 @@ def test_what_has_another_form_is_refused_with_the_form(line: str) -> None:
         (Restriction("c", ("",)), "text", "characters"),
         (Restriction("c", ("a",)), "crm.status", "rows are chosen by"),
         (Restriction("c", ("a",)), "public.citext", "rows are chosen by"),
+        (Restriction("c", ("t",)), "boolean", "true or false"),
+        (Restriction("c", days=3), "boolean", "no date or time"),
         (Restriction("c", days=3), "text", "no date or time"),
         (Restriction("c", days=4000), "date", "3650 days"),
         (Restriction("c", tuple(map(str, range(101)))), "bigint", "100 values"),
@@ -73,7 +77,20 @@ def test_what_has_another_form_is_refused_with_the_form(line: str) -> None:
 def test_a_column_that_can_not_be_asked_so_is_named(
     restriction: Restriction, column_type: str, told: str
 ) -> None:
-    assert told in (find_fault(restriction, column_type) or "")
+    assert told in (find_fault(restriction, ColumnPlan("c", column_type, KEPT)) or "")
+
+
+def test_an_enum_is_asked_by_its_labels_while_it_is_one() -> None:
+    """A type of its name that is no enum any more may write any text for its values."""
+    status = ColumnPlan("status", "crm.status", KEPT, enum=True)
+    assert find_fault(Restriction("status", ("open",)), status) is None
+    orders = replace(PLAN.tables[1], columns=(*PLAN.tables[1].columns, status))
+    plan = replace(PLAN, tables=(PLAN.tables[0], orders))
+    approved = narrow_plan(plan, only(rows_only("crm.orders", "status", ["open"])))
+    assert from_document(approved.document()) == approved
+    retyped = replace(orders, columns=(*orders.columns[:-1], replace(status, enum=False)))
+    made, _ = drift.more_masked(approved, replace(PLAN, tables=(PLAN.tables[0], retyped)))
+    assert not made.tables[1].rows
 
 
 def test_rows_are_restricted_by_what_is_shown_in_clear_alone() -> None:
@@ -144,8 +161,9 @@ FOOD = "id IN (SELECT id FROM crm.companies WHERE sector = 'food' ORDER BY id LI
 
 @pytest.fixture
 def restricted(afresh: World) -> GrantId:
-    """By two admins: one gives the companies of a sector, the other three of them, and orders of
-    the time since the middle one.
+    """By two admins: one gives the companies of a sector, the other three of them, orders of the
+    time since the middle one, contacts that are active (a boolean) and two states of tickets (an
+    enum).
     """
     first, second = admins(afresh, 2)
     set_policy(afresh, TWO)
@@ -157,7 +175,10 @@ def restricted(afresh: World) -> GrantId:
     grant_id = planned(afresh)
     approve(afresh, first, grant_id, only(rows_only("crm.companies", "sector", ["food", "none"])))
     by_id = rows_only("crm.companies", "id", three)
-    approve(afresh, second, grant_id, only(by_id, rows_only("crm.orders", "ordered_at", days=days)))
+    by_truth = rows_only("crm.contacts", "active", ["true"])
+    by_label = rows_only("crm.tickets", "status", ["open", "closed"])
+    by_days = rows_only("crm.orders", "ordered_at", days=days)
+    approve(afresh, second, grant_id, only(by_id, by_truth, by_label, by_days))
     return GrantId(grant_id)
 
 
@@ -172,7 +193,10 @@ _TRUE = (
     "SELECT (SELECT count(*) FROM crm.companies WHERE " + FOOD + "),"
     " (SELECT count(*) FROM crm.orders WHERE ordered_at >= (SELECT"
     " percentile_disc(0.5) WITHIN GROUP (ORDER BY ordered_at) FROM crm.orders)),"
-    " (SELECT count(*) FROM crm.contacts), (SELECT count(*) FROM crm.orders)"
+    " (SELECT count(*) FROM crm.contacts WHERE active),"
+    " (SELECT count(*) FROM crm.tickets WHERE status IN ('open', 'closed')),"
+    " (SELECT count(*) FROM crm.contacts), (SELECT count(*) FROM crm.tickets),"
+    " (SELECT count(*) FROM crm.orders)"
 )
 
 
@@ -180,22 +204,22 @@ def test_what_two_admins_restrict_is_all_that_a_login_reads(
     afresh: World, restricted: GrantId
 ) -> None:
     """G2: the rows for which all hold; and their values are in no view's text."""
-    companies, orders, contacts, all_orders = truth(afresh, _TRUE)
-    assert 0 < orders < all_orders
+    companies, orders, contacts, tickets, *every = truth(afresh, _TRUE)
+    assert all(0 < some < all_ for some, all_ in zip((contacts, tickets, orders), every, strict=True))
     lease_id, password = afresh.lease(restricted)
     afresh.work()
     assert afresh.find_lease(lease_id).state == "issued", afresh.find_lease(lease_id).stuck_reason
     with afresh.login(lease_id, password) as session:
         seen = session.execute(
             "SELECT (SELECT count(*) FROM companies), (SELECT count(*) FROM orders),"
-            " (SELECT count(*) FROM contacts)"
+            " (SELECT count(*) FROM contacts), (SELECT count(*) FROM tickets)"
         ).fetchone()
         sectors = session.execute("SELECT DISTINCT sector FROM companies").fetchall()
         texts = session.execute(
             "SELECT string_agg(pg_get_viewdef(oid), '') FROM pg_class"
             " WHERE relkind = 'v' AND relnamespace::regnamespace::text ~ '^sab_s_'"
         ).fetchone()
-    assert seen == (companies, orders, contacts)
+    assert seen == (companies, orders, contacts, tickets)
     assert sectors == [("food",)]
     assert "food" not in str(texts)
     statements.sign_due(afresh.broker.database, afresh.ports.keys)
@@ -203,19 +227,19 @@ def test_what_two_admins_restrict_is_all_that_a_login_reads(
         views = decisions.list_decisions(tx, restricted)
         last = decisions.read_decision_envelope(tx, views[-1].id)
         grounds.prove(tx, afresh.ports.keys, requests.get_grant(tx, restricted), "live")
-    assert sorted(view.tables_restricted for view in views) == [1, 2]
+    assert sorted(view.tables_restricted for view in views) == [1, 4]
     report = verify_signed(last, pinned(afresh))
     assert "only some rows" in " ".join(finding.text for finding in report.findings)
     assert b"food" not in last
     facts = [e["facts"] for e in afresh.entries() if e["kind"] == "grant.approved"][-1]
-    assert facts["tables_restricted"] == 2
+    assert facts["tables_restricted"] == 4
 
 
 @pytest.mark.long
 def test_a_copy_holds_these_rows_and_leaves_out_the_keys_that_point_at_others(
     afresh: World, restricted: GrantId
 ) -> None:
-    companies, orders, contacts, _ = truth(afresh, _TRUE)
+    companies, orders, contacts, tickets, *_ = truth(afresh, _TRUE)
     snapshot_id = afresh.order(restricted)
     afresh.work()
     snapshot = afresh.snapshot(snapshot_id)
@@ -225,8 +249,8 @@ def test_a_copy_holds_these_rows_and_leaves_out_the_keys_that_point_at_others(
     with afresh.login(lease_id, password) as session:
         held = session.execute(
             "SELECT (SELECT count(*) FROM crm.companies), (SELECT count(*) FROM crm.orders),"
-            " (SELECT count(*) FROM crm.contacts),"
+            " (SELECT count(*) FROM crm.contacts), (SELECT count(*) FROM crm.tickets),"
             " (SELECT count(*) FROM pg_constraint WHERE confrelid = 'crm.companies'::regclass)"
         ).fetchone()
-    assert held == (companies, orders, contacts, 0)
+    assert held == (companies, orders, contacts, tickets, 0)
     assert "points at rows that were left out" in str(snapshot.report)

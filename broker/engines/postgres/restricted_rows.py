@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from psycopg import sql
 
 from broker.engines import Column, Table
-from broker.engines.postgres.expressions import call, literal, operate
+from broker.engines.postgres.expressions import as_text, call, literal, operate
 from broker.engines.postgres.tenant_rows import ReadKey, equals, literal_key
-from broker.restricting import Restriction, find_fault
+from broker.restricting import Restriction, by_label, find_fault
 from broker.tenancy import KeyValue
 
 
@@ -69,14 +69,14 @@ def both(*conditions: sql.Composed | None) -> sql.Composed | None:
 
 def fits(table: Table, only: Sequence[Restriction]) -> bool:
     """Whether each of them can be asked of the table as it is now."""
-    types = {column.name: column.type for column in table.columns}
-    return all(one.column in types and not find_fault(one, types[one.column]) for one in only)
+    columns = {column.name: column for column in table.columns}
+    return all(one.column in columns and not find_fault(one, columns[one.column]) for one in only)
 
 
 def _one(
     column: Column | None, restriction: Restriction, reading: Reading, alias: str
 ) -> sql.Composed:
-    if column is None or find_fault(restriction, column.type) is not None:
+    if column is None or find_fault(restriction, column) is not None:
         return sql.SQL("{}").format(sql.SQL("false"))
     value = sql.Identifier(alias, column.name)
     if restriction.days:
@@ -87,8 +87,19 @@ def _one(
 def _equal(
     value: sql.Composable, column: Column, restriction: Restriction, reading: Reading
 ) -> Iterator[sql.Composed]:
-    for key in restriction.keys(column.type):
-        yield equals(value, reading.key(key), key)
+    for key in restriction.keys(column):
+        if by_label(column):
+            yield _has_label(value, reading.key(key))
+        else:
+            yield equals(value, reading.key(key), key)
+
+
+def _has_label(value: sql.Composable, label: sql.Composable) -> sql.Composed:
+    """By the text of the value, which its output function writes: the enum's own operators, which
+    the tenant may have made, are not asked, nor the statistics of the column.
+    """
+    written = sql.SQL('{} COLLATE pg_catalog."C"').format(as_text(value))
+    return call("texteq", written, label)
 
 
 def _as_type(instant: sql.Composable, column: Column) -> sql.Composable:
