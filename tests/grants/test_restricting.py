@@ -205,7 +205,9 @@ def test_what_two_admins_restrict_is_all_that_a_login_reads(
 ) -> None:
     """G2: the rows for which all hold; and their values are in no view's text."""
     companies, orders, contacts, tickets, *every = truth(afresh, _TRUE)
-    assert all(0 < some < all_ for some, all_ in zip((contacts, tickets, orders), every, strict=True))
+    assert all(
+        0 < some < all_ for some, all_ in zip((contacts, tickets, orders), every, strict=True)
+    )
     lease_id, password = afresh.lease(restricted)
     afresh.work()
     assert afresh.find_lease(lease_id).state == "issued", afresh.find_lease(lease_id).stuck_reason
