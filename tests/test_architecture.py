@@ -79,6 +79,7 @@ REVEALING: Mapping[str, str] = {
     "tickets/linear.py": "the start of the token, which says what kind it is",
     "tickets/signatures.py": "webhook secrets, into the MAC or the comparison that checks",
     "tickets/generic.py": "the ticket system's webhook secrets, to the library that checks",
+    "web/registered.py": "a platform's new secret, once, to the operator who registered it",
     "web/session.py": "a session's token, into its cookie",
 }
 # Made by the migration and spoken of in SQL only.

@@ -6,12 +6,13 @@ from typing import Any
 
 from marshmallow import fields
 
-from broker import lifecycle, platforms
+from broker import lifecycle, people, platforms
 from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.db import Json
 from broker.grants import token_keys
 from broker.ids import TenantId
+from broker.platforms import Platform
 from broker.tx import Tx
 
 blueprint = new_blueprint("platforms", "Platforms that trust the broker's tokens")
@@ -69,6 +70,14 @@ def register_platform(tx: Tx, body: Json) -> dict[str, Any]:
         "registered_at": row.registered_at,
         "secret": secret.reveal(),
     }
+
+
+@operation(blueprint, "GET /platforms/<id:platform_id>", answer=PlatformAnswer)
+def get_platform(tx: Tx, platform_id: str) -> Platform:
+    """One platform."""
+    row = platforms.get_platform(tx, platform_id)
+    people.check(tx, "platform:read", TenantId(row.tenant_id))
+    return row
 
 
 @operation(blueprint, "POST /platforms/<id:platform_id>/secret", answer=SecretAnswer, secret=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from broker import lifecycle, storages
+from broker import lifecycle, people, storages
 from broker.api.access import LeaseAnswer
 from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import Answer, Base64, Sent, TenantQuery, identity, list_of, text, whole
@@ -62,6 +62,14 @@ def register_storage(tx: Tx, body: Json) -> Storage:
     tenant_id = TenantId(body["tenant"])
     made = storages.register(tx, tenant_id, body["name"], body["bucket"], body["prefix"])
     return storages.get_storage(tx, made)
+
+
+@operation(blueprint, "GET /storages/<id:storage_id>", answer=StorageAnswer)
+def get_storage(tx: Tx, storage_id: str) -> Storage:
+    """The objects of a tenant that may be asked for, of one registration."""
+    row = storages.get_storage(tx, storage_id)
+    people.check(tx, "storage:read", TenantId(row.tenant_id))
+    return row
 
 
 @operation(blueprint, "DELETE /storages/<id:storage_id>", status=204)

@@ -25,6 +25,14 @@ def list_platforms(session: Session, tenant: str) -> None:
 
 
 @platforms.command()
+@click.argument("platform")
+@pass_session
+def show(session: Session, platform: str) -> None:
+    """One platform, as it is registered."""
+    print_item(session.api().get("platforms", platform), session.output)
+
+
+@platforms.command()
 @click.option("--tenant", required=True, metavar="TENANT")
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--audience", required=True, metavar="URL", help="What its tokens name; its alone.")

@@ -128,6 +128,32 @@ def confirm(session: Session, server: str, cluster: str) -> None:
     print_item(session.api().post("servers", server, "confirm", body=body), session.output)
 
 
+@servers.command()
+@click.option("--host", required=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True)
+@click.option("--login", required=True, help="The role that setup-sql made.")
+@password_options
+@pass_session
+def seal(
+    session: Session,
+    *,
+    host: str,
+    port: int,
+    login: str,
+    password_stdin: bool,
+    password_file: Path | None,
+) -> None:
+    """Print a login's password sealed for the broker, as the console's forms take it.
+
+    It is good for this host, port and login alone, and only a worker can open it.
+    """
+    from broker.keys.intake import login_context
+
+    password = read_login_password(password_file, from_stdin=password_stdin)
+    context = login_context("server", host, port, login)
+    click.echo(seal_for_broker(session.api(), password, context))
+
+
 @servers.command("setup-sql", cls=click.Command)
 @setup_options
 def setup_sql(

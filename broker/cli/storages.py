@@ -31,6 +31,14 @@ def list_storages(session: Session, tenant: str) -> None:
 
 
 @storages.command()
+@click.argument("storage")
+@pass_session
+def show(session: Session, storage: str) -> None:
+    """One storage, as it is registered."""
+    print_item(session.api().get("storages", storage), session.output)
+
+
+@storages.command()
 @click.option("--tenant", required=True, metavar="TENANT")
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--bucket", required=True)

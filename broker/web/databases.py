@@ -12,6 +12,7 @@ from broker import people, tenants
 from broker.grants import contacts, drills, releasing, rotating
 from broker.ids import TenantId
 from broker.tenants import TenantDatabase
+from broker.web import registered
 from broker.web.forms import read_seconds
 from broker.web.languages import gettext
 from broker.web.session import begin, the_broker
@@ -21,13 +22,7 @@ pages = Blueprint("databases", __name__)
 
 @pages.get("/databases")
 def list_all() -> ResponseReturnValue:
-    with begin() as tx:
-        rows = [
-            (tenant.name, database.id, database.name)
-            for tenant in tenants.list_tenants(tx)
-            for database in tenants.list_databases(tx, TenantId(tenant.id))
-        ]
-    return render_template("console/databases.html", rows=rows)
+    return registered.show_list()
 
 
 @pages.get("/databases/<id:database_id>")
@@ -56,13 +51,13 @@ def show(database_id: str) -> ResponseReturnValue:
 
 @dataclass(frozen=True, slots=True)
 class LoginShown:
-    """The broker's own login there; `found` is another cluster that waits for a person's word."""
+    """The broker's own login there; `found_cluster` waits for a person's word."""
 
-    name: str
+    login: str
     rotated_at: datetime | None
     refused_since: datetime | None
     cluster: str | None
-    found: str | None
+    found_cluster: str | None
 
 
 def _read_login(row: TenantDatabase) -> LoginShown:

@@ -28,6 +28,8 @@ _ASKED_AGAIN = frozenset(
         *("standing.give", "standing.agree", "holds.agree", "holds.refuse", "holds.lift"),
         *("policies.change", "policies.confirm", "databases.allow_drills"),
         *("delegates.name", "reviews.close", "consents.give", "rights.export"),
+        *("registered.register_platform", "registered.register_storage"),
+        *("registered.register_server", "registered.replace_secret", "registered.replace_password"),
         *("passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
         *("records.download_bundle", "records.download_events"),
     )

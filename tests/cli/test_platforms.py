@@ -18,6 +18,7 @@ def test_a_platform_from_registration_to_a_token_and_its_end(desk: Desk) -> None
     (listed,) = engineer.json("platforms", "list", "--tenant", world.tenant)
     assert (listed["id"], listed["audience"]) == (platform["id"], AUDIENCE)
     assert "secret" not in listed
+    assert admin.json("platforms", "show", platform["id"]) == listed
     replaced = operator.json("platforms", "replace-secret", platform["id"])
     assert replaced["secret"] != platform["secret"]
 

@@ -53,6 +53,7 @@ def test_a_storage_from_registration_to_a_session_and_its_end(desk: Desk, servic
     assert "ending in '/'" in refused.output
     storage = operator.json("storages", "create", *named, "--prefix", "one/in/")
     (listed,) = engineer.json("storages", "list", "--tenant", world.tenant)
+    assert engineer.json("storages", "show", listed["id"]) == listed
     assert (listed["id"], listed["prefix"]) == (storage["id"], "one/in/")
 
     with desk.worker():

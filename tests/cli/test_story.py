@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -209,6 +210,12 @@ def test_a_server_is_set_up_and_registered_without_its_password_in_clear(
         row = tenants.get_server(tx, made["id"])
         context = login_context("server", row.host, row.port, row.login)
         assert world.ports.keys.open_intake(row.sealed_password, context).reveal() == password
+    sealed = operator.run(
+        *("servers", "seal", "--host", world.test.host),
+        *("--login", login, "--password-file", str(secret)),
+    )
+    opened = world.ports.keys.open_intake(base64.b64decode(sealed.strip()), context)
+    assert opened.reveal() == password
 
 
 def test_a_tenant_is_enrolled_and_its_admin_is_invited(desk: Desk) -> None:
