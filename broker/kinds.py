@@ -80,6 +80,7 @@ _TERMS = {
     "per_ticket": "number",
     **_ENDS,
 }
+_ORDER = {"tenant": "id", "silent_until": "instant"}
 _CONSENT = {"purpose": "word", "version": "number", "about": "word", "person": "id"}
 _AGREED = {**_CONSENT, "digest": "digest", "language": "word", "lapses_at": "instant"}
 _RIGHT = {"kind": "word", "person": "id", "due_at": "instant"}
@@ -274,6 +275,51 @@ KINDS: Mapping[str, Kind] = {
         "person",
         {"ticket": "id"},
         ("text",),
+    ),
+    "recipient.added": Kind(
+        "Somebody was put on the register of recipients; `digest` is of what it says of them.",
+        "recipient",
+        {"kind": "word", "digest": "digest", "starts_at": "instant"},
+        ("name",),
+    ),
+    "recipient.ended": Kind(
+        "A recipient of the register gets nothing any more.", "recipient", {"kind": "word"}
+    ),
+    "order.recorded": Kind(
+        "A privacy officer wrote down an authority's order; nothing is handed over on it yet.",
+        "order",
+        _ORDER,
+        ("authority", "reference"),
+    ),
+    "order.confirmed": Kind("Another officer stands for the order: it binds us.", "order", _ORDER),
+    "order.contested": Kind(
+        "Another officer contested the order: nothing is given.", "order", _ORDER
+    ),
+    "order.answered": Kind(
+        "A document was made for the authority; `digest` is the document's.",
+        "order",
+        {"tenant": "id", "handover": "id", "what": "word", "about": "id", "digest": "digest"},
+    ),
+    "order.told": Kind(
+        "The tenant was told of an authority's order: at once, or when the law's silence was over.",
+        "order",
+        {"state": "word", "recorded_at": "instant"},
+        ("authority", "reference"),
+    ),
+    "handover.made": Kind(
+        "A document was made for a recipient, on the consent to that recipient or on an order; "
+        "`digest` is the document's, `made_at` when it was made.",
+        "handover",
+        {
+            "what": "word",
+            "about": "id",
+            "digest": "digest",
+            "recipient": "id",
+            "consent": "id",
+            "order": "id",
+            "made_at": "instant",
+        },
+        ("reason",),
     ),
     "purpose.published": Kind(
         "A purpose, or another text of it, was made known; `digest` is of its English text.",

@@ -41,6 +41,7 @@ from broker.snapshots.holds import LegalHold
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
 from broker.snapshots.remnants import list_unrevoked
 from broker.snapshots.states import ALIVE
+from broker.third_parties import handing
 from broker.tickets import reach
 from broker.tickets.mirror import Ticket
 from broker.tickets.reach import TicketSystemReach
@@ -81,6 +82,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
         escalating.escalate_due(tx)
         reminders.remind_due(tx)
         cases.remind_due(tx)
+        handing.tell_due(tx)
     return ended
 
 

@@ -26,6 +26,7 @@ SENT = {
     "pages": "GET",
     "wait": "GET",
     "get_bytes": "GET",
+    "post_for_bytes": "POST",
     "get_positioned": "GET",
 } | {
     "post": "POST",

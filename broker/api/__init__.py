@@ -13,6 +13,9 @@
     GET /tenants/{id}/why?about=
     GET /tickets/{id}/contacts · POST …/show …/write · GET /me/disclosures
     GET /me/export · GET POST /me/rights · POST /me/object-to-marketing
+    GET POST /recipients · POST /recipients/{id}/end
+    GET /orders · POST /orders/{id}/confirm …/contest
+    GET POST /tenants/{id}/orders · GET POST /tenants/{id}/handovers
     GET POST /rights · POST /rights/{id}/extend …/answer
     GET /people/{id}/export …/erasure · POST …/restrict
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
@@ -74,6 +77,7 @@ from broker.api import (
     policies,
     proofs,
     quarantines,
+    recipients,
     reviews,
     rights,
     standing,
@@ -111,6 +115,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     reviews.blueprint,
     consents.blueprint,
     rights.blueprint,
+    recipients.blueprint,
     contacts.blueprint,
 )
 

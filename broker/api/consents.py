@@ -66,6 +66,10 @@ class ConsentAnswer(Answer):
         values=fields.String(),
         metadata={"description": "by language, of the text that stands now"},
     )
+    recipient = fields.Dict(
+        allow_none=True,
+        metadata={"description": "read with the text, where `about` is a recipient"},
+    )
 
 
 class ConsentActAnswer(Answer):

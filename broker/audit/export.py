@@ -33,8 +33,12 @@ def export_bundle(
     tenant_id: TenantId | None,
     certificates: Sequence[tuple[str, bytes]],
     keys: Sequence[str],
+    *,
+    with_openings: bool = True,
 ) -> bytes:
     """Everything up to the last signed checkpoint. `certificates` are (id, envelope) of the tenant.
+
+    Without openings, names and free text stay commitments: it verifies as well, and names nobody.
 
     `keys` are those that count: checkpoints which none of them signed, since their key was
     compromised, are left out; a later one covers the same entries. Without keys all are there.
@@ -63,12 +67,13 @@ def export_bundle(
         .where(AuditEntry.log_id == log.id, AuditEntry.idx < size)
         .order_by(AuditEntry.idx)
     ).all()
-    openings = tx.session.execute(
+    opened = (
         sa.select(AuditEntry.idx, AuditOpening.field, AuditOpening.salt, AuditOpening.value)
         .join(AuditOpening, AuditOpening.entry_id == AuditEntry.id)
         .where(AuditEntry.log_id == log.id, AuditEntry.idx < size)
         .order_by(AuditEntry.idx, AuditOpening.field)
-    ).all()
+    )
+    openings = tx.session.execute(opened).all() if with_openings else []
     covered = {row.subject for row in rows}
     place = find_place(tx, log) if log.id in covered else None  # its slot's entry is about the log
     return build_bundle(

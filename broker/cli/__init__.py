@@ -36,6 +36,8 @@ _COMMANDS = {
     "standing": "broker.cli.standing:standing",
     "consents": "broker.cli.consents:consents",
     "delegates": "broker.cli.delegates:delegates",
+    "recipients": "broker.cli.recipients:recipients",
+    "orders": "broker.cli.recipients:orders",
     "rights": "broker.cli.rights:rights",
     "reviews": "broker.cli.reviews:reviews",
     "certificates": "broker.cli.certificates:certificates",

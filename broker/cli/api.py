@@ -83,6 +83,9 @@ class Api:
         answer = self._send("POST", parts, body=body or {})
         return _object(answer) if answer.content else {}
 
+    def post_for_bytes(self, *parts: str, body: Item) -> bytes:
+        return self._send("POST", parts, body=body).content
+
     def delete(self, *parts: str, **query: str | int | None) -> None:
         self._send("DELETE", parts, query=query)
 

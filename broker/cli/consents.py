@@ -61,24 +61,33 @@ def give(
     body = {
         "purpose": purpose,
         "about": about,
-        "shown_digest": digest or _ask(session, purpose, language),
+        "shown_digest": digest or _ask(session, tenant, (purpose, about), language),
     }
     _print(session, session.api().post("tenants", tenant, "consents", body=body))
 
 
-def _ask(session: Session, purpose: str, language: str) -> str:
+def _ask(session: Session, tenant: str, what: tuple[str, str], language: str) -> str:
+    purpose, _about = what
     found = [one for one in session.api().pages("purposes") if one["name"] == purpose]
     if not found:
         raise click.UsageError(f"there is no purpose {purpose}; see: broker consents purposes")
     (shown,) = [text for text in found[0]["texts"] if text["language"] == language]
+    listed = session.api().pages("tenants", tenant, "consents")
+    asked = [one for one in listed if (one["purpose"], one["about"]) == what]
+    if not asked:
+        raise click.UsageError(
+            f"{purpose} is consented to for one thing at a time: name it by --about"
+        )
     click.echo(f"{plain(shown['name'])}\n\n{plain(shown['text'])}\n", err=True)
+    for name, value in (asked[0]["recipient"] or {}).items():
+        click.echo(f"{name}: {plain(value)}", err=True)
     click.echo(
         f"For {found[0]['max_days']} days at most. Withdraw it at any time: "
         f"broker consents withdraw TENANT {purpose}\n",
         err=True,
     )
     click.confirm("Consent to this?", abort=True, err=True)
-    return str(shown["digest"])
+    return str(asked[0]["digests"][language])
 
 
 @consents.command()

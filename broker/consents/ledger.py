@@ -14,8 +14,10 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from broker import people, trail
+from broker.consents import recipients
 from broker.consents.model import ConsentAct
 from broker.consents.purposes import Purpose, PurposeRow, get_purpose
+from broker.db import Json
 from broker.errors import Conflict, Denied, Invalid, NotFound
 from broker.ids import PersonId, TenantId, new_id
 from broker.tx import Tx
@@ -120,8 +122,7 @@ def give(tx: Tx, consent: Consent, shown_digest: str) -> ConsentAct:
     """
     purpose = get_purpose(tx, consent.purpose)
     _check_giver(tx, consent, purpose)
-    _check_about(consent, purpose)
-    language = purpose.find_language(shown_digest)
+    language = purpose.find_language(shown_digest, _read_about(tx, consent, purpose))
     if language is None:
         raise Conflict(
             f"what you were shown is not what {purpose.name} says now; read it again",
@@ -198,10 +199,18 @@ def _check_giver(tx: Tx, consent: Consent, purpose: Purpose) -> None:
         raise Denied("nobody consents for another person")
 
 
-def _check_about(consent: Consent, purpose: Purpose) -> None:
+def _read_about(tx: Tx, consent: Consent, purpose: Purpose) -> Json | None:
+    """What the consent is about, where it is read with the text: a recipient of the register."""
+    if purpose.names_recipients:
+        recipient = recipients.find_open(tx, consent.about)
+        if recipient is None:
+            words = "the id of a third party on the register (broker recipients list)"
+            raise Invalid("each recipient is consented to by itself", fields={"about": words})
+        return recipient.document()
     if consent.about not in (purpose.about or ("",)):
         words = ", ".join(purpose.about) or "nothing"
         raise Invalid("each is consented to by itself", fields={"about": f"one of: {words}"})
+    return None
 
 
 def _act(tx: Tx, consent: Consent, act: str, version: int) -> ConsentAct:

@@ -25,6 +25,8 @@ from broker.tx import Tx
 LIVE_ACCESS = "live_access"
 TEST_COPY = "test_copy"
 SUPPORT_CONTACT = "support_contact"
+THIRD_PARTY = "third_party"
+RECIPIENT = "recipient"  # in `about`: each recipient of the register, by its id
 # By kind of access, as windows are named: what has to be consented to.
 BY_KIND: Mapping[str, str] = {
     "live": LIVE_ACCESS,
@@ -82,19 +84,24 @@ class Purpose:
         named = ("name", "version", "counts_from", "basis", "given_by", "max_days")
         return {**{name: getattr(self, name) for name in named}, **listed, **texts}
 
-    def shown(self, language: str) -> Json:
+    @property
+    def names_recipients(self) -> bool:
+        return RECIPIENT in self.about
+
+    def shown(self, language: str, recipient: Json | None = None) -> Json:
         """All that a person reads before they agree, and no more."""
         document = self.document()
         read = {name: value for name, value in document.items() if name not in LANGUAGES}
-        return {**read, "language": language, **document[language]}
+        named = {} if recipient is None else {RECIPIENT: recipient}
+        return {**read, "language": language, **document[language], **named}
 
-    def digest(self, language: str) -> str:
+    def digest(self, language: str, recipient: Json | None = None) -> str:
         """SHA-256, hexadecimal, of what is shown in that language (RFC 8785)."""
-        return hashlib.sha256(entries.canonical(self.shown(language))).hexdigest()
+        return hashlib.sha256(entries.canonical(self.shown(language, recipient))).hexdigest()
 
-    def find_language(self, shown_digest: str) -> str | None:
+    def find_language(self, shown_digest: str, recipient: Json | None = None) -> str | None:
         """In which language that was read, or None when it is not what stands now."""
-        found = [lang for lang in LANGUAGES if self.digest(lang) == shown_digest]
+        found = [lang for lang in LANGUAGES if self.digest(lang, recipient) == shown_digest]
         return found[0] if found else None
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from broker import people
-from broker.consents import ledger
+from broker.consents import ledger, recipients
 from broker.consents.ledger import Consent
 from broker.consents.model import ConsentAct
 from broker.consents.purposes import LANGUAGES, Purpose, find_purpose, list_purposes
+from broker.db import Json
 from broker.ids import PersonId, TenantId
 from broker.people import shown_name
 from broker.tx import Tx
@@ -22,7 +23,8 @@ class ConsentView:
     """One consent that can be given, and how it stands: `missing`, `live`, `withdrawn`, `lapsed`.
 
     `own` is the reader's own; else the organisation's. `digests` is, by language, what to send to
-    agree to the text that stands now. `since` and by whom: the last act.
+    agree to the text that stands now. `since` and by whom: the last act. `recipient` is what of the
+    register is read with it, where the purpose names recipients.
     """
 
     purpose: Purpose
@@ -33,6 +35,7 @@ class ConsentView:
     by: str | None
     version: int | None
     lapses_at: datetime | None
+    recipient: Json | None = None
 
     @property
     def name(self) -> str:
@@ -40,7 +43,7 @@ class ConsentView:
 
     @property
     def digests(self) -> dict[str, str]:
-        return {language: self.purpose.digest(language) for language in LANGUAGES}
+        return {language: self.purpose.digest(language, self.recipient) for language in LANGUAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,18 @@ def list_consents(tx: Tx, tenant_id: TenantId) -> list[ConsentView]:
         is_own = purpose.given_by == "person"
         if purpose.is_asked and (own is not None or not is_own):
             person_id = own if is_own else None
-            for about in purpose.about or ("",):
+            for about, recipient in _list_about(tx, purpose):
                 consent = Consent(tenant_id, purpose.name, person_id, about)
-                views.append(_view(tx, purpose, consent))
+                views.append(replace(_view(tx, purpose, consent), recipient=recipient))
     return sorted(views, key=lambda view: (view.own, view.name, view.about))
+
+
+def _list_about(tx: Tx, purpose: Purpose) -> list[tuple[str, Json | None]]:
+    """Each thing of the purpose that is consented to by itself, and what is read with its text."""
+    if purpose.names_recipients:
+        found = recipients.list_all(tx, "third_party", open_only=True)
+        return [(row.id, row.document()) for row in found]
+    return [(about, None) for about in purpose.about or ("",)]
 
 
 def get_consent(tx: Tx, consent: Consent) -> ConsentView:

@@ -20,6 +20,7 @@ from broker.consents.purposes import (
     LIVE_ACCESS,
     SUPPORT_CONTACT,
     TEST_COPY,
+    THIRD_PARTY,
     PurposeRow,
 )
 from broker.ids import TenantId
@@ -35,7 +36,7 @@ SAYS: Mapping[str, str] = {
     REGISTRATION: "the database was registered, which allows its catalogue to be read",
     CONTRACT: "the service owes it: it lets people decide, and keeps the record",
     ENDING: "it ends or takes back something, which needs nobody's consent",
-    LAW: "a legal hold, asked by a privacy officer and agreed to or ordered",
+    LAW: "the law: a hold that was agreed to or ordered, or the order of an authority",
     NONE: "no ground was found",
 }
 # What is done with the data of a customer or a person. Each is looked at in `_list_needed`.
@@ -45,7 +46,7 @@ ACTS = frozenset(
         *("lease.asked", "lease.issued", "lease.resume_asked", "lease.resumed"),
         *("snapshot.ordered", "snapshot.copying", "snapshot.ready"),
         *("snapshot.reset_asked", "snapshot.reset"),
-        "contact.shown",
+        *("contact.shown", "handover.made"),
     }
 )
 _OTHERS: Mapping[str, str] = {
@@ -56,6 +57,8 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(
         ("purpose", "consent", "act", "passkey", "rights", "slot", "epoch", "contact"), CONTRACT
     ),
+    "recipient": CONTRACT,
+    "order": LAW,
     **dict.fromkeys(("database", "preflight", "drill", "drills", "access", "plan"), REGISTRATION),
     **dict.fromkeys(("grant", "lease", "snapshot", "scope"), ENDING),
     **dict.fromkeys(("look", "remnant", "orphan", "stranger"), ENDING),
@@ -115,6 +118,8 @@ class Reader:
     ) -> tuple[str, tuple[str, ...]]:
         if kind not in ACTS:
             return find_ground(kind), ()
+        if kind == "handover.made" and "order" in entry["facts"]:
+            return LAW, ()
         needed = self._list_needed(kind, entry)
         if at < self.began_at:
             return APPROVAL, ()
@@ -128,6 +133,8 @@ class Reader:
         facts, subject = entry["facts"], entry["subject"]
         if kind == "contact.shown":
             return frozenset({(SUPPORT_CONTACT, facts["person"], facts["field"])})
+        if kind == "handover.made":
+            return frozenset({(THIRD_PARTY, "", facts["recipient"])})
         if kind.startswith("snapshot."):
             return _of_organisation(TEST_COPY)
         if kind == "lease.asked":

@@ -46,6 +46,9 @@ HOLDINGS = (
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),
     Holding("consent_act", ("id",), ("person_id", "by_id"), "consents that you gave", why=_AGREED),
     Holding("disclosure", ("id",), ("person_id", "shown_to"), "contact details that were shown"),
+    Holding("recipient", ("id",), ("added_by",), "recipients that you registered"),
+    Holding("handover", ("id",), ("by_id",), "documents that you made for recipients"),
+    Holding("authority_order", ("id",), ("recorded_by", "decided_by"), "orders that you handled"),
     Holding("rights_case", ("id",), ("person_id", "by_id"), "what you asked of us", why=_ASKED),
     Holding("erasure", ("person_id",), ("person_id", "by_id"), "erasures", why=_ASKED),
     Holding(

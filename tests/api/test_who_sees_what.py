@@ -122,6 +122,20 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "confirm_server": lambda _: {"cluster": "1"},
     "replace_database_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "replace_server_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
+    "add_recipient": lambda _: {
+        "kind": "third_party",
+        **dict.fromkeys(("name", "use", "data"), "Nobody"),
+        "country": "FR",
+    },
+    "record_order": lambda _: dict.fromkeys(
+        ("authority", "reference", "legal_ground", "asked"), "none"
+    ),
+    "contest_order": lambda _: {"why": "it is not mine to contest"},
+    "hand_over": lambda ids: {
+        "to": ids["order_id"],
+        "what": "log",
+        "reason": "looking for what is not mine",
+    },
     "ask_hold": lambda _: {"reason": "looking for what is not mine", "days": 30},
     "attest_snapshot": lambda _: {"took": "nothing"},
     "ask_lease": lambda ids: {"grant": ids["grant_id"], "verifier": VERIFIER},
@@ -164,6 +178,7 @@ OWN = (
         "list_my_disclosures",
         *("export_me", "list_my_rights", "ask_for_right", "object_to_marketing"),
         *("list_rights", "take_in_right"),  # the vendor's
+        *("list_recipients", "add_recipient", "list_orders"),
         "withdraw_token_keys",  # and so are its keys
     }
 )
@@ -200,7 +215,7 @@ def made_up() -> Ids:
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
     prefixes |= {"platform": "plt", "storage": "sto", "case": "rgt"}
-    prefixes |= {"hold": "hld"}
+    prefixes |= {"hold": "hld", "recipient": "rcp", "order": "ord"}
     prefixes |= {"standing": "sta"}
     prefixes |= {"review": "rev"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
@@ -242,7 +257,13 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     ends_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     absence = {"delegate": colleague, "ends_at": ends_at}
     named = api.post(world.admin, f"/tenants/{world.tenant}/delegates", absence)
+    said = BODIES["record_order"](ids)
+    order = api.post(officer, f"/tenants/{world.tenant}/orders", said)
+    assert order.status_code == 201, order.text
+    added = api.post(officer, "/recipients", BODIES["add_recipient"](ids))
     return {
+        "order_id": order.json["id"],
+        "recipient_id": added.json["id"],
         "review_id": break_glass(world),
         "standing_id": given.json["id"],
         "soon": ids["soon"],
@@ -308,7 +329,9 @@ def test_another_tenants_things_can_not_be_told_from_nothing(api: Api) -> None:
                 assert answer.status_code in {403, 404}, (operation, answer.text)
                 assert answer.data == nothing.data, operation
             assert answer.status_code == nothing.status_code, operation
-            told = [value for value in real.values() if value.encode() in answer.data]
+            public = {real["recipient_id"]}  # the register of recipients is the same for all
+            hidden = set(real.values()) - public
+            told = [value for value in hidden if value.encode() in answer.data]
             assert not told, (operation, told)
 
 
@@ -379,9 +402,17 @@ PLATFORMS = (
     *("register_platform", "replace_platform_secret", "remove_platform"),
     "withdraw_token_keys",
 )
+# A privacy officer's alone.
+THIRD_PARTIES = (
+    *("add_recipient", "end_recipient", "list_orders", "record_order"),
+    *("confirm_order", "contest_order", "hand_over"),
+)
 # What a role must not do where it may look; what it may do is in the other tests.
 DENIED = {
     "engineer": (
+        *THIRD_PARTIES,
+        "list_handovers",
+        "list_tenant_orders",
         *PLATFORMS,
         *LOG,
         *("approve_grant", "refuse_grant", "create_tenant", "list_preflights"),
@@ -402,6 +433,9 @@ DENIED = {
         "get_erasure",
     ),
     "operator": (
+        *THIRD_PARTIES,
+        "list_handovers",
+        "list_tenant_orders",
         "attest_snapshot",
         *("register_logins", "allow_drills"),
         *("list_standing", "get_standing", "give_standing", "agree_to_standing", "end_standing"),
@@ -418,6 +452,7 @@ DENIED = {
         *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
     ),
     "admin": (
+        *THIRD_PARTIES,
         *PLATFORMS,
         *("ask_session", "fetch_session"),
         *("request_grant", "ask_lease", "order_snapshot", "register_database", "list_servers"),
@@ -427,6 +462,7 @@ DENIED = {
         *("ask_hold", "attest_snapshot"),
     ),
     "auditor": (
+        *THIRD_PARTIES,
         "attest_snapshot",
         *PLATFORMS,
         *("ask_session", "fetch_session"),

@@ -97,6 +97,8 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
         "case_id": new_id("rgt"),
+        "recipient_id": new_id("rcp"),
+        "order_id": new_id("ord"),
         "passkey_id": new_id("pky"),
         "session_id": new_id("ses"),
     }
@@ -135,6 +137,8 @@ def ids_of_nothing() -> dict[str, str]:
         "person": "psn",
         "database": "dbs",
         "hold": "hld",
+        "recipient": "rcp",
+        "order": "ord",
         "case": "rgt",
         "passkey": "pky",
         "session": "ses",
