@@ -153,9 +153,9 @@ def confirm(tx: Tx, order_id: str) -> None:
 
 def contest(tx: Tx, order_id: str, why: str) -> None:
     """It does not bind us, or goes too far: nothing is handed over on it."""
+    row = _get_undecided(tx, order_id)
     if not 10 <= len(why.strip()) <= 2000:
         raise Invalid("say why", fields={"why": "10 to 2,000 characters"})
-    row = _get_undecided(tx, order_id)
     row.contested_at, row.decided_by, row.contested_why = tx.at, tx.actor.person_id, why.strip()
     tx.session.flush()
     trail.record(tx, None, "order.contested", row.id, _facts(row))

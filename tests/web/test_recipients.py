@@ -1,4 +1,4 @@
-"""Third parties on the console: the register, an order by two officers, and what was handed over."""
+"""Third parties on the console: the register, an order by two officers, what was handed over."""
 
 from __future__ import annotations
 
