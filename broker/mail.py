@@ -22,6 +22,7 @@ from broker.settings import Mail as MailSettings
 from broker.tx import Tx, system
 
 _BATCH = 20
+TIMEOUT_S = 10  # for each answer of the mail server's
 
 
 class Mail(Base, Retried):
@@ -131,7 +132,7 @@ def _send(
             subtype="json",
             filename=f"{row.attachment}.dsse.json",
         )
-    with smtplib.SMTP(settings.host, settings.port, timeout=10) as server:
+    with smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_S) as server:
         if settings.tls:
             server.starttls()
         server.send_message(message)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.matrix import CELLS, FAULTS, NO_TEST
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "guarantees.md"
 COMMAND = "python -m tests.proofs > docs/guarantees.md"
@@ -29,6 +31,17 @@ HEAD = f"""# Guarantees and faults, and the tests that show them
 Made from the tests by `{COMMAND}`; a test fails when it is not current.
 Each sentence is the name of a test that runs on real servers, with `make test`;
 those marked long in their files run with `make test-system`.
+"""
+
+MATRIX_HEAD = """\
+## Each place, each fault
+
+Meanwhile a copy or a login is to end. In each case: nothing was called destroyed or revoked that
+stood anywhere, the key died whatever else was stuck, and when the fault was over everything ended,
+with one entry each and one certificate.
+
+| place | fault | what held | file |
+|---|---|---|---|
 """
 
 
@@ -83,7 +96,18 @@ def make_page() -> str:
         parts.append(f"## {title}\n\n| {noun} | file | cases |\n|---|---|---|\n")
         parts += [_line(read_proof(path)) for path in files]
         parts.append("\n")
+    parts.append(MATRIX_HEAD)
+    parts += [_cell(place, fault) for place in CELLS for fault in FAULTS]
     return "\n".join(parts[:1]) + "\n" + "".join(parts[1:]).rstrip() + "\n"
+
+
+def _cell(place: str, fault: str) -> str:
+    """A test's own sentence, or why there is none."""
+    told = CELLS[place][fault]
+    if told.startswith(NO_TEST):
+        return f"| {place} | {fault} | {told} | – |\n"
+    path, _, name = told.partition("::test_")
+    return f"| {place} | {fault} | {name.replace('_', ' ')} | `{path}` |\n"
 
 
 def _line(proof: Proof) -> str:

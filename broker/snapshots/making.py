@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from broker import quarantine, retries, tenants
 from broker.db import Busy, Held
 from broker.engines import Target
-from broker.engines.postgres.connect import AnotherServer, ServerRestored
+from broker.engines.postgres.connect import AnotherServer, ServerRestored, StandbyAnswers
 from broker.engines.postgres.copying import CopyFailed, SourceBusy
 from broker.faults import crash_point
 from broker.grants import contacts, grounds, mismatch, requests
@@ -44,7 +44,7 @@ from broker.tx import Tx, system
 
 WORKER = system("worker")
 _TRIES = 5
-_NOT_ITS_FAULT = (CopyStopped, SourceBusy, ServerRestored, AnotherServer)
+_NOT_ITS_FAULT = (CopyStopped, SourceBusy, ServerRestored, AnotherServer, StandbyAnswers)
 
 
 @dataclass(frozen=True, slots=True)

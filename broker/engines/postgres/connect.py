@@ -21,10 +21,12 @@ import psycopg
 from psycopg import sql
 
 from broker.engines import ServerUnavailable, Target
+from broker.engines.postgres.line import bounded
 from broker.errors import Invalid
 from broker.secret import Secret
 
 SERVICE = "broker"
+STANDBY = 0  # in place of a timeline
 _REFUSED = re.compile(
     r"password authentication failed|is not permitted to log in|role .* does not exist"
 )
@@ -74,6 +76,14 @@ class ServerRestored(ServerUnavailable):
     """
 
     type = "server-restored"
+
+
+class StandbyAnswers(ServerUnavailable):
+    """A standby answers where the primary is meant: it may lag, so what it does not know is not
+    therefore gone, and nothing is made or ended there.
+    """
+
+    type = "standby-answers"
 
 
 def is_local(host: str) -> bool:
@@ -134,7 +144,8 @@ def connect(
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a session with autocommit, to the cluster that is meant and to no other.
 
-    Raises ServerUnavailable with the server's own words, AnotherServer, ServerRestored.
+    Raises ServerUnavailable with the server's own words, AnotherServer, StandbyAnswers,
+    ServerRestored.
     """
     try:
         connection = _open(target, dbname, options)
@@ -145,7 +156,12 @@ def connect(
             f"the server at {target.host}:{target.port} refused us or did not answer: {words}"
         ) from None
     if target.cluster is not None:
-        _check_identity(connection, target)
+        try:
+            with bounded(connection):
+                _check_identity(connection, target)
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
@@ -164,28 +180,39 @@ def _open(
 
 
 def read_identity(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[str, int]:
-    """The system identifier and the timeline; 0 of a standby, which writes none."""
+    """The system identifier and the timeline; `STANDBY` of a standby, which writes none."""
     row = connection.execute(_IDENTITY).fetchone()
     assert row is not None  # noqa: S101  # a function gives one row
     return row[0], row[1]
 
 
 def _check_identity(connection: psycopg.Connection[tuple[Any, ...]], target: Target) -> None:
-    cluster, timeline = read_identity(connection)
     where = f"the server at {target.host}:{target.port}"
-    if cluster != target.cluster:
-        connection.close()
-        raise AnotherServer(
-            f"{where} is another one than before (system identifier {cluster}, it was "
-            f"{target.cluster}): nothing is made there, and nothing counts as gone, until an "
-            "operator has confirmed it",
-            found=cluster,
+    try:
+        cluster, timeline = read_identity(connection)
+    except psycopg.OperationalError:
+        raise ServerUnavailable(f"{where} let us in and did not answer") from None
+    check_cluster(cluster, target)
+    if timeline == STANDBY:
+        raise StandbyAnswers(
+            f"{where} is a standby, and may lag: nothing is made there, and nothing counts as "
+            "gone, until the primary answers under this name again"
         )
     if target.timeline not in {None, timeline}:
-        connection.close()
         raise ServerRestored(
             f"{where} is on timeline {timeline}, and was swept on {target.timeline}: it was "
             "restored, or a standby took over; what came back is ended first, within minutes"
+        )
+
+
+def check_cluster(cluster: str, target: Target) -> None:
+    """Raise AnotherServer unless `cluster` is the target's."""
+    if cluster != target.cluster:
+        raise AnotherServer(
+            f"the server at {target.host}:{target.port} is another one than before (system "
+            f"identifier {cluster}, it was {target.cluster}): nothing is made there, and nothing "
+            "counts as gone, until an operator has confirmed it",
+            found=cluster,
         )
 
 

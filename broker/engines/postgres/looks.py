@@ -20,6 +20,7 @@ from psycopg import sql
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres.account import MARK, check_version
 from broker.engines.postgres.connect import connect
+from broker.engines.postgres.line import bounded
 from broker.errors import Conflict, Unavailable
 from broker.labels import is_marked
 
@@ -105,7 +106,7 @@ def session(
     connection = connect(target, dbname=dbname, options=options)
     with contextlib.closing(connection):
         check_version(connection.info.server_version)
-        with telling_faults(target, dbname or target.dbname):
+        with telling_faults(target, dbname or target.dbname), bounded(connection):
             yield connection
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from broker.engines import ServerUnavailable, Target
-from broker.engines.postgres.connect import read_identity
+from broker.engines.postgres.connect import check_cluster, read_identity
 from broker.engines.postgres.looks import (
     AccountTooWeak,
     Connection,
@@ -125,8 +125,9 @@ def _on_each(
 @contextlib.contextmanager
 def _session_there(target: Target, host: str, port: int, cluster: str) -> Iterator[Connection]:
     """Of the same cluster: a standby has its primary's system identifier, login and password."""
-    there = replace(target, host=host, port=port, cluster=cluster, timeline=None, standbys=())
+    there = replace(target, host=host, port=port, cluster=None, timeline=None, standbys=())
     with session(there) as connection:
+        check_cluster(read_identity(connection)[0], replace(there, cluster=cluster))
         yield connection
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from broker.engines import Target
 from broker.engines.postgres.account import check_version
 from broker.engines.postgres.connect import connect
+from broker.engines.postgres.line import bounded
 from broker.engines.postgres.looks import Connection, telling_faults
 
 LIFE_S, IDLE_S = 60.0, 5.0
@@ -60,7 +61,7 @@ class WarmSessions:
         purpose = _Purpose(target, dbname or target.dbname, options or {})
         lent = self._take(purpose) or _open(purpose)
         try:
-            with telling_faults(target, purpose.dbname):
+            with telling_faults(target, purpose.dbname), bounded(lent.connection):
                 yield lent.connection
         except BaseException:
             lent.connection.close()

@@ -26,6 +26,7 @@ from broker.engines import Target
 from broker.engines.postgres.account import MARK
 from broker.engines.postgres.connect import connect, run
 from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.line import bounded
 from broker.engines.postgres.scram import check_verifier
 from broker.errors import Invalid
 
@@ -251,7 +252,8 @@ def _exists(connection: Connection, role: str) -> bool:
 def _session(server: Target) -> Iterator[Connection]:
     with contextlib.closing(connect(server)) as connection:
         try:
-            yield connection
+            with bounded(connection):
+                yield connection
         except psycopg.Error as error:
             raise CopyFailed(
                 f"the test server refused: {error.diag.message_primary or 'no answer'}",
