@@ -122,12 +122,47 @@ class SaidFailed(Fault):
         line.client.sendall(self.said)
 
 
+@dataclass
+class NthCommit(Fault):
+    """The commit of that number is done, and the line is cut before its answer."""
+
+    number: int
+    seen: int = 0
+
+    def ask(self, line: Line, block: bytes) -> None:
+        if b"COMMIT" in block:
+            self.seen += 1
+            line.marked = self.seen == self.number
+        super().ask(line, block)
+
+    def answer(self, line: Line, block: bytes) -> None:
+        if line.marked:
+            raise Shut
+        super().answer(line, block)
+
+
 class Slow(Fault):
     """The server's words come one by one."""
 
     def answer(self, line: Line, block: bytes) -> None:
         for at in range(0, len(block), 7):
             super().answer(line, block[at : at + 7])
+
+
+# PostgreSQL's own words (its protocol, version 3).
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4) + body
+
+
+def said(command: bytes) -> bytes:
+    return message(b"C", command + b"\0") + message(b"Z", b"I")
+
+
+def refusal(sqlstate: bytes, status: bytes = b"I") -> bytes:
+    fields = (b"SERROR", b"VERROR", b"C" + sqlstate, b"Mrefused by the door", b"")
+    return message(b"E", b"\0".join(fields) + b"\0") + message(b"Z", status)
 
 
 class Door:

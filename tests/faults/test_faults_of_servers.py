@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -26,12 +25,13 @@ from tests.faults.door import (
     Cut,
     Fault,
     Hung,
-    Line,
+    NthCommit,
     Refused,
     SaidDone,
     SaidFailed,
-    Shut,
     Slow,
+    refusal,
+    said,
     socket_of,
 )
 from tests.stories import DEADLINE_S, control_database, control_superuser, live_database
@@ -39,26 +39,13 @@ from tests.world import connect
 
 pytestmark = pytest.mark.long
 
-DROP_DATABASE, DROP_ROLE, COMMIT = b"DROP DATABASE", b"DROP ROLE", b"COMMIT"
+DROP_DATABASE, DROP_ROLE = b"DROP DATABASE", b"DROP ROLE"
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for in vain for longer than this."""
     monkeypatch.setattr(line, "LIMIT_S", 1.0)
-
-
-def message(kind: bytes, body: bytes) -> bytes:
-    return kind + (len(body) + 4).to_bytes(4) + body
-
-
-def said(command: bytes) -> bytes:
-    return message(b"C", command + b"\0") + message(b"Z", b"I")
-
-
-def refusal(sqlstate: bytes, status: bytes = b"I") -> bytes:
-    fields = (b"SERROR", b"VERROR", b"C" + sqlstate, b"Mrefused by the door", b"")
-    return message(b"E", b"\0".join(fields) + b"\0") + message(b"Z", status)
 
 
 FULL = b"53100"
@@ -183,25 +170,6 @@ def test_another_cluster_at_a_test_servers_name_counts_nothing_as_gone(behind: B
 
 
 # The control database: here nothing can be noted, so what stands is what was committed.
-
-
-@dataclass
-class NthCommit(Fault):
-    """The commit of that number is done, and the line is cut before its answer."""
-
-    number: int
-    seen: int = 0
-
-    def ask(self, line: Line, block: bytes) -> None:
-        if COMMIT in block:
-            self.seen += 1
-            line.marked = self.seen == self.number
-        super().ask(line, block)
-
-    def answer(self, line: Line, block: bytes) -> None:
-        if line.marked:
-            raise Shut
-        super().answer(line, block)
 
 
 OF_CONTROL: dict[str, Callable[[], list[Fault]]] = {
