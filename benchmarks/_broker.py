@@ -278,8 +278,8 @@ def running(folder: Path, live: EmbeddedServer, more: Sections = {}) -> Iterator
         bootstrap.publish_keys(ports)
         world = World(folder, control, live, broker, ports, port, system("none"))
         with broker.database.begin(_BENCH) as tx:
-            world.operator = _add_vendor_person(tx, "operator", 0)
-            world.engineers = [_add_vendor_person(tx, "engineer", n) for n in range(CALLERS)]
+            world.operator = add_vendor_person(tx, "operator", 0)
+            world.engineers = [add_vendor_person(tx, "engineer", n) for n in range(CALLERS)]
         for name, arguments, file in (
             ("web", ["web", "--bind", f"{HOST}:{port}"], "web.toml"),
             ("worker", ["worker"], "worker.toml"),
@@ -302,7 +302,7 @@ def running(folder: Path, live: EmbeddedServer, more: Sections = {}) -> Iterator
         yield world
 
 
-def _add_vendor_person(tx: Tx, role: str, number: int) -> Actor:
+def add_vendor_person(tx: Tx, role: str, number: int) -> Actor:
     email = f"{role}{number}@vendor.example"
     person_id = people.add_person(tx, side="vendor", email=email, name=f"{role} {number}")
     people.add_membership(tx, person_id, role, None)

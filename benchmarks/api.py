@@ -39,7 +39,7 @@ from broker.tx import Actor
 
 GRANTS = int(os.environ.get("GRANTS", "100000"))
 SAMPLES = int(os.environ.get("SAMPLES", "40"))  # of each operation
-TENANTS = 20
+TENANTS, ENGINEERS = 20, 200  # whose grants these are
 PAUSE_S = 1.0
 PREFIX = "/api/v1"
 # Rows beside those that the domain made: their entries and triggers are not what is measured. An
@@ -47,6 +47,8 @@ PREFIX = "/api/v1"
 FILL = """
 INSERT INTO access_grant
 SELECT (jsonb_populate_record(one, jsonb_build_object(
+    'requester_id',
+        (%(requesters)s::text[])[1 + n / %(spread)s %% cardinality(%(requesters)s::text[])],
     'id', 'grt_' || left(translate(md5(n::text), '0189', 'ghij'), 26),
     'tenant_id', (%(tenants)s::text[])[1 + n %% cardinality(%(tenants)s::text[])],
     'state', 'ended', 'end_reason', 'click',
@@ -72,7 +74,7 @@ def say(text: str) -> None:
 
 
 def fill(world: World, tenant: Tenant, grant_id: str) -> None:
-    others = [tenant.id]
+    others, requesters = [tenant.id], [actor.person_id for actor in world.engineers]
     with world.broker.database.begin(world.operator) as tx:
         for number in range(TENANTS - 1):
             made, _ = tenants.enrol(
@@ -84,10 +86,13 @@ def fill(world: World, tenant: Tenant, grant_id: str) -> None:
                 log_host="broker.example",
             )
             others.append(made)
+        many = (_broker.add_vendor_person(tx, "engineer", 100 + n) for n in range(ENGINEERS))
+        requesters.extend(actor.person_id for actor in many)
     with connect(world.superuser(world.control, "broker")) as connection, connection.transaction():
         connection.execute("SET LOCAL search_path = public")
         connection.execute("SET LOCAL session_replication_role = replica")
-        connection.execute(FILL, {"tenants": others, "count": GRANTS, "like": grant_id})
+        filled = {"tenants": others, "requesters": requesters, "spread": TENANTS}
+        connection.execute(FILL, {**filled, "count": GRANTS, "like": grant_id})
     with connect(world.superuser(world.control, "broker")) as connection:
         connection.execute("ANALYZE")
 

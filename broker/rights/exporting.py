@@ -10,7 +10,7 @@ import html
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from broker.rights.held import HOLDINGS, Found, list_entries, list_mentions, rea
 from broker.tx import Tx
 
 FORMAT = "support-access-broker/person/1"
+_SHOWN = 1000  # rows of one part on the page to read; export.json has them all
 SCHEMA: Json = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "What a support-access broker holds of one person",
@@ -132,14 +133,44 @@ def _part(part: Part) -> Json:
 
 def _zip(document: Json) -> bytes:
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in (
-            ("export.json", json.dumps(document, indent=2, ensure_ascii=False)),
-            ("schema.json", json.dumps(SCHEMA, indent=2)),
-            ("export.html", write_page(document)),
-        ):
-            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
+    # Compressed lightly: a part of millions of rows is written by the web, between other answers.
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        _write(archive, "export.json", _as_lines(document))
+        _write(archive, "schema.json", [json.dumps(SCHEMA, indent=2)])
+        _write(archive, "export.html", write_page(document))
     return made.getvalue()
+
+
+def _write(archive: zipfile.ZipFile, name: str, blocks: Iterable[str]) -> None:
+    member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    member.compress_type = archive.compression  # a ZipInfo made by hand is stored as it is
+    with archive.open(member, "w") as file:
+        for block in blocks:
+            file.write(block.encode())
+
+
+def _as_lines(document: Json) -> Iterator[str]:
+    """The JSON with a row a line: readable, and each written by the encoder that is quick."""
+    head = {name: value for name, value in document.items() if not isinstance(value, list)}
+    yield _dumps(head)[:-1]
+    yield ',\n"parts": ['
+    for number, part in enumerate(document["parts"]):
+        told = {name: value for name, value in part.items() if name != "rows"}
+        yield (",\n" if number else "\n") + _dumps(told)[:-1] + ', "rows": ['
+        yield from _listed(part["rows"])
+        yield "]}"
+    for name in ("log", "mentions"):
+        yield f'],\n"{name}": ['
+        yield from _listed(document[name])
+    yield "]}\n"
+
+
+def _listed(rows: Sequence[Json]) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        yield (",\n" if number else "\n") + _dumps(row)
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False).encode  # without an indent: that would be in Python
 
 
 _HEAD = """<!doctype html>
@@ -150,24 +181,34 @@ padding-top:.5rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}</style></hea
 """
 
 
-def write_page(document: Json) -> str:
+def write_page(document: Json) -> Iterator[str]:
     """The same for reading: every value is escaped, nothing runs, nothing is fetched."""
-    lines = [_HEAD, "<h1>What is held of you</h1>"]
-    lines.append(f"<p>Made on {_text(document['made_at'])}. You are named by the id ")
-    lines.append(f"{_text(document['person'])}. The same stands in export.json for programs.</p>")
+    yield _HEAD + "<h1>What is held of you</h1>\n"
+    yield f"<p>Made on {_text(document['made_at'])}. You are named by the id "
+    yield f"{_text(document['person'])}. The same stands in export.json for programs.</p>\n"
     for part in document["parts"]:
-        lines.append(f"<h2>{_text(part['what'])} ({len(part['rows'])})</h2>")
+        yield f"<h2>{_text(part['what'])} ({len(part['rows'])})</h2>\n"
         if part["why"]:
-            lines.append(f"<p>Kept without your name after an erasure: {_text(part['why'])}.</p>")
-        lines += [_rows(one["row"]) for one in part["rows"]]
-    lines.append(f"<h2>Entries of audit logs ({len(document['log'])})</h2>")
-    lines += [_rows(one["entry"]) for one in document["log"]]
-    lines.append(f"<h2>Where your name stands in a text ({len(document['mentions'])})</h2><ul>")
-    lines += [
-        f"<li>{_text(one['table'])} {_text(one['key'])}: {_text(one['column'])}</li>"
-        for one in document["mentions"]
-    ]
-    return "\n".join([*lines, "</ul></body></html>\n"])
+            yield f"<p>Kept without your name after an erasure: {_text(part['why'])}.</p>\n"
+        yield from _shown([one["row"] for one in part["rows"]])
+    yield f"<h2>Entries of audit logs ({len(document['log'])})</h2>\n"
+    yield from _shown([one["entry"] for one in document["log"]])
+    yield f"<h2>Where your name stands in a text ({len(document['mentions'])})</h2><ul>\n"
+    for one in document["mentions"][:_SHOWN]:
+        yield f"<li>{_text(one['table'])} {_text(one['key'])}: {_text(one['column'])}</li>\n"
+    yield "</ul>\n"
+    yield from _say_more(len(document["mentions"]))
+    yield "</body></html>\n"
+
+
+def _shown(rows: Sequence[Json]) -> Iterator[str]:
+    yield from (_rows(row) for row in rows[:_SHOWN])
+    yield from _say_more(len(rows))
+
+
+def _say_more(count: int) -> Iterator[str]:
+    if count > _SHOWN:
+        yield f"<p>These are the first {_SHOWN} of {count}; export.json has them all.</p>\n"
 
 
 def _rows(row: Json) -> str:

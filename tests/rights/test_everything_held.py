@@ -149,6 +149,7 @@ def test_the_file_reads_for_people_and_for_programs(vendor: Vendor) -> None:
         made = exporting.export_person(tx, person)
     with zipfile.ZipFile(io.BytesIO(made)) as archive:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert all(one.compress_type == zipfile.ZIP_DEFLATED for one in archive.infolist())
     document, schema = json.loads(files["export.json"]), json.loads(files["schema.json"])
     assert set(schema["required"]) <= set(document)
     assert document["format"] == schema["properties"]["format"]["const"]
@@ -161,6 +162,19 @@ def test_the_file_reads_for_people_and_for_programs(vendor: Vendor) -> None:
     with vendor.as_(system("tests")) as tx:
         kinds = [row["entry"]["kind"] for row in exporting.read_document(tx, person)["log"]]
     assert kinds[-1] == "person.exported"
+
+
+def test_the_page_to_read_ends_and_says_so(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked a hundred thousand times gets a page that a browser opens."""
+    monkeypatch.setattr(exporting, "_SHOWN", 1)
+    (person, _), *_ = make_people(vendor, 1).items()
+    with vendor.as_(Actor("tenant", "password", PersonId(person))) as tx:
+        document = exporting.read_document(tx, person)
+    page = "".join(exporting.write_page(document))
+    entries = len(document["log"])
+    assert entries > 1
+    assert f"the first 1 of {entries}; export.json has them all" in page
+    assert page.count("<dl>") <= len(document["parts"]) + 1
 
 
 def test_nobody_gets_what_is_held_of_another(vendor: Vendor) -> None:
