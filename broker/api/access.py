@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from marshmallow import ValidationError, fields, validate, validates_schema
-from webargs.fields import DelimitedList
 
 from broker import lifecycle, people, ticketing
 from broker.api.operations import new_blueprint, operation, the_broker
@@ -15,8 +14,10 @@ from broker.api.shapes import (
     identity,
     list_of,
     page,
-    read_cursor,
+    read_page,
     seconds,
+    sorting,
+    states,
     text,
 )
 from broker.api.waiting import act_and_wait, wait_for
@@ -38,7 +39,8 @@ blueprint = new_blueprint("access", "Tickets, grants and logins")
 
 
 class TicketQuery(PageQuery):
-    tenant = identity("tnt", required=False)
+    sort = sorting("mirrored_at")
+    state = states(ticket_queries.STATES, ["open"])
     external_id = text(128, required=False)
     search = text(
         200,
@@ -58,6 +60,7 @@ class TicketAnswer(Answer):
     severity = fields.String(allow_none=True)
     category = fields.String(allow_none=True)
     open = fields.Boolean()
+    mirrored_at = fields.AwareDateTime(metadata={"description": "when it was first seen"})
     seen_at = fields.AwareDateTime()
 
 
@@ -70,12 +73,9 @@ class LookAnswer(Answer):
 
 
 class GrantQuery(PageQuery):
-    tenant = identity("tnt", required=False)
+    sort = sorting("requested_at")
     requester = identity("psn", required=False)
-    state = DelimitedList(
-        fields.String(validate=validate.OneOf(["requested", "approved", "refused", "ended"])),
-        load_default=[],
-    )
+    state = states(["requested", "approved", "refused", "ended"])
 
 
 class AskBody(Sent):
@@ -332,12 +332,10 @@ class RefuseBody(Sent):
 
 
 class LeaseQuery(PageQuery):
-    tenant = identity("tnt", required=False)
+    sort = sorting("asked_at")
     grant = identity("grt", required=False)
-    state = DelimitedList(
-        fields.String(validate=validate.OneOf(["pending", "issued", "revoking", "revoked"])),
-        load_default=[],
-    )
+    requester = identity("psn", required=False)
+    state = states(["pending", "issued", "revoking", "revoked"])
 
 
 class LeaseBody(Sent):
@@ -363,6 +361,8 @@ class LeaseAnswer(Answer):
     snapshot = fields.String(attribute="snapshot_id", allow_none=True)
     state = fields.String()
     state_at = fields.AwareDateTime()
+    asked_at = fields.AwareDateTime()
+    requester = fields.String(attribute="person_id")
     person_name = fields.String(attribute="person")
     kind = fields.String(
         metadata={
@@ -397,16 +397,16 @@ class LeaseAnswer(Answer):
 
 @operation(blueprint, "GET /tickets", query=TicketQuery, answer=list_of(TicketAnswer))
 def list_tickets(tx: Tx, query: Json) -> Json:
-    """Open tickets that I may see; with `external_id` that one, also when it has ended."""
+    """Tickets that I may see, open ones unless `state` says more; with `external_id` that one."""
     found = ticket_queries.list_tickets(
         tx,
         query.get("tenant"),
         external_id=query.get("external_id"),
         text=query["search"],
-        before=read_cursor(query),
-        limit=query["limit"] + 1,
+        states=query["state"] or ticket_queries.STATES,
+        page=read_page(query),
     )
-    return page(found, query["limit"], lambda ticket: ticket.seen_at)
+    return page(found, query)
 
 
 @operation(
@@ -431,16 +431,15 @@ def look_at_ticket(tx: Tx, body: Json) -> Json:
 
 @operation(blueprint, "GET /grants", query=GrantQuery, answer=list_of(GrantAnswer))
 def list_grants(tx: Tx, query: Json) -> Json:
-    """Requests and grants that I may see, newest first."""
+    """Requests and grants that I may see."""
     found = queries.list_grants(
         tx,
         query.get("tenant"),
         requester_id=query.get("requester"),
         states=query["state"],
-        before=read_cursor(query),
-        limit=query["limit"] + 1,
+        page=read_page(query),
     )
-    return page(found, query["limit"], lambda grant: grant.requested_at)
+    return page(found, query)
 
 
 @operation(
@@ -526,16 +525,16 @@ def end_grant(tx: Tx, grant_id: str) -> GrantView:
 
 @operation(blueprint, "GET /leases", query=LeaseQuery, answer=list_of(LeaseAnswer))
 def list_leases(tx: Tx, query: Json) -> Json:
-    """Logins that I may see, the last changed first."""
+    """Logins that I may see."""
     found = queries.list_leases(
         tx,
         query.get("tenant"),
         grant_id=query.get("grant"),
+        person_id=query.get("requester"),
         states=query["state"],
-        before=read_cursor(query),
-        limit=query["limit"] + 1,
+        page=read_page(query),
     )
-    return page(found, query["limit"], lambda lease: lease.state_at)
+    return page(found, query)
 
 
 @operation(

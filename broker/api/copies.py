@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask import Response
 from marshmallow import fields, validate
-from webargs.fields import DelimitedList
 
 from broker import lifecycle
 from broker.api.operations import new_blueprint, operation, the_broker
@@ -16,7 +15,9 @@ from broker.api.shapes import (
     identity,
     list_of,
     page,
-    read_cursor,
+    read_page,
+    sorting,
+    states,
 )
 from broker.api.waiting import wait_for
 from broker.db import Json
@@ -33,9 +34,10 @@ _STATES = ["ordered", "copying", "ready", "condemned", "destroyed"]
 
 
 class SnapshotQuery(PageQuery):
-    tenant = identity("tnt", required=False)
+    sort = sorting("ordered_at")
     grant = identity("grt", required=False)
-    state = DelimitedList(fields.String(validate=validate.OneOf(_STATES)), load_default=[])
+    requester = identity("psn", required=False)
+    state = states(_STATES)
 
 
 class OrderBody(Sent):
@@ -60,6 +62,7 @@ class SnapshotAnswer(Answer):
     grant = fields.String(attribute="grant_id")
     database = fields.String(attribute="database_id")
     server = fields.String(attribute="server_id")
+    requester = fields.String(attribute="requester_id")
     requester_name = fields.String(attribute="requester")
     state = fields.String()
     state_at = fields.AwareDateTime()
@@ -94,7 +97,8 @@ class SnapshotAnswer(Answer):
 
 
 class CertificateQuery(PageQuery):
-    tenant = identity("tnt", required=False)
+    sort = sorting("issued_at")
+    state = states(queries.VALIDITIES)
 
 
 class CertificateAnswer(Answer):
@@ -115,16 +119,16 @@ class StatementAnswer(CertificateAnswer):
 
 @operation(blueprint, "GET /snapshots", query=SnapshotQuery, answer=list_of(SnapshotAnswer))
 def list_snapshots(tx: Tx, query: Json) -> Json:
-    """Copies that I may see, newest first."""
+    """Copies that I may see."""
     found = queries.list_snapshots(
         tx,
         query.get("tenant"),
         grant_id=query.get("grant"),
+        requester_id=query.get("requester"),
         states=query["state"],
-        before=read_cursor(query),
-        limit=query["limit"] + 1,
+        page=read_page(query),
     )
-    return page(found, query["limit"], lambda snapshot: snapshot.ordered_at)
+    return page(found, query)
 
 
 @operation(
@@ -205,11 +209,11 @@ def destroy_snapshot(tx: Tx, snapshot_id: str) -> SnapshotView:
     blueprint, "GET /certificates", query=CertificateQuery, answer=list_of(CertificateAnswer)
 )
 def list_certificates(tx: Tx, query: Json) -> Json:
-    """Certificates that I may see, newest first."""
+    """Certificates that I may see."""
     found = queries.list_certificates(
-        tx, query.get("tenant"), before=read_cursor(query), limit=query["limit"] + 1
+        tx, query.get("tenant"), states=query["state"], page=read_page(query)
     )
-    return page(found, query["limit"], lambda certificate: certificate.issued_at)
+    return page(found, query)
 
 
 @operation(blueprint, "GET /certificates/<id:certificate_id>", answer=StatementAnswer)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
-from webargs.fields import DelimitedList
+from marshmallow import fields
 
 from broker.api.operations import new_blueprint, operation
-from broker.api.shapes import Answer, PageQuery, Sent, identity, list_of, page, read_cursor, text
+from broker.api.shapes import (
+    Answer,
+    PageQuery,
+    Sent,
+    list_of,
+    page,
+    read_page,
+    sorting,
+    states,
+    text,
+)
 from broker.db import Json
 from broker.grants import reviews
 from broker.grants.reviews import ReviewView
@@ -16,10 +25,8 @@ blueprint = new_blueprint("reviews", "Reviews of break-glass")
 
 
 class ReviewQuery(PageQuery):
-    tenant = identity("tnt", required=False)
-    state = DelimitedList(
-        fields.String(validate=validate.OneOf(["open", "closed"])), load_default=[]
-    )
+    sort = sorting("owed_at")
+    state = states(["open", "closed"])
 
 
 class ReviewAnswer(Answer):
@@ -46,15 +53,14 @@ class CloseBody(Sent):
 
 @operation(blueprint, "GET /reviews", query=ReviewQuery, answer=list_of(ReviewAnswer))
 def list_reviews(tx: Tx, query: Json) -> Json:
-    """Reviews that I may see, newest first."""
+    """Reviews that I may see."""
     found = reviews.list_reviews(
         tx,
         query.get("tenant"),
         states=query["state"],
-        before=read_cursor(query),
-        limit=query["limit"] + 1,
+        page=read_page(query),
     )
-    return page(found, query["limit"], lambda review: review.owed_at)
+    return page(found, query)
 
 
 @operation(blueprint, "GET /reviews/<id:review_id>", answer=ReviewAnswer)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import marshmallow as ma
 from flask import Response
 from marshmallow import fields, validate
+from webargs.fields import DelimitedList
 
 from broker.db import Json
 from broker.errors import Invalid
 from broker.ids import is_id
+from broker.paging import Page, Place
 
 MAX_LIMIT = 100  # one less than what the domain's lists give, which says whether there is more
 
@@ -67,9 +69,28 @@ class Base64(fields.Field[bytes]):
             raise ma.ValidationError("not base64") from None
 
 
+def sorting(instant: str) -> fields.String:
+    """By the one instant of a list that never changes: the newest first, or the oldest."""
+    words = [f"-{instant}", instant]
+    told = {"description": f"`{words[0]}`: the newest first"}
+    return fields.String(load_default=words[0], validate=validate.OneOf(words), metadata=told)
+
+
+def states(names: Sequence[str], default: Sequence[str] = ()) -> DelimitedList:
+    """Those in any of these states; all where none is named."""
+    told = {"description": "in one of these states, with commas"}
+    one = fields.String(validate=validate.OneOf(names))
+    return DelimitedList(one, load_default=list(default), metadata=told)
+
+
 class PageQuery(Sent):
+    """Of every list that has pages: each says `sort = sorting(…)`."""
+
     limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_LIMIT))
-    cursor = text(200, required=False)
+    cursor = text(200, required=False, metadata={"description": "`next` of the page before"})
+    since = fields.AwareDateTime(metadata={"description": "not before this, by what `sort` names"})
+    until = fields.AwareDateTime(metadata={"description": "before this, by what `sort` names"})
+    tenant = identity("tnt", required=False, metadata={"description": "of this tenant"})
 
 
 class WaitQuery(Sent):
@@ -80,23 +101,37 @@ class TenantQuery(Sent):
     tenant = identity("tnt")
 
 
-def read_cursor(query: Json) -> tuple[datetime, str] | None:
-    """Instant and id of the last item of the page before. Raises Invalid."""
+def read_page(query: Json) -> Page:
+    """What a PageQuery asks for, and one more, which says whether there is more. Raises Invalid."""
+    return Page(
+        after=_read_cursor(query),
+        oldest_first=not query["sort"].startswith("-"),
+        since=query.get("since"),
+        until=query.get("until"),
+        limit=query["limit"] + 1,
+    )
+
+
+def _read_cursor(query: Json) -> Place | None:
+    """Instant and id of the last item of the page before, in the order that is asked for."""
     cursor = query.get("cursor")
     if cursor is None:
         return None
     try:
-        instant, _, last = base64.urlsafe_b64decode(cursor).decode("ascii").partition(" ")
+        sort, instant, last = base64.urlsafe_b64decode(cursor).decode("ascii").split(" ")
         at = datetime.fromisoformat(instant)
     except ValueError:
         raise _bad_cursor() from None
-    if at.tzinfo is None or "\0" in last:
+    if at.tzinfo is None or "\0" in last or sort != query["sort"]:
         raise _bad_cursor()
     return at, last
 
 
 def _bad_cursor() -> Invalid:
-    return Invalid("the cursor is not one of ours", fields={"cursor": "not a cursor of ours"})
+    return Invalid(
+        "the cursor is not one of ours, or of another order",
+        fields={"cursor": "not a cursor of this list, as it is sorted"},
+    )
 
 
 class Listed(Protocol):
@@ -108,12 +143,13 @@ class Listed(Protocol):
 L = TypeVar("L", bound=Listed)
 
 
-def page(found: Sequence[L], limit: int, instant: Callable[[L], datetime]) -> Json:
-    """`found` holds up to `limit` + 1, newest first; the last one only says that there is more."""
-    items = found[:limit]
+def page(found: Sequence[L], query: Json) -> Json:
+    """`found` holds up to `limit` + 1; the last one only says that there is more."""
+    items, sort = found[: query["limit"]], query["sort"]
     after = None
-    if len(found) > limit:
-        place = f"{instant(items[-1]).isoformat()} {items[-1].id}"
+    if len(found) > len(items):
+        instant: datetime = getattr(items[-1], sort.removeprefix("-"))
+        place = f"{sort} {instant.isoformat()} {items[-1].id}"
         after = base64.urlsafe_b64encode(place.encode()).decode()
     return {"items": items, "next": after}
 

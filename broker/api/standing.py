@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from marshmallow import fields, validate
-from webargs.fields import DelimitedList
 
 from broker import lifecycle
 from broker.api.access import PlanTables
@@ -15,8 +14,10 @@ from broker.api.shapes import (
     identity,
     list_of,
     page,
-    read_cursor,
+    read_page,
     seconds,
+    sorting,
+    states,
     text,
 )
 from broker.db import Json
@@ -32,8 +33,8 @@ _WORDS = {"description": "of the ticket system, in any capitals; none: not asked
 
 
 class StandingQuery(PageQuery):
-    tenant = identity("tnt", required=False)
-    state = DelimitedList(fields.String(validate=validate.OneOf(_STATES)), load_default=[])
+    sort = sorting("proposed_at")
+    state = states(_STATES)
 
 
 class StandingBody(Sent):
@@ -115,15 +116,14 @@ class EndBody(Sent):
     blueprint, "GET /standing-approvals", query=StandingQuery, answer=list_of(StandingAnswer)
 )
 def list_standing(tx: Tx, query: Json) -> Json:
-    """Standing approvals that I may see, newest first."""
+    """Standing approvals that I may see."""
     found = standing_queries.list_standing(
         tx,
         query.get("tenant"),
         states=query["state"],
-        before=read_cursor(query),
-        limit=query["limit"] + 1,
+        page=read_page(query),
     )
-    return page(found, query["limit"], lambda one: one.proposed_at)
+    return page(found, query)
 
 
 @operation(

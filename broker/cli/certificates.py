@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from broker.cli.command import Noun, tenant_option
+from broker.cli.command import Noun
 from broker.cli.files import read_file, write_new
+from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 from broker.errors import Invalid
@@ -26,11 +27,12 @@ def certificates() -> None:
 
 
 @certificates.command("list")
-@tenant_option
+@listed("issued_at", "tenant", "state")
 @pass_session
-def list_certificates(session: Session, tenant: str | None) -> None:
-    """Certificates that you may see, newest first."""
-    print_list(list(session.api().pages("certificates", tenant=tenant)), _COLUMNS, session.output)
+def list_certificates(session: Session, *, listing: Listing) -> None:
+    """Certificates that you may see: `valid`, or `revoked` since."""
+    found = session.api().pages("certificates", **listing.query)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @certificates.command()

@@ -88,4 +88,3 @@ class Noun(click.Group):
 
 
 tenant_option = click.option("--tenant", metavar="TENANT", help="Of this tenant only.")
-state_option = click.option("--state", help="In this state only.")

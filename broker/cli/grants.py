@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.command import Noun
 from broker.cli.durations import Duration, format_duration
 from broker.cli.files import FILE, save_signed
+from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.plan_table import Cut, show_plan
@@ -43,16 +44,12 @@ def grants() -> None:
 
 
 @grants.command("list")
-@tenant_option
-@state_option
-@click.option("--requester", metavar="PERSON", help="What this person asked for only.")
+@listed("requested_at", "tenant", "requester", "state")
 @pass_session
-def list_grants(
-    session: Session, tenant: str | None, state: str | None, requester: str | None
-) -> None:
-    """Requests and grants that you may see, newest first."""
-    found = session.api().pages("grants", tenant=tenant, state=state, requester=requester)
-    print_list(list(found), _COLUMNS, session.output)
+def list_grants(session: Session, *, listing: Listing) -> None:
+    """Requests and grants that you may see."""
+    found = session.api().pages("grants", **listing.query)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @grants.command()

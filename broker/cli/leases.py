@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from broker.cli import watching
-from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.command import Noun, tenant_option
 from broker.cli.files import FILE, save_signed
+from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
@@ -39,14 +40,12 @@ def leases() -> None:
 
 
 @leases.command("list")
-@tenant_option
-@click.option("--grant", metavar="GRANT", help="Under this grant only.")
-@state_option
+@listed("asked_at", "tenant", "grant", "requester", "state")
 @pass_session
-def list_leases(session: Session, tenant: str | None, grant: str | None, state: str | None) -> None:
+def list_leases(session: Session, *, listing: Listing) -> None:
     """Logins that you may see."""
-    found = session.api().pages("leases", tenant=tenant, grant=grant, state=state)
-    print_list(list(found), _COLUMNS, session.output)
+    found = session.api().pages("leases", **listing.query)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @leases.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from broker.cli.command import Noun, tenant_option
+from broker.cli.command import Noun
+from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
@@ -17,13 +18,12 @@ def reviews() -> None:
 
 
 @reviews.command("list")
-@tenant_option
-@click.option("--state", type=click.Choice(["open", "closed"]))
+@listed("owed_at", "tenant", "state")
 @pass_session
-def list_reviews(session: Session, tenant: str | None, state: str | None) -> None:
-    """Reviews that you may see, newest first."""
-    found = session.api().pages("reviews", tenant=tenant, state=state)
-    print_list(list(found), _COLUMNS, session.output)
+def list_reviews(session: Session, *, listing: Listing) -> None:
+    """Reviews that you may see."""
+    found = session.api().pages("reviews", **listing.query)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @reviews.command()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.command import Noun
 from broker.cli.durations import Duration
+from broker.cli.listing import Listing, listed
 from broker.cli.output import console, print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
@@ -30,16 +31,12 @@ def snapshots() -> None:
 
 
 @snapshots.command("list")
-@tenant_option
-@click.option("--grant", metavar="GRANT", help="Under this grant only.")
-@state_option
+@listed("ordered_at", "tenant", "grant", "requester", "state")
 @pass_session
-def list_snapshots(
-    session: Session, tenant: str | None, grant: str | None, state: str | None
-) -> None:
-    """Copies that you may see, newest first."""
-    found = session.api().pages("snapshots", tenant=tenant, grant=grant, state=state)
-    print_list(list(found), _COLUMNS, session.output)
+def list_snapshots(session: Session, *, listing: Listing) -> None:
+    """Copies that you may see."""
+    found = session.api().pages("snapshots", **listing.query)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @snapshots.command()

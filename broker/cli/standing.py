@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from broker.cli.command import Noun, state_option, tenant_option
+from broker.cli.command import Noun
 from broker.cli.durations import Duration
+from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.plan_table import Cut, show_plan
 from broker.cli.session import Session, pass_session
@@ -24,13 +25,12 @@ def standing() -> None:
 
 
 @standing.command("list")
-@tenant_option
-@state_option
+@listed("proposed_at", "tenant", "state")
 @pass_session
-def list_standing(session: Session, tenant: str | None, state: str | None) -> None:
-    """Standing approvals that you may see, newest first."""
-    found = session.api().pages("standing-approvals", tenant=tenant, state=state)
-    print_list(list(found), _COLUMNS, session.output)
+def list_standing(session: Session, *, listing: Listing) -> None:
+    """Standing approvals that you may see."""
+    found = session.api().pages("standing-approvals", **listing.query)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @standing.command()

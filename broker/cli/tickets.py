@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from broker.cli.command import Noun, tenant_option
+from broker.cli.command import Noun
+from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.secrets_in import read_secret
 from broker.cli.session import Session, pass_session
@@ -18,16 +19,17 @@ def tickets() -> None:
 
 
 @tickets.command("list")
-@tenant_option
+@listed("mirrored_at", "tenant", "state")
 @click.option("--external-id", help="The ticket's name in its own system.")
 @click.option("--search", help="Part of its name, its title, or its tenant's name.")
 @pass_session
 def list_tickets(
-    session: Session, tenant: str | None, external_id: str | None, search: str | None
+    session: Session, *, listing: Listing, external_id: str | None, search: str | None
 ) -> None:
-    """Open tickets that were seen."""
-    found = session.api().pages("tickets", tenant=tenant, external_id=external_id, search=search)
-    print_list(list(found), _COLUMNS, session.output)
+    """Tickets that were seen; the open ones, where no state is named."""
+    asked = {**listing.query, "external_id": external_id, "search": search}
+    found = session.api().pages("tickets", **asked)
+    print_list(listing.take(found), _COLUMNS, session.output)
 
 
 @tickets.command()

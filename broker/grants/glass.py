@@ -33,12 +33,13 @@ from broker.grants.states import LEASE_OPEN
 from broker.ids import PersonId, TenantId, new_id
 from broker.jobs import Queue
 from broker.keys.passing import Reader
+from broker.paging import Page
 from broker.tx import Actor, Tx
 
 WAIT_S = 5.0  # for the worker
 KEPT = timedelta(minutes=1)
 _NOTED_EVERY = timedelta(minutes=1)
-_MOST_LEASES = 200
+_MOST_LEASES = Page(limit=200)
 _MOST_LOOKS, _WITHIN = 20, timedelta(seconds=10)  # of one person
 _places = threading.BoundedSemaphore(6)  # of 16 threads that a process has
 NO_ANSWER = "no worker answered; nothing is known of its sessions"
@@ -124,7 +125,7 @@ def _ask(
     """The leases that are looked at, and the ids of those whose statements are."""
     people.list_readable(tx, "session:read", tenant_id)  # raises for who may look at none
     own = PersonId(tx.actor.person_id or "") if tx.actor.side == "vendor" else None
-    found = list_leases(tx, tenant_id, person_id=own, states=LEASE_OPEN, limit=_MOST_LEASES)
+    found = list_leases(tx, tenant_id, person_id=own, states=LEASE_OPEN, page=_MOST_LEASES)
     logins = [lease for lease in found if lease.kind == "login"]  # a token has no session of ours
     leases = [le for le in logins if people.may(tx, "session:read", TenantId(le.tenant_id))]
     tenants = {TenantId(lease.tenant_id) for lease in leases}

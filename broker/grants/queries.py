@@ -18,18 +18,13 @@ from broker.grants.model import Decision, Grant, Lease, PlanRow
 from broker.grants.pausing import say_pause
 from broker.grants.plan import Plan, from_document
 from broker.ids import PersonId, TenantId
+from broker.paging import NEWEST, Page, paged
 from broker.people import Person
 from broker.platforms import Platform
 from broker.storages import Storage
 from broker.tenants import Tenant, TenantDatabase, TestServer
 from broker.tickets.mirror import Ticket
 from broker.tx import Tx
-
-MAX_PAGE = 200
-
-# Where a page ended: the instant and id of its last item. Instants alone are not enough: what one
-# transaction did carries one instant.
-Place = tuple[datetime, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +107,9 @@ class LeaseView:
     snapshot_id: str | None
     state: str
     state_at: datetime
+    asked_at: datetime
     kind: str
+    person_id: str
     person: str
     role: str | None
     host: str | None
@@ -271,13 +268,10 @@ def list_grants(
     requester_id: PersonId | None = None,
     states: Sequence[str] = (),
     break_glass: bool = False,
-    before: Place | None = None,
-    limit: int = 50,
+    page: Page = NEWEST,
 ) -> list[GrantView]:
-    """Newest first: a tenant's, or all that the actor may see; with `break_glass` only such.
-    `before` continues a page.
-    """
-    query = _grants().order_by(Grant.requested_at.desc(), Grant.id.desc())
+    """A tenant's, or all that the actor may see; with `break_glass` only such."""
+    query = paged(_grants(), Grant.requested_at, Grant.id, page)
     query = query.where(Grant.tenant_id.in_(people.list_readable(tx, "grant:read", tenant_id)))
     if requester_id is not None:
         query = query.where(Grant.requester_id == requester_id)
@@ -285,9 +279,7 @@ def list_grants(
         query = query.where(Grant.break_glass)
     if states:
         query = query.where(Grant.state.in_(states))
-    if before is not None:
-        query = query.where(sa.tuple_(Grant.requested_at, Grant.id) < sa.tuple_(*before))
-    return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+    return [_view(row) for row in tx.session.execute(query)]
 
 
 def get_plan_view(tx: Tx, grant_id: str, which: str = "asked") -> PlanView:
@@ -336,7 +328,8 @@ _storage = Storage.__table__.c
 _LEASES: sa.Select[*tuple[Any, ...]] = (
     sa.select(
         *(_lease.id, _lease.grant_id, _lease.tenant_id, _lease.snapshot_id),
-        *(_lease.state, _lease.state_at, _lease.dbname, _lease.ends_at),
+        *(_lease.state, _lease.state_at, _lease.asked_at, _lease.dbname, _lease.ends_at),
+        _lease.person_id,
         *(_lease.platform_id, _lease.storage_id, _storage.bucket, _storage.prefix),
         Person.__table__.c.name.label("person"),
         _lease.role_name.label("role"),
@@ -375,10 +368,9 @@ def list_leases(
     grant_id: str | None = None,
     person_id: PersonId | None = None,
     states: Sequence[str] = (),
-    before: Place | None = None,
-    limit: int = 50,
+    page: Page = NEWEST,
 ) -> list[LeaseView]:
-    query = _LEASES.order_by(Lease.state_at.desc(), Lease.id.desc())
+    query = paged(_LEASES, Lease.asked_at, Lease.id, page)
     query = query.where(Lease.tenant_id.in_(people.list_readable(tx, "lease:read", tenant_id)))
     if grant_id is not None:
         query = query.where(Lease.grant_id == grant_id)
@@ -386,9 +378,7 @@ def list_leases(
         query = query.where(Lease.person_id == person_id)
     if states:
         query = query.where(Lease.state.in_(states))
-    if before is not None:
-        query = query.where(sa.tuple_(Lease.state_at, Lease.id) < sa.tuple_(*before))
-    return [_lease_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+    return [_lease_view(row) for row in tx.session.execute(query)]
 
 
 def _lease_view(row: sa.Row[Any]) -> LeaseView:

@@ -21,14 +21,13 @@ from broker.errors import NOT_THERE, Denied, Invalid, NotFound
 from broker.grants.model import Grant, Review
 from broker.grants.states import REVIEW_CLOSED
 from broker.ids import PersonId, TenantId
+from broker.paging import NEWEST, Page, paged
 from broker.people import shown_name
 from broker.states import advance
 from broker.tenants import Tenant
 from broker.tickets.mirror import Ticket
 from broker.trail import Personal
 from broker.tx import Tx
-
-MAX_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +96,15 @@ def list_reviews(
     *,
     grant_id: str | None = None,
     states: Sequence[str] = (),
-    before: tuple[datetime, str] | None = None,
-    limit: int = 50,
+    page: Page = NEWEST,
 ) -> list[ReviewView]:
-    """Newest first. `before` is instant and id of the last one of the page before."""
-    query = _rows(tx).order_by(Review.owed_at.desc(), Review.id.desc())
+    query = paged(_rows(tx), Review.owed_at, Review.id, page)
     query = query.where(Review.tenant_id.in_(people.list_readable(tx, "review:read", tenant_id)))
     if grant_id is not None:
         query = query.where(Review.grant_id == grant_id)
     if states:
         query = query.where(Review.state.in_(states))
-    if before is not None:
-        query = query.where(sa.tuple_(Review.owed_at, Review.id) < sa.tuple_(*before))
-    return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+    return [_view(row) for row in tx.session.execute(query)]
 
 
 def _rows(tx: Tx) -> sa.Select[*tuple[Any, ...]]:

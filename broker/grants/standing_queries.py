@@ -14,11 +14,10 @@ from broker.grants import standing
 from broker.grants.model import Grant, Standing, Voice
 from broker.grants.plan import Plan
 from broker.ids import TenantId
+from broker.paging import NEWEST, Page, paged
 from broker.people import shown_name
 from broker.tenants import Tenant, TenantDatabase
 from broker.tx import Tx
-
-MAX_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +71,14 @@ def list_standing(
     tenant_id: TenantId | None = None,
     *,
     states: Sequence[str] = (),
-    before: tuple[datetime, str] | None = None,
-    limit: int = 50,
+    page: Page = NEWEST,
 ) -> list[StandingView]:
-    """Newest first. `before` is instant and id of the last one of the page before."""
-    query = _rows().order_by(Standing.proposed_at.desc(), Standing.id.desc())
+    query = paged(_rows(), Standing.proposed_at, Standing.id, page)
     readable = people.list_readable(tx, "standing:read", tenant_id)
     query = query.where(Standing.tenant_id.in_(readable))
     if states:
         query = query.where(Standing.state.in_(states))
-    if before is not None:
-        query = query.where(sa.tuple_(Standing.proposed_at, Standing.id) < sa.tuple_(*before))
-    return [_view(tx, row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+    return [_view(tx, row) for row in tx.session.execute(query)]
 
 
 def _rows() -> sa.Select[*tuple[Any, ...]]:

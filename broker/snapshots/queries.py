@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from broker import people
-from broker.grants.queries import MAX_PAGE, Place
 from broker.ids import PersonId, TenantId
+from broker.paging import NEWEST, Page, paged
 from broker.people import Person
 from broker.snapshots.attesting import Attestation
 from broker.snapshots.certificate_pdf import Names, Shown
@@ -23,6 +23,8 @@ from broker.snapshots.model import Certificate, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import check_readable
 from broker.tenants import Tenant, TenantDatabase
 from broker.tx import Tx
+
+VALIDITIES = ("valid", "revoked")  # of a certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +145,9 @@ def list_snapshots(
     grant_id: str | None = None,
     requester_id: PersonId | None = None,
     states: Sequence[str] = (),
-    before: Place | None = None,
-    limit: int = 50,
+    page: Page = NEWEST,
 ) -> list[SnapshotView]:
-    """Newest first. `before` continues a page."""
-    query = _snapshots().order_by(Snapshot.ordered_at.desc(), Snapshot.id.desc())
+    query = paged(_snapshots(), Snapshot.ordered_at, Snapshot.id, page)
     query = query.where(
         Snapshot.tenant_id.in_(people.list_readable(tx, "snapshot:read", tenant_id))
     )
@@ -157,26 +157,23 @@ def list_snapshots(
         query = query.where(Snapshot.requester_id == requester_id)
     if states:
         query = query.where(Snapshot.state.in_(states))
-    if before is not None:
-        query = query.where(sa.tuple_(Snapshot.ordered_at, Snapshot.id) < sa.tuple_(*before))
-    return [_view(row) for row in tx.session.execute(query.limit(min(limit, MAX_PAGE)))]
+    return [_view(row) for row in tx.session.execute(query)]
 
 
 def list_certificates(
     tx: Tx,
     tenant_id: TenantId | None = None,
     *,
-    before: Place | None = None,
-    limit: int = MAX_PAGE,
+    states: Collection[str] = (),
+    page: Page = NEWEST,
 ) -> list[CertificateView]:
-    """Newest first. `before` continues a page."""
-    query = _certificates().order_by(Certificate.issued_at.desc(), Certificate.id.desc())
+    query = paged(_certificates(), Certificate.issued_at, Certificate.id, page)
     readable = people.list_readable(tx, "certificate:read", tenant_id)
     query = query.where(Certificate.tenant_id.in_(readable))
-    if before is not None:
-        query = query.where(sa.tuple_(Certificate.issued_at, Certificate.id) < sa.tuple_(*before))
-    rows = tx.session.execute(query.limit(min(limit, MAX_PAGE)))
-    return [_certificate_view(row) for row in rows]
+    if states:
+        valid = Revocation.revoked_at.is_(None)
+        query = query.where(sa.or_(*(valid if one == "valid" else ~valid for one in states)))
+    return [_certificate_view(row) for row in tx.session.execute(query)]
 
 
 def get_certificate_view(tx: Tx, certificate_id: str) -> CertificateView:

@@ -25,7 +25,9 @@ from broker.tx import Tx
 
 
 class Ticket(Base):
-    """`ended_at` is set once and never cleared: what rests on the ticket ends with it."""
+    """`ended_at` is set once and never cleared: what rests on the ticket ends with it. Lists are in
+    the order of `mirrored_at`, when it was first seen, which does not change.
+    """
 
     __tablename__ = "ticket"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -38,6 +40,7 @@ class Ticket(Base):
     category: Mapped[str | None]
     reopened: Mapped[str | None]
     open: Mapped[bool]
+    mirrored_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
     seen_at: Mapped[datetime]
     missing_since: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -134,6 +137,7 @@ def _mirror_new(tx: Tx, system: str, fetched: FetchedTicket, tenant_id: str | No
         category=fetched.category,
         reopened=fetched.reopened,
         open=not fetched.closed,
+        mirrored_at=tx.at,
         seen_at=tx.at,
         ended_at=tx.at if fetched.closed else None,
     )

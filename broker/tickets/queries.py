@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 from broker import people
 from broker.errors import NotFound
 from broker.ids import TenantId
+from broker.paging import NEWEST, Page, paged
 from broker.tenants import Tenant
 from broker.tickets.mirror import Ticket
 from broker.tx import Tx
 
-MAX_PAGE = 200
+STATES = ("open", "ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class TicketView:
     category: str | None
     open: bool
     seen_at: datetime
+    mirrored_at: datetime
 
 
 def list_tickets(
@@ -37,18 +40,19 @@ def list_tickets(
     *,
     external_id: str | None = None,
     text: str = "",
-    before: tuple[datetime, str] | None = None,
-    limit: int = 50,
+    states: Collection[str] = ("open",),
+    page: Page = NEWEST,
 ) -> list[TicketView]:
-    """Open ones that the actor may see, the last seen first; by `external_id` also one that ended.
+    """Open ones that the actor may see, or those of `states`; by `external_id` in any state.
 
-    `text` is part of its id in its own system, its title, or its tenant's name. `before` is the
-    instant and id of the last item of the page before.
+    `text` is part of its id in its own system, its title, or its tenant's name.
     """
     readable = people.list_readable(tx, "ticket:read", tenant_id)
-    query = _tickets().where(Ticket.tenant_id.in_(readable))
+    query = paged(_tickets(), Ticket.mirrored_at, Ticket.id, page)
+    query = query.where(Ticket.tenant_id.in_(readable))
     if external_id is None:
-        query = query.where(Ticket.ended_at.is_(None))
+        ended = Ticket.ended_at.is_not(None)
+        query = query.where(sa.or_(*(ended if one == "ended" else ~ended for one in states)))
     else:
         query = query.where(Ticket.external_id == external_id)
     if text:
@@ -57,9 +61,6 @@ def list_tickets(
             | Ticket.title.icontains(text, autoescape=True)
             | Tenant.name.icontains(text, autoescape=True)
         )
-    if before is not None:
-        query = query.where(sa.tuple_(Ticket.seen_at, Ticket.id) < sa.tuple_(*before))
-    query = query.order_by(Ticket.seen_at.desc(), Ticket.id.desc()).limit(min(limit, MAX_PAGE))
     return [_view(*row) for row in tx.session.execute(query)]
 
 
@@ -89,4 +90,5 @@ def _view(ticket: Ticket, tenant_name: str) -> TicketView:
         category=ticket.category,
         open=ticket.ended_at is None,
         seen_at=ticket.seen_at,
+        mirrored_at=ticket.mirrored_at,
     )

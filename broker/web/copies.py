@@ -8,6 +8,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import lifecycle
+from broker.paging import Page
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
 from broker.tx import Tx
@@ -16,7 +17,7 @@ from broker.web.languages import gettext
 from broker.web.session import begin, the_broker, visitor
 
 pages = Blueprint("copies", __name__)
-_DESTROYED_SHOWN = 20
+_DESTROYED_SHOWN = Page(limit=20)
 
 
 @pages.get("/copies")
@@ -38,7 +39,7 @@ def _read(tx: Tx) -> tuple[Sequence[SnapshotView], Sequence[SnapshotView]]:
     who = visitor()
     me = who.person_id if "grant:request" in who.permissions else None
     living = list_snapshots(tx, requester_id=me, states=NOT_DESTROYED)
-    gone = list_snapshots(tx, requester_id=me, states=("destroyed",), limit=_DESTROYED_SHOWN)
+    gone = list_snapshots(tx, requester_id=me, states=("destroyed",), page=_DESTROYED_SHOWN)
     return living, gone
 
 

@@ -15,6 +15,7 @@ from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_gra
 from broker.grants.reviews import ReviewView, list_reviews
 from broker.grants.states import LEASE_OPEN
 from broker.ids import PersonId, TenantId
+from broker.paging import Page
 from broker.snapshots import holds
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
@@ -24,7 +25,7 @@ from broker.web.languages import gettext
 from broker.web.session import Visitor, begin, the_broker, visitor
 
 pages = Blueprint("home", __name__)
-_ENDED_LATELY = 8
+_ENDED_LATELY = Page(limit=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _read(tx: Tx, who: Visitor) -> Home:
         grants=list_grants(tx, requester_id=me, states=("approved",)),
         leases=list_leases(tx, person_id=me, states=LEASE_OPEN),
         copies=list_snapshots(tx, requester_id=me, states=NOT_DESTROYED),
-        ended=list_grants(tx, requester_id=me, states=("refused", "ended"), limit=_ENDED_LATELY),
+        ended=list_grants(tx, requester_id=me, states=("refused", "ended"), page=_ENDED_LATELY),
         tenants=[(tenant.id, tenant.name) for tenant in own],
         late=sweeps.list_late(tx) if "health:read" in who.permissions else (),
         decides=delegates.decides_somewhere(tx),

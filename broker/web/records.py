@@ -14,6 +14,7 @@ from broker.audit.queries import get_log_view, view_chosen
 from broker.audit.selecting import select_entries
 from broker.errors import Denied, Invalid, NotFound
 from broker.ids import TenantId
+from broker.paging import MAX_PAGE, Page
 from broker.snapshots import certificates
 from broker.snapshots.attesting import SENTENCES
 from broker.snapshots.certificate_pdf import make_pdf
@@ -36,7 +37,7 @@ _IN_A_FILE = 100_000
 @pages.get("/certificates")
 def list_all() -> ResponseReturnValue:
     with begin() as tx:
-        rows = list_certificates(tx)
+        rows = list_certificates(tx, page=Page(limit=MAX_PAGE))
     return render_template("console/certificates.html", certificates=rows)
 
 

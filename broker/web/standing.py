@@ -15,6 +15,7 @@ from broker.grants.queries import get_grant_view, get_plan_view
 from broker.grants.standing import Draft
 from broker.grants.standing_rules import MOST_PER_TICKET
 from broker.ids import TenantId
+from broker.paging import MAX_PAGE, Page
 from broker.tx import Tx
 from broker.web.forms import Form, choices, read_instant, read_narrowing, read_seconds
 from broker.web.languages import gettext
@@ -29,7 +30,7 @@ _EVERYTHING = Filter(whole=True)
 @pages.get("/standing-approvals")
 def list_all() -> ResponseReturnValue:
     with begin() as tx:
-        found = standing_queries.list_standing(tx, limit=standing_queries.MAX_PAGE)
+        found = standing_queries.list_standing(tx, page=Page(limit=MAX_PAGE))
     return render_template("console/standing_list.html", found=found)
 
 
