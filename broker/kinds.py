@@ -51,6 +51,7 @@ _GIVEN = {
     "kind": "word",
     "storage_s": "number",
     "starts_at": "instant",
+    "develop": "yes or no",
     **_COUNTS,
 }
 _STOOD_IN = {"for": "id", "delegation": "id"}  # of an admin's delegate
@@ -377,6 +378,7 @@ KINDS: Mapping[str, Kind] = {
             "storage": "id",
             "storage_s": "number",
             "break_glass": "yes or no",
+            "develop": "yes or no",
         },
         ("reason",),
     ),

@@ -107,6 +107,10 @@ class AskBody(Sent):
         load_default=MASKED,
         metadata={"description": f"what is to be seen: {', '.join(KINDS)}; write is refused"},
     )
+    develop = fields.Boolean(
+        load_default=False,
+        metadata={"description": "on the copy, logins that may change its definitions too"},
+    )
     raw_columns = fields.List(
         text(200),
         load_default=[],
@@ -196,6 +200,9 @@ class GrantAnswer(Answer):
     )
     approvals_needed = fields.Integer()
     approvals_given = fields.Integer()
+    asked_develop = fields.Boolean(
+        metadata={"description": "logins that may change the copy's definitions; see the plan"}
+    )
     asked_kind = fields.String(metadata={"description": f"one of {', '.join(KINDS)}"})
     raw_columns = fields.List(fields.String(), metadata={"description": "asked in clear"})
     given_kind = fields.String(
@@ -270,6 +277,12 @@ class StoragePlanAnswer(Answer):
     prefix = fields.String()
 
 
+class CopyPlanAnswer(Answer):
+    develop = fields.Boolean(
+        metadata={"description": "logins on the copy may change its definitions too"}
+    )
+
+
 class PlanTables(Answer):
     kind = fields.String(metadata={"description": "what it shows"})
     remarks = fields.List(fields.String(), attribute="plan.remarks")
@@ -291,6 +304,9 @@ class PlanAnswer(PlanTables):
         attribute="plan.storage",
         allow_none=True,
         metadata={"description": "the objects that sessions would list and read"},
+    )
+    copy = fields.Nested(
+        CopyPlanAnswer, attribute="plan.copy", metadata={"description": "what a copy is"}
     )
     literals = fields.List(
         fields.Nested(LiteralAnswer),
@@ -319,6 +335,10 @@ class ApproveBody(Sent):
     copy_s = seconds(load_default=None, allow_none=True)
     platform_s = seconds(load_default=None, allow_none=True)
     storage_s = seconds(load_default=None, allow_none=True)
+    no_develop = fields.Boolean(
+        load_default=False,
+        metadata={"description": "the copy's definitions stay as they are"},
+    )
     starts_at = fields.AwareDateTime(
         load_default=None,
         allow_none=True,
@@ -347,11 +367,17 @@ class LeaseBody(Sent):
         1000,
         metadata={"description": "SCRAM-SHA-256 verifier of a password that stays with the client"},
     )
+    develop = fields.Boolean(
+        load_default=False,
+        metadata={"description": "on a snapshot: to change its definitions too, where given"},
+    )
 
     @validates_schema
     def check_one(self, sent: Json, **_: object) -> None:
         if ("grant" in sent) == ("snapshot" in sent):
             raise ValidationError("name a grant or a snapshot, one of them", "grant")
+        if sent["develop"] and "snapshot" not in sent:
+            raise ValidationError("definitions are changed on a copy alone", "develop")
 
 
 class LeaseAnswer(Answer):
@@ -373,6 +399,7 @@ class LeaseAnswer(Answer):
     role = fields.String(
         allow_none=True, metadata={"description": "the name to log in with; null for a token"}
     )
+    develop = fields.Boolean(metadata={"description": "may change the copy's definitions too"})
     host = fields.String(allow_none=True)
     port = fields.Integer(allow_none=True)
     dbname = fields.String(allow_none=True)
@@ -460,7 +487,7 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         storage_s=body["storage_s"],
         platform_id=body["platform"],
         storage_id=body["storage"],
-        wanted=Wanted(body["kind"], tuple(sorted(set(body["raw_columns"])))),
+        wanted=Wanted(body["kind"], tuple(sorted(set(body["raw_columns"]))), body["develop"]),
         break_glass=body["break_glass"],
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)
@@ -504,6 +531,7 @@ def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
         platform_s=body["platform_s"],
         storage_s=body["storage_s"],
         starts_at=body["starts_at"],
+        no_develop=body["no_develop"],
     )
     requests.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])
     return queries.get_grant_view(tx, grant_id)
@@ -556,7 +584,10 @@ def ask_lease(query: Json, body: Json) -> LeaseView:
         people.check(tx, "lease:issue")  # first: who may not learns nothing of the ids sent (G12)
         if "grant" in body:
             return lease_asking.ask_live(tx, body["grant"], verifier, queue, rates)
-        return ordering.ask_sandbox_lease(tx, body["snapshot"], verifier, queue, rates)
+        develop: bool = body["develop"]
+        return ordering.ask_sandbox_lease(
+            tx, body["snapshot"], verifier, queue, rates, develop=develop
+        )
 
     return act_and_wait(query["wait"], ask, queries.get_lease_view, _is_settled)
 

@@ -93,6 +93,9 @@ class SnapshotAnswer(Answer):
         allow_none=True,
         metadata={"description": "what its requester said last that they took out of it"},
     )
+    develop = fields.Boolean(
+        metadata={"description": "its logins may change its definitions too, where asked so"}
+    )
     certificate = fields.String(attribute="certificate_id", allow_none=True)
 
 

@@ -37,6 +37,7 @@ _ISSUED_WITHIN_S = 60
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--via", metavar="HOST", help="Go through this host, by your own ssh.")
 @click.option("--exec", "program", metavar="CMD", help="Run this instead of psql.")
+@click.option("--develop", is_flag=True, help="On a copy: change its definitions too, if given.")
 @click.option("--keep", is_flag=True, help="Leave the login when the program ends.")
 @click.option(
     "--ca-file",
@@ -56,6 +57,7 @@ def connect(
     arguments: tuple[str, ...],
     via: str | None,
     program: str | None,
+    develop: bool,
     keep: bool,
     ca_file: Path | None,
     timeout_s: int,
@@ -70,7 +72,7 @@ def connect(
     command = [*find_program(program), *arguments]
     api = session.api()
     with (
-        leased(api, target, keep=keep, timeout_s=timeout_s) as (lease, password),
+        leased(api, target, develop=develop, keep=keep, timeout_s=timeout_s) as (lease, password),
         open_way(str(lease["host"]), int(lease["port"]), via) as way,
     ):
         status = run_program(command, environment(lease, password, way, ca_file))
@@ -91,13 +93,15 @@ def find_program(program: str | None) -> list[str]:
 
 @contextlib.contextmanager
 def leased(
-    api: Api, target: str, *, keep: bool, timeout_s: int
+    api: Api, target: str, *, keep: bool, timeout_s: int, develop: bool = False
 ) -> Iterator[tuple[Item, Secret[str]]]:
     """An issued login and its password; asked to end when the block does, whatever happened."""
     from broker.engines.postgres.scram import make_verifier, new_password
 
     password = new_password()
-    body = {kind_of(target): target, "verifier": make_verifier(password)}
+    body: dict[str, Any] = {kind_of(target): target, "verifier": make_verifier(password)}
+    if develop:
+        body["develop"] = True
     lease_id = str(api.post("leases", body=body)["id"])
     issued = False
     try:

@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 _WHO = (
     *("requester_name", "ticket_external_id", "ticket_title", "database_name"),
-    *("category", "reason", "asked_kind", "raw_columns"),
+    *("category", "reason", "asked_kind", "asked_develop", "raw_columns"),
 )
 _DECIDED = (
     *("id", "verdict", "settles", "person_name", "stood_in_for_name", "side", "via", "at"),
@@ -92,6 +92,7 @@ def plan(session: Session, grant: str, which: str) -> None:
 )
 @click.option("--kind", type=click.Choice(_KINDS), help="What is seen; masked rows if not named.")
 @click.option("--raw", multiple=True, metavar="COLUMN", help="In clear: schema.table.column.")
+@click.option("--develop", is_flag=True, help="Change the copy's definitions too: DDL.")
 @click.option("--platform", metavar="PLATFORM", help="Its application, by tokens; with --tokens.")
 @click.option("--tokens", "platform_s", type=Duration(), help="For how long, e.g. 1h.")
 @click.option("--storage", metavar="STORAGE", help="Its objects in a bucket; with --sessions.")
@@ -114,6 +115,7 @@ def request(
     copy_s: int,
     kind: str | None,
     raw: tuple[str, ...],
+    develop: bool,
     platform: str | None,
     storage: str | None,
     platform_s: int | None,
@@ -143,6 +145,7 @@ def request(
         "starts_at": starts_at,
         "extends": extends,
         "break_glass": break_glass or None,
+        "develop": develop or None,
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     made = api.post("grants", body=body)
@@ -170,6 +173,7 @@ def _is_planned(grant: dict[str, Any]) -> bool:
 @click.option("--copy", "copy_s", type=Duration(), help="A shorter life of copies; 0: none.")
 @click.option("--tokens", "platform_s", type=Duration(), help="Shorter on the platform; 0: not.")
 @click.option("--sessions", "storage_s", type=Duration(), help="Shorter on the storage; 0: not.")
+@click.option("--no-develop", is_flag=True, help="The copy's definitions stay as they are.")
 @click.option("--start", "starts_at", metavar="INSTANT", help="A later start than asked, in UTC.")
 @click.option("--note", help="A word to the engineer.")
 @pass_session
@@ -185,6 +189,7 @@ def approve(
     copy_s: int | None,
     platform_s: int | None,
     storage_s: int | None,
+    no_develop: bool,
     starts_at: str | None,
     note: str | None,
 ) -> None:
@@ -195,7 +200,7 @@ def approve(
     api = session.api()
     cut = Cut(frozenset(tables), frozenset(columns), parse("\n".join(rows)))
     windows = {"live": live_s, "copy": copy_s, "platform": platform_s, "storage": storage_s}
-    shown = digest or _ask(api, grant, cut, Wished(windows, starts_at))
+    shown = digest or _ask(api, grant, cut, Wished(windows, starts_at, no_develop))
     body: dict[str, Any] = {
         "shown_digest": shown,
         "tables_out": sorted(cut.tables_out),
@@ -215,6 +220,7 @@ def approve(
         "copy_s": copy_s,
         "platform_s": platform_s,
         "storage_s": storage_s,
+        "no_develop": no_develop or None,
         "starts_at": starts_at,
         "note": note,
     }
@@ -232,6 +238,7 @@ class Wished:
 
     windows: dict[str, int | None]
     starts_at: str | None
+    no_develop: bool = False
 
 
 def _ask(api: Api, grant: str, cut: Cut, wished: Wished) -> str:
@@ -253,6 +260,8 @@ def _ask(api: Api, grant: str, cut: Cut, wished: Wished) -> str:
         click.echo(f"  {plain(name)} masked")
     for one in sorted(cut.rows_only):
         click.echo(f"  of {plain(one.table)} only {plain(one.restriction.sentence)}")
+    if wished.no_develop:
+        click.echo("  the copy's definitions stay as they are")
     click.confirm("Approve this?", abort=True)
     return str(answer["digest"])
 

@@ -16,6 +16,7 @@ _STRUCTURE = (
     "Structure alone: no row is read. Names, types and definitions are: defaults, checks, labels, "
     "comments and the text of views and functions, in which values may stand."
 )
+_DEVELOP = "Copy: logins that may change its definitions too, and nothing outside it"
 _TITLES = ("table", "rows", "column", "type", "seen as", "why")
 
 
@@ -41,6 +42,8 @@ def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
     if storage is not None:
         where = f"{plain(storage['bucket'])}/{plain(storage['prefix'])}"
         click.echo(f"Storage: sessions that list and read the objects under {where}")
+    if answer.get("copy", {}).get("develop"):
+        click.echo(_DEVELOP)
     for remark in answer["remarks"]:
         click.echo(f"Remark: {plain(remark)}")
     for literal in answer.get("literals", ()):

@@ -21,7 +21,8 @@ def more_masked(approved: Plan, fresh: Plan) -> tuple[Plan, tuple[str, ...]]:
     tables = [_meet(approved.find_table(table.full_name), table, drift) for table in fresh.tables]
     names = {table.full_name for table in fresh.tables}
     drift += [f"{t.full_name} is gone" for t in approved.tables if t.full_name not in names]
-    return replace(fresh, tables=tuple(tables), structure=approved.structure), tuple(drift)
+    met = replace(fresh, tables=tuple(tables), structure=approved.structure, copy=approved.copy)
+    return met, tuple(drift)
 
 
 def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePlan:

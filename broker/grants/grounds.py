@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from broker.audit.note import VerifierKey
 from broker.audit.statements import DECISION, open_statement
 from broker.audit.verify import statements_key_name
+from broker.engines.postgres.sandbox_roles import owner_role_of, use_role_of
 from broker.errors import VerificationFailed
 from broker.grants import approvals, consented, leases, mismatch, requests, statements
 from broker.grants.approvals import ApprovalLost
@@ -163,7 +164,7 @@ def kind_of(lease: Lease) -> str:
     return "live" if lease.snapshot_id is None else "copy"
 
 
-def check_lease(grant: Grant, lease: Lease) -> None:
+def check_lease(tx: Tx, grant: Grant, lease: Lease) -> None:
     """A pending lease asks for no more than its grant gives. Raises GrantAltered."""
     is_live = lease.snapshot_id is None
     kind = kind_of(lease)
@@ -172,6 +173,18 @@ def check_lease(grant: Grant, lease: Lease) -> None:
         raise GrantAltered(grant.id, ["person"])
     scope = leases.scope_name(grant.given_digest or "", grant.database_id)
     if is_live and (lease.database_id, lease.scope_name) != (grant.database_id, scope):
+        raise GrantAltered(grant.id, ["scope"])
+    if not is_live:
+        _check_sandbox_role(tx, grant, lease, lease.snapshot_id or "")
+
+
+def _check_sandbox_role(tx: Tx, grant: Grant, lease: Lease, snapshot_id: str) -> None:
+    """A login on a copy inherits its role `use`, or its owner where the given plan says so."""
+    if lease.scope_name == use_role_of(snapshot_id):
+        return
+    plan = requests.get_plan(tx, grant.id, grant.given_digest)
+    mismatch.check_plan(grant.id, plan, grant.given_digest)
+    if lease.scope_name != owner_role_of(snapshot_id) or not plan.copy.develop:
         raise GrantAltered(grant.id, ["scope"])
 
 

@@ -95,6 +95,7 @@ def _wish(tx: Tx, grant: Grant, ticket: Ticket, row: Standing) -> Wish:
         by_itself=grant.extends is None
         and grant.asked_platform_s == grant.asked_storage_s == 0
         and grant.asked_kind != RAW
+        and not grant.asked_develop
         and not grant.break_glass,
     )
 

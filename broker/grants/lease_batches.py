@@ -250,7 +250,7 @@ def _list_proved(tx: Tx, port: KeyPort, rows: Sequence[sa.Row[Any]]) -> set[str]
     for lease, grant in leases:
         with contextlib.suppress(BrokerError):  # left for `lease_steps`, which says what it is
             grounds.prove(tx, port, grant, grounds.kind_of(lease))
-            grounds.check_lease(grant, lease)
+            grounds.check_lease(tx, grant, lease)
             proved.add(lease.id)
     return proved
 

@@ -25,6 +25,7 @@ from broker.engines.postgres.connect import ServerRestored, connect
 from broker.engines.postgres.leases import LeaseRole, ScopeExceeded, ScopeMissing
 from broker.engines.postgres.looks import OpenSession, session
 from broker.engines.postgres.revoking import Ended
+from broker.engines.postgres.sandbox_roles import is_owner_role
 from broker.engines.postgres.scopes import Scope
 from broker.errors import BrokerError
 from broker.faults import crash_point
@@ -155,7 +156,7 @@ def _find_problem(tx: Tx, port: KeyPort, lease: Lease, grant: Grant) -> BrokerEr
         return None
     try:
         grounds.prove(tx, port, grant, grounds.kind_of(lease))
-        grounds.check_lease(grant, lease)
+        grounds.check_lease(tx, grant, lease)
     except BrokerError as problem:
         return problem
     return None
@@ -277,6 +278,7 @@ def login_role(work: Wanted, key: Secret[bytes]) -> LeaseRole:
         valid_until=work.ends_at,
         label_text=label.text(key),
         search_path=() if work.database_id is not None else ("$user", "public"),
+        acts_as_scope=is_owner_role(work.scope),
     )
 
 

@@ -58,6 +58,7 @@ class Grant(StatefulRow, Retried):
     asked_kind: Mapped[str] = mapped_column(default="masked")  # of `scope_kinds.KINDS`
     raw_columns: Mapped[list[str]] = mapped_column(JSONB, default=list)  # asked in clear, by name
     given_kind: Mapped[str | None]
+    asked_develop: Mapped[bool] = mapped_column(default=False)  # what is given, its plan says
     escalated_at: Mapped[datetime | None]  # see `escalating`
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
     settled_at: Mapped[datetime | None]

@@ -1,8 +1,8 @@
 """A decision narrows what was asked; it can't widen it, for there is no way to say so (G2).
 
 A `Narrowing` names tables to leave out, kept columns to mask, rows to which a table is restricted,
-shorter windows and a later start. It
-has no field that adds; what it names must exist, and a window longer than the one asked is refused.
+shorter windows and a later start, and may take `develop` away from a copy's logins. It has no field
+that adds; what it names must exist, and a window longer than the one asked is refused.
 `is_within` is the second barrier: whatever led to a plan, it is compared with the one asked.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from broker.errors import Invalid
-from broker.grants.plan import ColumnPlan, Plan, TablePlan, mask_kept
+from broker.grants.plan import USUAL_COPY, ColumnPlan, Plan, TablePlan, mask_kept
 from broker.restricting import MAX_OF_A_TABLE, RowsOnly, find_fault
 
 LEFT_OUT = "left out by the decision"
@@ -53,6 +53,7 @@ class Narrowing:
     platform_s: int | None = None
     storage_s: int | None = None
     starts_at: datetime | None = None
+    no_develop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ def narrow_plan(plan: Plan, narrowing: Narrowing) -> Plan:
         raise Invalid("no table would be left of this request; refuse it instead")
     for table in narrowed:
         _check_only(table)
-    return replace(plan, tables=narrowed)
+    copy = replace(plan.copy, develop=False) if narrowing.no_develop else plan.copy
+    return replace(plan, tables=narrowed, copy=copy)
 
 
 def _column_of(one: RowsOnly) -> str:
@@ -152,11 +154,15 @@ def _check_only(table: TablePlan) -> None:
 
 def is_within(given: Plan, asked: Plan) -> bool:
     """Whether `given` shows no row, and no column in clear, that `asked` does not."""
-    if replace(given, tables=()) != replace(asked, tables=()):
+    if _without_parts(given) != _without_parts(asked) or not given.copy.is_within(asked.copy):
         return False
     return len(given.tables) == len(asked.tables) and all(
         _is_table_within(one, other) for one, other in zip(given.tables, asked.tables, strict=True)
     )
+
+
+def _without_parts(plan: Plan) -> Plan:
+    return replace(plan, tables=(), copy=USUAL_COPY)
 
 
 def _is_table_within(given: TablePlan, asked: TablePlan) -> bool:
@@ -227,7 +233,11 @@ def meet_plans(given: Sequence[Plan]) -> Plan:
     first_has_rows = any(table.rows for table in first.tables)
     for other in others:
         tables = zip(met.tables, other.tables, strict=True)
-        met = replace(met, tables=tuple(_meet_tables(one, two) for one, two in tables))
+        met = replace(
+            met,
+            tables=tuple(_meet_tables(one, two) for one, two in tables),
+            copy=met.copy.meet(other.copy),
+        )
     if first_has_rows and not any(table.rows for table in met.tables):
         raise Invalid(
             "no table is left that all who approve would show; show a part of what they showed, "

@@ -103,6 +103,22 @@ class StoragePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """What a copy is more than usual. `develop`: its logins may change its definitions too."""
+
+    develop: bool = False
+
+    def is_within(self, other: CopyPlan) -> bool:
+        return self.develop <= other.develop
+
+    def meet(self, other: CopyPlan) -> CopyPlan:
+        return CopyPlan(develop=self.develop and other.develop)
+
+
+USUAL_COPY = CopyPlan()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     policy_version: int
     tables: tuple[TablePlan, ...]
@@ -111,6 +127,7 @@ class Plan:
     platform: PlatformPlan | None = None
     storage: StoragePlan | None = None
     structure: bool = False  # asked without any row
+    copy: CopyPlan = USUAL_COPY
 
     @property
     def kind(self) -> str:
@@ -139,6 +156,8 @@ class Plan:
             document["platform"] = asdict(self.platform)
         if self.storage is not None:
             document["storage"] = asdict(self.storage)
+        if self.copy != USUAL_COPY:  # what plans said before copies could be another is the same
+            document["copy"] = asdict(self.copy)
         return document
 
     def digest(self) -> str:
@@ -203,6 +222,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
         platform=PlatformPlan(**document["platform"]) if "platform" in document else None,
         structure=document.get("structure", False),
         storage=StoragePlan(**document["storage"]) if "storage" in document else None,
+        copy=CopyPlan(**document["copy"]) if "copy" in document else USUAL_COPY,
         tables=tuple(
             TablePlan(
                 schema=table["schema"],
@@ -280,7 +300,9 @@ def make_plan(
     if wanted.kind == STRUCTURE:
         plans = tuple(_without_rows(table) for table in plans)
     remarks = (*_remarks(catalogue), *_not_raw(plans, wanted))
-    return Plan(policy.version, plans, remarks, tenancy, structure=wanted.kind == STRUCTURE)
+    structure = wanted.kind == STRUCTURE
+    copy = CopyPlan(develop=wanted.develop)
+    return Plan(policy.version, plans, remarks, tenancy, structure=structure, copy=copy)
 
 
 def _without_rows(table: TablePlan) -> TablePlan:

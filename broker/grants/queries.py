@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from broker import people, trail
 from broker.engines import Literal
+from broker.engines.postgres.sandbox_roles import is_owner_role
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import requests
 from broker.grants.model import Decision, Grant, Lease, PlanRow
@@ -83,6 +84,7 @@ class GrantView:
     asked_kind: str
     raw_columns: tuple[str, ...]
     given_kind: str | None
+    asked_develop: bool
     platform_id: str | None
     storage_id: str | None
     platform: str | None
@@ -130,6 +132,7 @@ class LeaseView:
     attempts: int
     stuck_since: datetime | None
     stuck_reason: str | None
+    develop: bool  # may change a copy's definitions too
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,7 @@ def _view(row: sa.Row[Any]) -> GrantView:
         asked_kind=grant.asked_kind,
         raw_columns=tuple(grant.raw_columns),
         given_kind=grant.given_kind,
+        asked_develop=grant.asked_develop,
         platform_id=grant.platform_id,
         storage_id=grant.storage_id,
         platform=row.platform,
@@ -333,6 +337,7 @@ _LEASES: sa.Select[*tuple[Any, ...]] = (
         *(_lease.platform_id, _lease.storage_id, _storage.bucket, _storage.prefix),
         Person.__table__.c.name.label("person"),
         _lease.role_name.label("role"),
+        _lease.scope_name.label("scope"),
         Platform.__table__.c.audience,
         sa.func.coalesce(_database.host, _server.host).label("host"),
         sa.func.coalesce(_database.port, _server.port).label("port"),
@@ -385,6 +390,7 @@ def _lease_view(row: sa.Row[Any]) -> LeaseView:
     found = row._asdict()
     wanted, held = found.pop("paused_at") is not None, row.held_at is not None
     found |= {"kind": "login", "pause": say_pause(wanted=wanted, held=held)}
+    found["develop"] = is_owner_role(found.pop("scope"))
     if row.platform_id is not None:  # a token: there is no place to connect to
         found |= {"kind": "platform", "role": None, "dbname": None}
     if row.storage_id is not None:  # nor is there one of a session

@@ -122,6 +122,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         asked_storage_s=ask.storage_s,
         platform_id=ask.platform_id,
         asked_kind=ask.wanted.kind,
+        asked_develop=ask.wanted.develop,
         raw_columns=list(ask.wanted.raw),
         storage_id=ask.storage_id,
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
@@ -151,6 +152,7 @@ def _facts_asked(grant: Grant) -> dict[str, str | int]:
         "extends": grant.extends,
         "starts_at": start.isoformat() if start else None,
         "break_glass": grant.break_glass or None,
+        "develop": grant.asked_develop or None,
     }
     return {
         "ticket": grant.ticket_id,
@@ -289,7 +291,7 @@ def keep_plan(
         find_obstacle,
         whose=owned.whose,
         tenancy=tenancy.digest(),
-        wanted=Wanted(grant.asked_kind, tuple(grant.raw_columns)),
+        wanted=Wanted(grant.asked_kind, tuple(grant.raw_columns), grant.asked_develop),
     )
     plan = replace(made, platform=_plan_platform(tx, grant), storage=_plan_storage(tx, grant))
     digest = plan.digest()
@@ -463,6 +465,7 @@ def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
         **platform,
         **storage,
         **({"starts_at": start.isoformat()} if (start := given.windows.starts_at) else {}),
+        **({"develop": True} if given.plan.copy.develop else {}),
         **_counts(given.plan),
     }
 

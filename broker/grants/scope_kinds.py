@@ -5,6 +5,9 @@
     raw         the same, with columns that are named one by one in clear
     write       reserved: refused, with what to do instead
 
+A copy is worked on as one of two: `use` reads and changes rows and owns nothing; `develop` is asked
+besides, and may also change the definitions there.
+
 What must stay true: a kind is asked, never given by itself. A decision takes raw columns away and
 can't add one, for a `Narrowing` has no word for it; a copy is never raw.
 """
@@ -25,10 +28,14 @@ _NO_WRITING = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`raw` holds full names, `schema.table.column`, each once and in order; of the kind RAW."""
+    """`raw` holds full names, `schema.table.column`, each once and in order; of the kind RAW.
+
+    `develop`: on a copy, logins that may change its definitions too.
+    """
 
     kind: str = MASKED
     raw: tuple[str, ...] = ()
+    develop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +62,6 @@ def find_problems(wanted: Wanted, ways: Ways) -> dict[str, str]:
         fields["kind"] = "columns are raw in live access alone; ask for a copy by itself: masked"
     if wanted.kind == STRUCTURE and ways.platform:
         fields["kind"] = "applications and objects show values; ask for these by themselves"
+    if wanted.develop and not ways.copy:
+        fields["develop"] = "definitions are changed on a copy alone; ask for one too"
     return fields

@@ -73,7 +73,7 @@ def find_misfit(conditions: Conditions, givers: frozenset[str], wish: Wish) -> s
         (wish.database_id != conditions.database_id, "it is for another database"),
         (
             not wish.by_itself,
-            "an extension, a platform, a storage or raw columns are never given in advance",
+            "an extension, a platform, a storage, raw columns or DDL are never given in advance",
         ),
         (not _is_named(wish.severity, conditions.severities), "not for tickets of this severity"),
         (not _is_named(wish.category, conditions.categories), "not for tickets of this category"),

@@ -147,6 +147,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "starts": _instant(grant.starts_at),
             "extends": grant.extends,
             "break_glass": grant.break_glass,
+            **({"develop": True} if grant.asked_develop else {}),
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "standing": _standing(decision),

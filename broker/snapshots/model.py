@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker.db import Base, Json, Retried
+from broker.engines.postgres.sandbox_roles import owner_role_of, use_role_of
 from broker.states import StatefulRow
 
 
@@ -47,11 +48,11 @@ class Snapshot(StatefulRow, Retried):
 
     @property
     def owner_role(self) -> str:
-        return f"sab_o_{self.id[4:]}"
+        return owner_role_of(self.id)
 
     @property
     def use_role(self) -> str:
-        return f"sab_u_{self.id[4:]}"
+        return use_role_of(self.id)
 
     @property
     def wrapping_key(self) -> str:

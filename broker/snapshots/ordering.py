@@ -10,6 +10,7 @@ from broker import people, retries, tenants, trail
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
 from broker.grants import leases, preflights, requests
 from broker.grants.leases import LeasePlan
+from broker.grants.requests import GrantRefused
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
 from broker.jobs import Queue
 from broker.settings import Rates
@@ -78,9 +79,18 @@ def _choose_server(tx: Tx, server_id: str | None) -> str:
 
 
 def ask_sandbox_lease(
-    tx: Tx, snapshot_id: str, verifier: str, queue: Queue, limits: Rates = leases.RATES
+    tx: Tx,
+    snapshot_id: str,
+    verifier: str,
+    queue: Queue,
+    limits: Rates = leases.RATES,
+    *,
+    develop: bool = False,
 ) -> LeaseId:
-    """Ask for a login on a ready copy's sandbox."""
+    """Ask for a login on a ready copy's sandbox; `develop` to change its definitions too.
+
+    Raises Conflict, Denied, GrantRefused.
+    """
     people.check(tx, "lease:issue")  # before anything is said of the copy (G12)
     # Locked in the order in which an end takes them: it waits for us or we for it.
     grant = requests.get_grant(tx, get_snapshot(tx, snapshot_id).grant_id, lock=True)
@@ -90,8 +100,13 @@ def ask_sandbox_lease(
         raise Conflict(f"{snapshot.id} is {snapshot.state}; a login needs a copy that is ready")
     if snapshot.being_reset:
         raise Conflict(f"{snapshot.id} is being reset; ask for a login once that is done")
+    if develop and not requests.get_plan(tx, grant.id, grant.given_digest).copy.develop:
+        raise GrantRefused(
+            f"{grant.id} does not let you change the copy's definitions; it was not asked, or not "
+            "given: make a new request that asks for it"
+        )
     where = LeasePlan(
-        scope_name=snapshot.use_role,
+        scope_name=snapshot.owner_role if develop else snapshot.use_role,
         dbname=snapshot.sandbox,
         ends_at=snapshot.ends_at,
         server_id=snapshot.server_id,

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from broker import people
+from broker.grants.model import PlanRow
 from broker.ids import PersonId, TenantId
 from broker.paging import NEWEST, Page, paged
 from broker.people import Person
@@ -30,7 +31,8 @@ VALIDITIES = ("valid", "revoked")  # of a certificate
 @dataclass(frozen=True, slots=True)
 class SnapshotView:
     """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from origin;
-    `attested`: what its requester said last that they took out of it.
+    `attested`: what its requester said last that they took out of it; `develop`: logins may change
+    its definitions too.
     """
 
     id: str
@@ -58,6 +60,7 @@ class SnapshotView:
     stuck_since: datetime | None
     stuck_reason: str | None
     attested: str | None
+    develop: bool
     certificate_id: str | None
 
 
@@ -89,9 +92,14 @@ def _snapshots() -> sa.Select[*tuple[Any, ...]]:
             Certificate.id.label("certificate"),
             LegalHold.ends_at.label("held_until"),
             attested.label("attested"),
+            PlanRow.document["copy"].label("copy_plan"),
         )
         .join(Tenant, Tenant.id == Snapshot.tenant_id)
         .join(Person, Person.id == Snapshot.requester_id)
+        .outerjoin(
+            PlanRow,
+            sa.and_(PlanRow.grant_id == Snapshot.grant_id, PlanRow.digest == Snapshot.plan_digest),
+        )
         .outerjoin(Certificate, sa.and_(Certificate.snapshot_id == Snapshot.id, ~wrong))
         .outerjoin(
             LegalHold,
@@ -128,6 +136,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         stuck_since=snapshot.stuck_since,
         stuck_reason=snapshot.stuck_reason,
         attested=row.attested,
+        develop=bool((row.copy_plan or {}).get("develop")),
         certificate_id=row.certificate,
     )
 

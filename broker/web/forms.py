@@ -57,6 +57,7 @@ def read_narrowing(form: Form) -> Narrowing:
         platform_s=read_seconds(form, "platform_s"),
         storage_s=read_seconds(form, "storage_s"),
         starts_at=read_instant(form, "starts_at"),
+        no_develop="no_develop" in form,
     )
 
 
@@ -82,7 +83,8 @@ def read_ask(form: Form, ticket_id: str) -> Ask:
 def _read_wanted(form: Form) -> Wanted:
     """Columns in clear stand one a line."""
     lines = (line.strip() for line in form.get("raw_columns", "").splitlines())
-    return Wanted(form.get("kind", MASKED), tuple(sorted({line for line in lines if line})))
+    raw = tuple(sorted({line for line in lines if line}))
+    return Wanted(form.get("kind", MASKED), raw, "develop" in form)
 
 
 def read_instant(form: Form, name: str) -> datetime | None:

@@ -34,6 +34,7 @@ def show(grant_id: str) -> ResponseReturnValue:
         page=page,
         note=values.get("note", ""),
         rows_only=values.get("rows_only", ""),
+        no_develop="no_develop" in values,
         start=values.get("starts_at", ""),
     )
 

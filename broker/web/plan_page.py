@@ -90,6 +90,7 @@ class PlanShown:
     remarks: tuple[str, ...]
     hidden_out: tuple[str, ...]
     hidden_mask: tuple[str, ...]
+    develop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ def show_plan(plan: Plan, wanted: Filter, ticked: Narrowing) -> PlanShown:
         remarks=plan.remarks,
         hidden_out=tuple(sorted(ticked.tables_out - on_page)),
         hidden_mask=tuple(sorted(ticked.columns_masked - columns_on_page)),
+        develop=plan.copy.develop,
     )
 
 

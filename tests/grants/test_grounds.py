@@ -203,7 +203,7 @@ def test_no_lease_and_no_copy_asks_for_more_than_was_signed(world: World) -> Non
 
     def check(tx: Tx) -> None:
         grant, lease = requests.get_grant(tx, grant_id), leases.get_lease(tx, lease_id)
-        grounds.check_lease(grant, lease)
+        grounds.check_lease(tx, grant, lease)
         making.prove(tx, world.ports, ordering.get_snapshot(tx, snapshot_id))
 
     for edit in _MADE.values():

@@ -67,6 +67,7 @@ class LeaseRole:
     statement_timeout_s: int = 300
     idle_in_transaction_s: int = 600
     search_path: tuple[str, ...] = ()  # empty: the scope's schema, or a sandbox's own default
+    acts_as_scope: bool = False  # sessions begin as the scope's role, which owns what they make
 
     def __post_init__(self) -> None:
         if not self.role.startswith("sab_l_") or len(self.role.encode()) > 63:
@@ -120,7 +121,8 @@ def _give_back(connection: Connection, lease: LeaseRole) -> None:
         if found is None:
             raise RoleTaken(f"the role {lease.role} is gone; end this login and make a new one")
         _check_same(found, lease)
-        options = membership(connection.info.server_version, inherit=True, settable=False)
+        version = connection.info.server_version
+        options = membership(version, inherit=True, settable=lease.acts_as_scope)
         connection.execute(_grant(lease.scope, sql.Identifier(lease.role)) + options)
 
 
@@ -165,7 +167,7 @@ def creation(lease: LeaseRole, version: int, *, bounded: bool) -> list[sql.Compo
             sql.Literal(lease.verifier),
         ),
         _grant(MARK, role) + membership(version, inherit=False, settable=False),
-        _grant(lease.scope, role) + membership(version, inherit=True, settable=False),
+        _grant(lease.scope, role) + membership(version, inherit=True, settable=lease.acts_as_scope),
         sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(lease.label_text)),
     ]
     # For the engineer's comfort: whoever is logged in may change them.
@@ -174,6 +176,8 @@ def creation(lease: LeaseRole, version: int, *, bounded: bool) -> list[sql.Compo
         "statement_timeout": sql.Literal(f"{lease.statement_timeout_s}s"),
         "idle_in_transaction_session_timeout": sql.Literal(f"{lease.idle_in_transaction_s}s"),
     }
+    if lease.acts_as_scope:
+        settings["role"] = sql.Literal(lease.scope)
     if path:
         settings["search_path"] = sql.SQL(", ").join(map(sql.Identifier, path))
     return statements + [

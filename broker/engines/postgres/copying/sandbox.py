@@ -44,6 +44,12 @@ _USE: dict[str, LiteralString] = {
     "table": "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}",
     "sequence": "GRANT USAGE, SELECT ON SEQUENCE {} TO {}",
 }
+# Of what the owner makes from now on: an engineer who develops, and the tenant's own code.
+_USE_LATER: tuple[LiteralString, ...] = (
+    "ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO {}",
+    "ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}",
+    "ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT ON SEQUENCES TO {}",
+)
 _OWNED = """
     SELECT 'schema', nspname, NULL FROM pg_catalog.pg_namespace
     WHERE nspowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -195,6 +201,8 @@ def grant_use(owner_connection: Connection, template_role: str) -> None:
         if owned[kind]:
             names = sql.SQL(", ").join(owned[kind])
             owner_connection.execute(sql.SQL(rights).format(names, role))
+    for rights in _USE_LATER:
+        owner_connection.execute(sql.SQL(rights).format(role))
 
 
 def drop_sandbox(server: Target, name: str, roles: Sequence[str]) -> None:
