@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Flask, Response, render_template
+from flask import Blueprint, Flask, Response, redirect, render_template, url_for
 
+from broker.api.examples import EXAMPLES
 from broker.db import Json
 
 _REF = "#/components/"
@@ -39,6 +40,7 @@ class Described:
     body: Sequence[Field]
     status: str
     answer: Sequence[Field]
+    example: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,24 @@ class Group:
 
 def register_manual(app: Flask, document: Json) -> None:
     blueprint = Blueprint("manual", __name__, url_prefix="/api", template_folder="templates")
-    groups = list(read_groups(document))
+    from broker.api.problem_types import list_types  # here: it is a program too
+
+    groups, problems = list(read_groups(document)), list_types()
     text = json.dumps(document, ensure_ascii=False)
 
     @blueprint.get("/docs")
     def show() -> str:
-        return render_template("api/docs.html", groups=groups, version=document["info"]["version"])
+        version = document["info"]["version"]
+        return render_template("api/docs.html", groups=groups, problems=problems, version=version)
 
     @blueprint.get("/openapi.json")
     def specification() -> Response:
         return Response(text, mimetype="application/json")
+
+    @app.get("/problems/<word>")
+    def show_problem(word: str) -> Response:
+        """Where the `type` of an error leads."""
+        return redirect(url_for("manual.show", _anchor=f"problem-{word}"))  # type: ignore[return-value]  # it is one of Flask's
 
     app.register_blueprint(blueprint)
 
@@ -75,6 +85,7 @@ def read_groups(document: Json) -> Iterator[Group]:
 
 def _read(document: Json, route: str, told: Json) -> Described:
     method, path = route.split(" ")
+    example = EXAMPLES.get(told["operationId"])
     status = next(code for code in told["responses"] if code.startswith("2"))
     parameters = [_resolve(document, one) for one in told.get("parameters", [])]
     return Described(
@@ -90,6 +101,7 @@ def _read(document: Json, route: str, told: Json) -> Described:
         body=_fields(document, _schema(document, told.get("requestBody", {}))),
         status=status,
         answer=_fields(document, _schema(document, told["responses"][status])),
+        example=None if example is None else example.command(),
     )
 
 

@@ -34,7 +34,11 @@ _STATUS: tuple[tuple[type[BrokerError], int], ...] = (
 
 
 def find_status(error: BrokerError) -> int:
-    return next((status for family, status in _STATUS if isinstance(error, family)), 400)
+    return status_of(type(error))
+
+
+def status_of(kind: type[BrokerError]) -> int:
+    return next((status for family, status in _STATUS if issubclass(kind, family)), 400)
 
 
 def problem(error: BrokerError, status: int, host: str) -> Response:
