@@ -24,9 +24,9 @@ _OF_SERVER = {"Defect": 500}
 HEAD = """# Errors of the API
 
 Every error is `application/problem+json` (RFC 9457). Its `type` is `https://VENDOR/problems/WORD`,
-where WORD is one of these and stays what it is; `detail` says what happened this time. Made from the
-code by `python -m broker.api.problem_types > docs/problems.md`; each broker shows it at `/api/docs`, where
-`/problems/WORD` leads.
+where WORD is one of these and stays what it is; `detail` says what happened this time. Each broker
+shows them at `/api/docs`, where `/problems/WORD` leads. Made from the code by
+`python -m broker.api.problem_types > docs/problems.md`.
 
 | word | status | what happened |
 |---|---|---|
