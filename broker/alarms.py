@@ -17,13 +17,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from broker import mail, people, sweeps
 from broker.db import Base, Database
 from broker.ids import PersonId, TenantId
+from broker.languages import mark
+from broker.letters import Letter, Phrase, phrase
 from broker.sweeps import Late
 from broker.tx import Tx, system
 
 LEVELS_S = (900, 3600, 86400)
 _TENANT_FROM_S = 3600
 _MOST = 20  # things named in one mail
-_SPANS = {900: "15 minutes", 3600: "an hour", 86400: "a day"}
+_SPANS = {900: mark("15 minutes"), 3600: mark("an hour"), 86400: mark("a day")}
 
 
 class Alarm(Base):
@@ -82,7 +84,10 @@ def _note(tx: Tx, late: Late) -> _Fresh | None:
 def _tell_operators(tx: Tx, fresh: Sequence[_Fresh]) -> None:
     to = people.list_recipients(tx, None, ["operator"])
     for mail_of, these in _sort(fresh):
-        lines = [f"{_line(found)}\n  {found.late.reason}" for found in these]
+        lines = [
+            phrase("%(line)s\n  %(reason)s", line=_line(found), reason=found.late.reason)
+            for found in these
+        ]
         _write(tx, to, None, mail_of, lines)
 
 
@@ -101,20 +106,25 @@ def _sort(fresh: Sequence[_Fresh]) -> list[tuple[_Words, list[_Fresh]]]:
     return [(_ENDS, ends), (_REVIEWS, reviews)]
 
 
-def _line(found: _Fresh) -> str:
-    return f"{_WORDS[found.late.what]} {found.late.id}: late for over {_SPANS[found.level_s]}"
+def _line(found: _Fresh) -> Phrase:
+    return phrase(
+        "%(what)s %(id)s: late for over %(span)s",
+        what=Phrase(_WORDS[found.late.what]),
+        id=found.late.id,
+        span=Phrase(_SPANS[found.level_s]),
+    )
 
 
 _WORDS = {
-    "snapshot": "the destruction of copy",
-    "remnant": "the destruction of remnant",
-    "lease": "the end of login",
-    "look": "the look at destroyed copy",
-    "find": "the end of what was found of",
-    "review": "the review of break-glass",
-    "rights": "the answer to a person's request",
-    "ticket system": "the answer of ticket system",
-    "ticket": "the look at ticket",
+    "snapshot": mark("the destruction of copy"),
+    "remnant": mark("the destruction of remnant"),
+    "lease": mark("the end of login"),
+    "look": mark("the look at destroyed copy"),
+    "find": mark("the end of what was found of"),
+    "review": mark("the review of break-glass"),
+    "rights": mark("the answer to a person's request"),
+    "ticket system": mark("the answer of ticket system"),
+    "ticket": mark("the look at ticket"),
 }
 
 
@@ -128,15 +138,17 @@ class _Words:
 
 
 _ENDS = _Words(
-    "What was promised is late, and is tried again until it is done:",
-    "The console shows how it stands now.",
-    "promised ends",
+    mark("What was promised is late, and is tried again until it is done:"),
+    mark("The console shows how it stands now."),
+    mark("promised ends"),
 )
 _REVIEWS = _Words(
-    "The glass was broken, and its review is not closed in time:",
-    "An admin of the customer closes it, on the first page of the console. Until then no other "
-    "glass is broken there.",
-    "reviews",
+    mark("The glass was broken, and its review is not closed in time:"),
+    mark(
+        "An admin of the customer closes it, on the first page of the console. Until then no other "
+        "glass is broken there."
+    ),
+    mark("reviews"),
 )
 
 
@@ -145,18 +157,17 @@ def _write(
     to: Sequence[PersonId],
     tenant_id: TenantId | None,
     words: _Words,
-    lines: Sequence[str],
+    lines: Sequence[Phrase],
 ) -> None:
     if not lines:
         return
-    more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
-    text = "\n\n".join(
-        [
-            words.first,
-            *lines[:_MOST],
-            *more,
-            words.last,
-        ]
+    left = len(lines) - _MOST
+    more = [phrase("and %(count)s more", count=left)] if left > 0 else []
+    letter = Letter(
+        phrase("Late: %(count)s %(what)s", count=len(lines), what=Phrase(words.several)),
+        [Phrase(words.first), *lines[:_MOST], *more, Phrase(words.last)],
+        kind="security",
+        page="/" if tenant_id else "/late",
     )
     for person_id in to:
-        mail.write(tx, person_id, tenant_id, f"Late: {len(lines)} {words.several}", text)
+        mail.write(tx, person_id, tenant_id, letter)

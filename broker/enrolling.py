@@ -7,6 +7,7 @@ admins make or remove its people; the vendor's operators do so for the vendor's.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from broker.audit.note import VerifierKey
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, SettingsError, Unavailable
 from broker.ids import PersonId, TenantId
 from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.letters import Letter, Phrase, own, phrase
 from broker.people import Person
 from broker.settings import Settings
 from broker.tx import Tx
@@ -76,15 +78,19 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
         log_host=settings.vendor.host,
     )
     keys = list_keys(tx, tenant_id)
-    prints = "\n".join(f"  {key.name}\n    SHA-256 {key.fingerprint()}" for key in keys)
-    text = (
-        f"{settings.vendor.name} has enrolled {new.name}, and you are its first admin: you decide "
-        f"who of our support may see what, and for how long.\n\n{_how_to_begin(settings)}\n\n"
-        "Keep this mail. Your log and every certificate of destruction are signed by these keys; "
-        "compare their fingerprints before you pin them, best through another channel:\n"
-        f"{prints}\n"
+    first = phrase(
+        "%(vendor)s has enrolled %(name)s, and you are its first admin: you decide who of our "
+        "support may see what, and for how long.",
+        vendor=settings.vendor.name,
+        name=new.name,
     )
-    _invite(tx, person_id, tenant_id, text, settings)
+    pin = phrase(
+        "Keep this mail. Your log and every certificate of destruction are signed by these keys; "
+        "compare their fingerprints before you pin them, best through another channel:\n%(keys)s",
+        keys=[f"  {key.name}\n    SHA-256 {key.fingerprint()}" for key in keys],
+    )
+    said = [first, *_how_to_begin(settings), pin]
+    _invite(tx, person_id, tenant_id, said, settings)
     return tenant_id
 
 
@@ -101,12 +107,16 @@ def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
     shown = people.Shown(new.name.strip(), new.email.strip())
     people.add_membership(tx, person_id, new.role, new.tenant_id, shown=shown)
     where = tenants.get_tenant(tx, new.tenant_id).name if new.tenant_id else settings.vendor.name
-    text = f"You were given the role {new.role} at {where}.\n\n"
+    given = phrase(
+        "You were given the role %(role)s at %(where)s.", role=Phrase(new.role), where=where
+    )
     if people.get_person(tx, person_id).password_hash is None:
-        _invite(tx, person_id, new.tenant_id, text + _how_to_begin(settings), settings)
+        said = [given, *_how_to_begin(settings)]
+        _invite(tx, person_id, new.tenant_id, said, settings)
     else:
-        text += f"Sign in as usual: {settings.web.public_url}\n"
-        mail.write(tx, person_id, new.tenant_id, "You have a new role", text)
+        usual = phrase("Sign in as usual: %(url)s", url=settings.web.public_url)
+        letter = Letter(phrase("You have a new role"), [given, usual])
+        mail.write(tx, person_id, new.tenant_id, letter)
     return person_id
 
 
@@ -188,17 +198,23 @@ def _check_may_change(tx: Tx, permission: str, tenant_id: TenantId | None) -> No
         raise Denied("only a tenant's own admins make or remove its people")
 
 
-def _how_to_begin(settings: Settings) -> str:
+def _how_to_begin(settings: Settings) -> list[Phrase]:
     """`{code}` is put in at sending, so that it lies in no table."""
-    days = settings.times.invitation_s // 86400
-    return (
-        f"Set your password at {settings.web.public_url} with this code, within {days} days:\n\n"
-        "  {code}"
+    how = phrase(
+        "Set your password at %(url)s with this code, within %(days)s days:",
+        url=f"{settings.web.public_url}/invitation",
+        days=settings.times.invitation_s // 86400,
     )
+    return [how, own("  {code}")]
 
 
 def _invite(
-    tx: Tx, person_id: PersonId, tenant_id: TenantId | None, text: str, settings: Settings
+    tx: Tx,
+    person_id: PersonId,
+    tenant_id: TenantId | None,
+    said: Sequence[Phrase],
+    settings: Settings,
 ) -> None:
     invitation = signin.invite(tx, person_id, settings.times)
-    mail.write(tx, person_id, tenant_id, "Your invitation", text, invitation_id=invitation)
+    letter = Letter(phrase("Your invitation"), said, invitation_id=invitation)
+    mail.write(tx, person_id, tenant_id, letter)

@@ -85,6 +85,8 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     person.address_key = ERASED + person.id
     person.address_fold = person.address_key
     person.password_hash = None
+    person.language = person.zone = None
+    person.declined_notices = []
     person.disabled_at = person.disabled_at or tx.at
     tx.session.flush()
     return Erasure(identity, openings, _keep_report(tx, identity, openings, left))

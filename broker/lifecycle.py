@@ -23,8 +23,11 @@ from broker.consents.purposes import BY_KIND
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import consented, leases, mismatch, requests, standing
 from broker.grants.model import Grant, Lease, Standing
+from broker.grants.telling import page_of
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
+from broker.languages import mark
+from broker.letters import Letter, Phrase, phrase
 from broker.quarantine import Quarantine
 from broker.snapshots import attesting, ordering
 from broker.snapshots.model import Snapshot
@@ -33,7 +36,7 @@ from broker.tickets.mirror import Seen
 from broker.tx import Tx
 
 _OPEN = ("requested", "approved")
-_WITHDRAWN = "the standing approval was withdrawn"
+_WITHDRAWN = mark("the standing approval was withdrawn")
 
 
 def end_grant(tx: Tx, grant: Grant, why: str, queue: Queue) -> bool:
@@ -44,21 +47,33 @@ def end_grant(tx: Tx, grant: Grant, why: str, queue: Queue) -> bool:
         leases.end(tx, lease, why, queue)
     for snapshot in ordering.list_alive(tx, grant_id=grant.id):
         ordering.condemn(tx, snapshot, why, queue)
-    mail.write(
-        tx,
-        PersonId(grant.requester_id),
-        None,
-        f"{grant.id} has ended",
-        f"Access under {grant.id} has ended: {why}. Logins are cut and copies destroyed.",
-    )
+    mail.write(tx, PersonId(grant.requester_id), None, _say_ended(grant, why))
     return True
+
+
+def _say_ended(grant: Grant, why: str) -> Letter:
+    return Letter(
+        phrase("%(grant)s has ended", grant=grant.id),
+        [
+            phrase(
+                "Access under %(grant)s has ended: %(why)s. Logins are cut and copies destroyed.",
+                grant=grant.id,
+                why=Phrase(why),
+            )
+        ],
+        kind="ended",
+        page=page_of(grant),
+        thread=grant.ticket_id,
+    )
 
 
 def end_grant_by_click(tx: Tx, grant_id: str, queue: Queue) -> None:
     """Either side ends a grant at once. Raises Conflict when it was over already."""
     grant = requests.get_grant(tx, grant_id)
     people.check(tx, "grant:end", TenantId(grant.tenant_id))
-    why = "ended by the customer" if tx.actor.side == "tenant" else "ended by the vendor"
+    why = (
+        mark("ended by the customer") if tx.actor.side == "tenant" else mark("ended by the vendor")
+    )
     if not end_grant(tx, grant, why, queue):
         raise Conflict(f"{grant.id} is {grant.state} already, since {grant.state_at.isoformat()}")
 
@@ -76,7 +91,7 @@ def remove_platform(tx: Tx, platform_id: str, queue: Queue) -> None:
     people.check(tx, "platform:register", TenantId(platform.tenant_id))
     platforms.mark_removed(tx, platform)
     for grant in _list_open(tx, Grant.platform_id == platform_id):
-        end_grant(tx, grant, "its platform was removed", queue)
+        end_grant(tx, grant, mark("its platform was removed"), queue)
 
 
 def remove_storage(tx: Tx, storage_id: str, queue: Queue) -> None:
@@ -85,7 +100,7 @@ def remove_storage(tx: Tx, storage_id: str, queue: Queue) -> None:
     people.check(tx, "storage:register", TenantId(storage.tenant_id))
     storages.mark_removed(tx, storage)
     for grant in _list_open(tx, Grant.storage_id == storage_id):
-        end_grant(tx, grant, "its storage was removed", queue)
+        end_grant(tx, grant, mark("its storage was removed"), queue)
 
 
 def attest(tx: Tx, snapshot_id: str, took: str, queue: Queue) -> None:
@@ -104,8 +119,11 @@ def condemn_by_click(tx: Tx, snapshot_id: str, queue: Queue) -> None:
 def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     """Everything of a tenant ends now; returns how many grants did."""
     people.check(tx, "tenant:end", tenant_id)
-    who = "customer" if tx.actor.side == "tenant" else "vendor"
-    why = f"the {who} ended everything"
+    why = (
+        mark("the customer ended everything")
+        if tx.actor.side == "tenant"
+        else mark("the vendor ended everything")
+    )
     in_advance = tx.session.scalars(
         sa.select(Standing).where(Standing.tenant_id == tenant_id, Standing.state != "ended")
     ).all()
@@ -140,7 +158,7 @@ def end_standing_by_click(tx: Tx, standing_id: str, queue: Queue, *, keep: bool)
 
 def end_overdue_standing(tx: Tx, row: Standing, queue: Queue) -> bool:
     """Nothing given under it lasts longer than it does, so nothing is left to end with it."""
-    why = "nobody else agreed" if row.state == "proposed" else "its time is over"
+    why = mark("nobody else agreed") if row.state == "proposed" else mark("its time is over")
     return end_standing(tx, row, why, queue, keep=True)
 
 
@@ -207,21 +225,32 @@ def _tell_of_withdrawal(tx: Tx, consent: Consent, act_id: str, ended: int) -> No
     """The other admins, of the organisation's; nobody else, of a person's own."""
     if consent.person_id is not None:
         return
-    text = (
-        f"The consent of your organisation to {consent.purpose} was withdrawn ({act_id}). What "
-        f"rested on it has ended: {ended} in all. What was done before stays in your log.\n"
-        "Any admin can consent again, on the console under Consents."
+    letter = Letter(
+        phrase("Consent withdrawn: %(purpose)s", purpose=consent.purpose),
+        [
+            phrase(
+                "The consent of your organisation to %(purpose)s was withdrawn (%(act)s). What "
+                "rested on it has ended: %(ended)s in all. What was done before stays in your "
+                "log.\nAny admin can consent again, on the console under Consents.",
+                purpose=consent.purpose,
+                act=act_id,
+                ended=ended,
+            )
+        ],
+        page=f"/tenants/{consent.tenant_id}/consents",
     )
     for person_id in people.list_recipients(tx, consent.tenant_id, ["admin"]):
         if person_id != tx.actor.person_id:
-            subject = f"Consent withdrawn: {consent.purpose}"
-            mail.write(tx, person_id, consent.tenant_id, subject, text)
+            mail.write(tx, person_id, consent.tenant_id, letter)
 
 
 def end_all_of_person(tx: Tx, person_id: str, queue: Queue) -> int:
     """Everything that a person asked for ends now, where the actor may end everything."""
-    who = "customer" if tx.actor.side == "tenant" else "vendor"
-    why = f"the {who} ended everything of this person"
+    why = (
+        mark("the customer ended everything of this person")
+        if tx.actor.side == "tenant"
+        else mark("the vendor ended everything of this person")
+    )
     grants = [requests.get_grant(tx, grant) for grant in list_open_of_person(tx, person_id)]
     return sum(end_grant(tx, grant, why, queue) for grant in grants)
 
@@ -261,25 +290,35 @@ def lift_quarantine(tx: Tx, quarantine_id: str, grants: str, queue: Queue) -> in
         open_ = _list_open(tx, Grant.tenant_id == tenant.id)
         _tell_of_lifting(tx, TenantId(tenant.id), row, [grant.id for grant in open_])
         if grants == "end":
-            why = "the broker's record was restored from a backup"
+            why = mark("the broker's record was restored from a backup")
             ended += sum(end_grant(tx, grant, why, queue) for grant in open_)
     leases.hurry_pending(tx)
     return ended
 
 
 def _tell_of_lifting(tx: Tx, tenant_id: TenantId, row: Quarantine, open_: Sequence[str]) -> None:
-    until = f" before {row.last_seen_at:%Y-%m-%d %H:%M} UTC" if row.last_seen_at else ""
-    becomes = "It has been ended." if row.grants == "end" else "It goes on unless you end it."
-    listed = (
-        f"Open by this record:\n  {', '.join(open_)}\n{becomes}" if open_ else "Nothing is open."
+    becomes = (
+        phrase("It has been ended.")
+        if row.grants == "end"
+        else phrase("It goes on unless you end it.")
     )
-    text = (
+    listed = phrase(
+        "Open by this record:\n  %(grants)s\n%(becomes)s", grants=", ".join(open_), becomes=becomes
+    )
+    restored = phrase(
         "Our record of your decisions was restored, or its clock was wrong, and it was held until "
-        f"one of us looked. What you decided shortly{until} may be missing in it: if you ended "
-        f"something then, see that it is ended.\n\n{listed}\n"
+        "one of us looked. What you decided shortly before %(when)s may be missing in it: if you "
+        "ended something then, see that it is ended.",
+        when=row.last_seen_at or phrase("that"),
+    )
+    letter = Letter(
+        phrase("See what is open: our record was restored"),
+        [restored, listed if open_ else phrase("Nothing is open.")],
+        kind="security",
+        page="/",
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, "See what is open: our record was restored", text)
+        mail.write(tx, person_id, tenant_id, letter)
 
 
 def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:
@@ -290,30 +329,30 @@ def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:
 
 def end_of_ticket(tx: Tx, ticket_id: str, queue: Queue) -> None:
     for grant in _list_open(tx, Grant.ticket_id == ticket_id):
-        end_grant(tx, grant, "the ticket has ended", queue)
+        end_grant(tx, grant, mark("the ticket has ended"), queue)
 
 
 def find_reason_to_end(tx: Tx, grant: Grant) -> str | None:
     """Why this grant should not exist now, if it should not: what the sweep asks of each."""
     if grant.state == "requested" and tx.at >= grant.lapses_at:
-        return "nobody answered"
+        return mark("nobody answered")
     if grant.state == "approved" and grant.ends_at is not None and tx.at >= grant.ends_at:
-        return "its time is over"
+        return mark("its time is over")
     if grant.altered_at is not None:
         return mismatch.WHY
     if grant.state == "approved" and _is_withdrawn(tx, grant):
         return _WITHDRAWN
     ticket = tx.session.get(mirror.Ticket, grant.ticket_id)
     if ticket is None or ticket.ended_at is not None:
-        return "the ticket has ended"
+        return mark("the ticket has ended")
     return _find_reason_in_requester(tx, grant)
 
 
 def _find_reason_in_requester(tx: Tx, grant: Grant) -> str | None:
     if people.get_person(tx, grant.requester_id).disabled_at is not None:
-        return "the person who asked was disabled"
+        return mark("the person who asked was disabled")
     if not people.is_member(tx, grant.requester_id, None):
-        return "the person who asked has no role any more"
+        return mark("the person who asked has no role any more")
     return None
 
 

@@ -31,6 +31,7 @@ from broker.assertions import Assertion, fingerprint
 from broker.db import Base, Database, Json
 from broker.errors import Conflict, Denied, Invalid, NotAuthenticated, NotFound, TooMany
 from broker.ids import PersonId, new_id
+from broker.letters import NOT_YOU, Letter, Phrase, phrase
 from broker.people import Person
 from broker.secret import Secret
 from broker.settings import Settings
@@ -172,7 +173,7 @@ def register(tx: Tx, answered: Answered, name: str) -> str:
     tx.session.add(row)
     tx.session.flush()
     signin.record_for_all(tx, person, "passkey.registered", row.id, {"key": row.fingerprint})
-    _tell(tx, person, f"The passkey “{name}” was added to your account.")
+    _tell(tx, person, phrase("The passkey “%(name)s” was added to your account.", name=name))
     return row.id
 
 
@@ -201,7 +202,9 @@ def remove(tx: Tx, passkey_id: str) -> None:
         raise Conflict("this is your only way to sign in; register another passkey first")
     row.ended_at = tx.at
     signin.record_for_all(tx, person, "passkey.removed", row.id)
-    _tell(tx, person, f"The passkey “{row.name}” was removed from your account.")
+    _tell(
+        tx, person, phrase("The passkey “%(name)s” was removed from your account.", name=row.name)
+    )
 
 
 def forget_person(tx: Tx, person_id: PersonId) -> None:
@@ -371,7 +374,14 @@ def ending_clones(database: Database) -> Iterator[None]:
                 row.ended_at = tx.at
                 person = tx.session.get_one(Person, row.person_id)
                 signin.record_for_all(tx, person, "passkey.cloned", row.id)
-                _tell(tx, person, f"The passkey “{row.name}” was used by two devices and is ended.")
+                _tell(
+                    tx,
+                    person,
+                    phrase(
+                        "The passkey “%(name)s” was used by two devices and is ended.",
+                        name=row.name,
+                    ),
+                )
         raise
 
 
@@ -397,6 +407,6 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _tell(tx: Tx, person: Person, what: str) -> None:
-    text = f"{what}\n\nIf it was not you, tell your admin and the vendor's support at once."
-    mail.write(tx, PersonId(person.id), None, "Security notice: passkeys", text)
+def _tell(tx: Tx, person: Person, what: Phrase) -> None:
+    letter = Letter(phrase("Security notice: passkeys"), [what, NOT_YOU], "security", "/account")
+    mail.write(tx, PersonId(person.id), None, letter)

@@ -50,6 +50,9 @@ class Person(Base):
     settled_at: Mapped[datetime | None]
     service: Mapped[bool] = mapped_column(default=False)  # a program's account
     restricted_at: Mapped[datetime | None]  # see `rights.acting`
+    language: Mapped[str | None]  # of mails; None until the person's browser or choice said it
+    zone: Mapped[str | None]  # a name of the IANA's
+    declined_notices: Mapped[list[str]] = mapped_column(default=list)
 
 
 class Membership(Base):
@@ -289,10 +292,17 @@ def add_person(tx: Tx, *, side: str, email: str, name: str) -> PersonId:
         address_key=key,
         address_fold=folded(key),
         created_at=tx.at,
+        language=_language_of_actor(tx),
     )
     tx.session.add(person)
     tx.session.flush()
     return PersonId(person.id)
+
+
+def _language_of_actor(tx: Tx) -> str | None:
+    """Of who invites: the best guess for an invitation, until the person says otherwise."""
+    actor = tx.session.get(Person, tx.actor.person_id) if tx.actor.person_id else None
+    return actor.language if actor is not None else None
 
 
 def add_service(tx: Tx, *, side: str, name: str) -> PersonId:

@@ -26,6 +26,7 @@ from broker import mail, people, trail
 from broker.db import Base, Database
 from broker.errors import NOT_THERE, Conflict, NotFound, Unavailable
 from broker.ids import new_id
+from broker.letters import Letter, Phrase, phrase
 from broker.logs import get_log
 from broker.tide import WHY, Mark, Seen, Witness, judge
 from broker.tx import Tx, system
@@ -141,21 +142,24 @@ def _begin(tx: Tx, mark: Mark | None, why: Sequence[str]) -> str:
     tx.session.add(row)
     tx.session.flush()
     trail.record(tx, None, "quarantine.began", row.id, {"why": words})
-    reasons = "\n".join(f"  {WHY[word]}" for word in words)
+    letter = Letter(
+        phrase("The broker is in quarantine"),
+        [
+            phrase("Nothing is issued, copied or ended by time until one of you says so:"),
+            phrase("%(reasons)s", reasons=[Phrase(WHY[word]) for word in words]),
+            phrase(
+                "What people end by hand ends as ever, and what is past its own end on a server is "
+                "ended. See what stands there without a record, then lift it: the page Health, or "
+                "broker quarantine show."
+            ),
+        ],
+        kind="technical",
+        page="/late",
+    )
     for person_id in people.list_recipients(tx, None, ["operator"]):
-        mail.write(tx, person_id, None, "The broker is in quarantine", _LETTER.format(reasons))
+        mail.write(tx, person_id, None, letter)
     _log.error("quarantine_began", id=row.id, why=words)
     return row.id
-
-
-_LETTER = """\
-Nothing is issued, copied or ended by time until one of you says so:
-
-{}
-
-What people end by hand ends as ever, and what is past its own end on a server is ended. See what \
-stands there without a record, then lift it: the page Health, or broker quarantine show.
-"""
 
 
 def _see(tx: Tx) -> Seen:

@@ -23,6 +23,7 @@ from broker.api_tokens import UNLIMITED, Limits, may_exist, with_checksum
 from broker.db import Base, Database
 from broker.errors import Conflict, Denied, Invalid, NotAuthenticated, NotFound, TooMany
 from broker.ids import PersonId, TenantId, TokenId, new_id
+from broker.languages import mark
 from broker.people import Membership, Person, address_key
 from broker.secret import Secret
 from broker.settings import Times
@@ -141,7 +142,7 @@ def sign_in(
     with database.begin(system("sign-in")) as tx:
         person = tx.session.scalar(sa.select(Person).where(Person.address_key == key))
         if not _password_holds(person, password) or person is None:
-            raise NotAuthenticated("the address or the password is wrong")
+            raise NotAuthenticated(mark("the address or the password is wrong"))
         forget_attempt(tx, attempt)
         return open_session(tx, person, "password"), PersonId(person.id)
 
@@ -168,7 +169,7 @@ def check_password(
     attempt = count_attempt(database, _account_digest(key), address)
     with database.begin(system("sign-in")) as tx:
         if not _password_holds(tx.session.get_one(Person, person_id), password):
-            raise NotAuthenticated("the password is wrong")
+            raise NotAuthenticated(mark("the password is wrong"))
         forget_attempt(tx, attempt)
 
 
@@ -206,7 +207,8 @@ def count_attempt(database: Database, account: bytes, address: str) -> int:
         by_both = tx.session.scalar(recent.where(SignInAttempt.account_digest == account)) or 0
         if by_both >= _TRIES_PER_ACCOUNT_AND_ADDRESS or by_address >= _TRIES_PER_ADDRESS:
             raise TooMany(
-                "too many failed tries; wait 15 minutes", retry_after_s=int(_WINDOW.total_seconds())
+                mark("too many failed tries; wait 15 minutes"),
+                retry_after_s=int(_WINDOW.total_seconds()),
             )
         row = SignInAttempt(account_digest=account, address=address, at=tx.at)
         tx.session.add(row)
@@ -498,7 +500,9 @@ def accept_invitation(tx: Tx, code: Secret[str], password: Secret[str]) -> Perso
         .with_for_update()
     )
     if row is None:
-        raise NotFound("this invitation was used, has lapsed, or never existed; ask for another")
+        raise NotFound(
+            mark("this invitation was used, has lapsed, or never existed; ask for another")
+        )
     if tx.session.get_one(Person, row.person_id).password_hash is not None:
         raise Conflict("you have a password already; sign in with it")
     set_password(tx, PersonId(row.person_id), password)

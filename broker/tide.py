@@ -11,16 +11,18 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
+from broker.languages import mark
+
 BACK = timedelta(minutes=1)
 
 WHY = {
-    "restored": "the control database is an older one: it has forgotten what came last",
-    "another-cluster": "the control database runs on another cluster than before",
-    "another-timeline": "the control server was restored, or a standby took over",
-    "clock-back": "the control database's clock went back",
-    "clock-ahead": "the control database's clock ran ahead of this host's",
-    "mark-missing": "the keyring does not remember how far the control database had come",
-    "mark-unreadable": "what the keyring remembers of the control database can't be read",
+    "restored": mark("the control database is an older one: it has forgotten what came last"),
+    "another-cluster": mark("the control database runs on another cluster than before"),
+    "another-timeline": mark("the control server was restored, or a standby took over"),
+    "clock-back": mark("the control database's clock went back"),
+    "clock-ahead": mark("the control database's clock ran ahead of this host's"),
+    "mark-missing": mark("the keyring does not remember how far the control database had come"),
+    "mark-unreadable": mark("what the keyring remembers of the control database can't be read"),
 }
 
 

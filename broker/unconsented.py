@@ -16,6 +16,7 @@ from broker.consents.purposes import LIVE_ACCESS, TEST_COPY
 from broker.grants.model import Grant
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
+from broker.letters import Letter, phrase
 from broker.settling import GRANT_OPEN
 from broker.tx import Tx
 
@@ -65,12 +66,20 @@ def lapse(tx: Tx, act: ConsentAct) -> bool:
     consent = Consent(TenantId(act.tenant_id), act.purpose, person_id, act.about)
     ledger.lapse(tx, act)
     to = [person_id] if person_id else people.list_recipients(tx, consent.tenant_id, ["admin"])
-    whose = "Your consent" if person_id else "The consent of your organisation"
-    text = (
-        f"{whose} to {act.purpose} is over: its time has come, or its text has changed. What "
-        "rested on it ends. If you still want it, read it and consent again, on the console under "
-        "Consents; if not, there is nothing to do."
+    whose = phrase("Your consent") if person_id else phrase("The consent of your organisation")
+    letter = Letter(
+        phrase("Consent over: %(purpose)s", purpose=act.purpose),
+        [
+            phrase(
+                "%(whose)s to %(purpose)s is over: its time has come, or its text has changed. "
+                "What rested on it ends. If you still want it, read it and consent again, on the "
+                "console under Consents; if not, there is nothing to do.",
+                whose=whose,
+                purpose=act.purpose,
+            )
+        ],
+        page=f"/tenants/{consent.tenant_id}/consents",
     )
     for one in to:
-        mail.write(tx, one, consent.tenant_id, f"Consent over: {act.purpose}", text)
+        mail.write(tx, one, consent.tenant_id, letter)
     return True

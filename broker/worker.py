@@ -97,7 +97,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "mail_checkpoints": lambda _: mail_due(database),
         "ask_witnesses": lambda _: ask_all(database, witnesses),
         "send_mails": lambda _: mail.send_due(
-            database, broker.settings.mail, certificates.read_attachment
+            database, broker.settings, certificates.read_attachment
         ),
     }
     if tickets is not None:

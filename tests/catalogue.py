@@ -1,9 +1,9 @@
-"""The console's catalogues of words: complete, and nothing in them unused. A test holds it.
+"""The catalogues of words: complete, and nothing in them unused. A test holds it.
 
     python -m tests.catalogue            what is missing or unused; 1 if anything is
     python -m tests.catalogue --update   write the catalogues anew, what is missing left empty
 
-A message is what stands in `_()`, `gettext()` or `mark()` of a page or module of the console.
+A message is what stands in `_()`, `gettext()`, `mark()` or `phrase()` of a page or module.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from broker.audit.statements import KIND_WORDS
-from broker.web.languages import CATALOGUES, LANGUAGES
+from broker.languages import CATALOGUES, LANGUAGES
 
-WEB = Path(__file__).parents[1] / "broker" / "web"
-METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
-OPTIONS = {"templates/**.html": {"trimmed": "true", "silent": "false"}}
-KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "mark": None}
+PACKAGE = Path(__file__).parents[1] / "broker"
+PAGES = "web/templates/**.html"
+METHODS = [("**.py", "python"), (PAGES, "jinja2")]
+OPTIONS = {PAGES: {"trimmed": "true", "silent": "false"}}
+KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "mark": None, "phrase": None}
 HOLES = re.compile(r"%\((\w+)\)s|</?(\w+)>")
 
 
 def extract() -> Catalog:
-    """Every message of the console, without a translation."""
+    """Every message of pages and mails, without a translation."""
     found = Catalog(charset="utf-8")
-    for _, _, message, _, _ in extract_from_dir(WEB, METHODS, OPTIONS, KEYWORDS):
+    for _, _, message, _, _ in extract_from_dir(PACKAGE, METHODS, OPTIONS, KEYWORDS):
         found.add(message)
     for words in KIND_WORDS.values():  # those of signed statements
         found.add(words)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from flask import request
 from marshmallow import fields, validate
 
-from broker import enrolling, erasing, lifecycle, people, signin, tenants
+from broker import enrolling, erasing, lifecycle, people, readers, signin, tenants
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.api.tokens import NewTokenAnswer, confirm, show_new
@@ -16,7 +16,10 @@ from broker.db import Json
 from broker.enrolling import NewMember
 from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.ids import PersonId, TenantId
+from broker.languages import LANGUAGES
+from broker.letters import DECLINABLE
 from broker.people import TENANT_ROLES, VENDOR_ROLES
+from broker.readers import Reading
 from broker.secret import Secret
 from broker.tx import Actor, Tx, system
 
@@ -45,6 +48,27 @@ class MeAnswer(Answer):
     side = fields.String(metadata={"description": "`vendor` or `tenant`"})
     tenants = fields.List(fields.String(), metadata={"description": "ids; for a tenant's people"})
     permissions = fields.List(fields.String())
+
+
+class MailsBody(Sent):
+    language = fields.String(required=True, validate=validate.OneOf(tuple(LANGUAGES)))
+    zone = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.Length(1, 64),
+        metadata={"description": "a name of the IANA's, read beside UTC; null for UTC alone"},
+    )
+    declined = fields.List(
+        fields.String(validate=validate.OneOf(sorted(DECLINABLE))),
+        required=True,
+        metadata={"description": "kinds that are not sent; the others are owed"},
+    )
+
+
+class MailsAnswer(Answer):
+    language = fields.String(allow_none=True)
+    zone = fields.String(allow_none=True)
+    declined = fields.List(fields.String())
 
 
 class PeopleQuery(Sent):
@@ -137,6 +161,19 @@ def change_password(tx: Tx, body: Json) -> None:
     """Change my password; all my sessions and tokens end, this one too."""
     confirm(tx, body["current"])  # counted as a try to sign in
     signin.change_password(tx, Secret(body["current"]), Secret(body["password"]))
+
+
+@operation(blueprint, "GET /me/mails", answer=MailsAnswer)
+def get_mails(tx: Tx) -> Reading:
+    """In which language and by which clock I read mails, and which I declined."""
+    return readers.read(tx)
+
+
+@operation(blueprint, "POST /me/mails", takes=MailsBody, answer=MailsAnswer)
+def choose_mails(tx: Tx, body: Json) -> Reading:
+    """Choose how mails to me read, and which are not sent."""
+    readers.choose(tx, Reading(body["language"], body["zone"], tuple(body["declined"])))
+    return readers.read(tx)
 
 
 @operation(blueprint, "GET /people", query=PeopleQuery, answer=list_of(MemberAnswer))

@@ -16,9 +16,10 @@ from werkzeug.exceptions import HTTPException
 from broker import errors
 from broker.api.editing import ChangedMeanwhile
 from broker.errors import BrokerError
+from broker.languages import mark
 from broker.tickets import WebhookRefused
 
-NOT_FOUND = "there is no such thing, or you may not see it"
+NOT_FOUND = mark("there is no such thing, or you may not see it")
 MEDIA_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[BrokerError], int], ...] = (
     (errors.Invalid, 422),

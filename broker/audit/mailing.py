@@ -13,6 +13,7 @@ from broker.audit.proofs import get_checkpoint
 from broker.db import Database
 from broker.errors import Denied
 from broker.ids import PersonId, TenantId
+from broker.letters import Letter, own, phrase
 from broker.tenants import Tenant
 from broker.trail import AuditCheckpoint, AuditLog
 from broker.tx import Tx, system
@@ -20,16 +21,6 @@ from broker.tx import Tx, system
 WEEK = timedelta(days=7)
 _BATCH = 100
 _READERS = ["admin", "auditor"]
-_TEXT = """This is the last signed checkpoint of your log. Keep this mail, or save what stands
-between the lines as a file, without the lines and to its last character:
-
------
-{note}-----
-
-Whatever your log says later must still contain it:
-  broker log verify BUNDLE --key KEYFILE --checkpoint FILE
-KEYFILE holds the vendor's keys that you pinned when you were enrolled.
-"""
 
 
 def mail_checkpoint(tx: Tx, tenant_id: TenantId) -> None:
@@ -72,6 +63,21 @@ def _mail(tx: Tx, log: AuditLog) -> bool:
 
 
 def _write(tx: Tx, person_id: PersonId, tenant_id: TenantId, note: str) -> None:
-    size = note.split("\n")[1]
-    subject = f"Checkpoint of your log: {size} entries"
-    mail.write(tx, person_id, tenant_id, subject, _TEXT.format(note=note))
+    letter = Letter(
+        phrase("Checkpoint of your log: %(size)s entries", size=note.split("\n")[1]),
+        [
+            phrase(
+                "This is the last signed checkpoint of your log. Keep this mail, or save what "
+                "stands between the lines as a file, without the lines and to its last character:"
+            ),
+            own(f"-----\n{note}-----"),
+            phrase(
+                "Whatever your log says later must still contain it:\n  %(command)s\n"
+                "KEYFILE holds the vendor's keys that you pinned when you were enrolled.",
+                command="broker log verify BUNDLE --key KEYFILE --checkpoint FILE",
+            ),
+        ],
+        kind="summary",
+        page="/log",
+    )
+    mail.write(tx, person_id, tenant_id, letter)

@@ -16,6 +16,7 @@ _COMMANDS = {
     "accept-invitation": "broker.cli.account:accept_invitation",
     "login": "broker.cli.account:login",
     "logout": "broker.cli.account:logout",
+    "mails": "broker.cli.mails:mails",
     "password": "broker.cli.account:password",
     "whoami": "broker.cli.account:whoami",
     "tokens": "broker.cli.tokens:tokens",

@@ -21,6 +21,7 @@ from broker.consents.purposes import SUPPORT_CONTACT
 from broker.db import Base
 from broker.errors import NOT_THERE, Invalid, NotFound
 from broker.ids import PersonId, TenantId, new_id
+from broker.letters import Letter, own, phrase
 from broker.people import Membership, Person
 from broker.tickets import mirror
 from broker.tickets.mirror import Ticket
@@ -134,13 +135,20 @@ def write(tx: Tx, ticket_id: str, person_id: str, text: str) -> None:
     _get_member(tx, ticket, person_id)
     if not 3 <= len(text.strip()) <= 4000:
         raise Invalid("say what it is about", fields={"text": "3 to 4,000 characters"})
-    body = (
-        f"A support engineer writes to you about ticket {ticket.external_id}, through us: your "
-        f"address was not shown.\n\n{text.strip()}\n\nAnswer on the ticket."
+    letter = Letter(
+        phrase("Ticket %(ticket)s", ticket=ticket.external_id),
+        [
+            phrase(
+                "A support engineer writes to you about ticket %(ticket)s, through us: your "
+                "address was not shown.",
+                ticket=ticket.external_id,
+            ),
+            own(text.strip()),
+            phrase("Answer on the ticket."),
+        ],
+        thread=ticket.id,
     )
-    mail.write(
-        tx, PersonId(person_id), TenantId(ticket.tenant_id), f"Ticket {ticket.external_id}", body
-    )
+    mail.write(tx, PersonId(person_id), TenantId(ticket.tenant_id), letter)
     facts = {"ticket": ticket.id}
     said = [Personal("text", text.strip())]
     trail.record(tx, TenantId(ticket.tenant_id), "contact.written", person_id, facts, said)

@@ -10,6 +10,7 @@ from broker.consents.model import UnexplainedAct
 from broker.consents.why import Reason
 from broker.db import Database
 from broker.ids import TenantId
+from broker.letters import Letter, phrase
 from broker.logs import get_log
 from broker.trail import AuditLog
 from broker.tx import Tx, system
@@ -65,14 +66,27 @@ def _note(tx: Tx, log_id: str, tenant_id: TenantId, reason: Reason) -> None:
 
 def _tell(tx: Tx, tenant_id: TenantId, fresh: list[Reason]) -> None:
     """Both sides: it is the customer's data, and the vendor's to explain."""
-    first = "\n".join(
-        f"  {one.at:%Y-%m-%d %H:%M:%S} UTC  {one.kind}  {one.subject}" for one in fresh[:20]
-    )
-    text = (
-        f"The nightly check found {len(fresh)} acts for which your consent was not there at that "
-        f"instant:\n{first}\n\nThey stand in the log as act.unexplained."
-    )
+    said = [
+        phrase(
+            "The nightly check found %(count)s acts for which your consent was not there at that "
+            "instant:\n%(acts)s",
+            count=len(fresh),
+            acts=[
+                phrase(
+                    "  %(at)s  %(kind)s  %(subject)s",
+                    at=one.at,
+                    kind=one.kind,
+                    subject=one.subject,
+                )
+                for one in fresh[:20]
+            ],
+        ),
+        phrase("They stand in the log as act.unexplained."),
+    ]
+    found = phrase("Acts without a ground were found")
+    to_admins = Letter(found, said, kind="security", page="/log")
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, "Acts without a ground were found", text)
+        mail.write(tx, person_id, tenant_id, to_admins)
+    where = phrase("Acts without a ground at %(tenant)s", tenant=tenant_id)
     for person_id in people.list_recipients(tx, None, ["privacy_officer", "operator"]):
-        mail.write(tx, person_id, None, f"Acts without a ground at {tenant_id}", text)
+        mail.write(tx, person_id, None, Letter(where, said, kind="security"))

@@ -23,6 +23,7 @@ from broker import entries, mail, people, trail
 from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import TenantId, new_id
+from broker.letters import Letter, phrase
 from broker.tenants import Tenant
 from broker.trail import Personal
 from broker.tx import Tx
@@ -118,14 +119,26 @@ def _find_named(tx: Tx, name: str) -> Recipient | None:
 
 
 def _tell_all(tx: Tx, row: Recipient) -> None:
-    text = (
-        f"From {row.starts_at:%Y-%m-%d} on, {row.name} ({row.country}) works for us as a "
-        f"sub-processor: {row.use}. It gets: {row.data}.\n\nIf you object, write to us before that "
-        "day: your contract says what follows. The register is on the console, under Recipients."
-    )
+    said = [
+        phrase(
+            "From %(day)s on, %(name)s (%(country)s) works for us as a sub-processor: %(use)s. It "
+            "gets: %(data)s.",
+            day=row.starts_at.date(),
+            name=row.name,
+            country=row.country,
+            use=row.use,
+            data=row.data,
+        ),
+        phrase(
+            "If you object, write to us before that day: your contract says what follows. The "
+            "register is on the console, under Recipients."
+        ),
+    ]
+    subject = phrase("A new sub-processor: %(name)s", name=row.name)
     for tenant_id in map(TenantId, tx.session.scalars(sa.select(Tenant.id).order_by(Tenant.id))):
         for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-            mail.write(tx, person_id, tenant_id, f"A new sub-processor: {row.name}", text)
+            page = "/recipients"
+            mail.write(tx, person_id, tenant_id, Letter(subject, said, page=page))
 
 
 def end(tx: Tx, recipient_id: str) -> None:

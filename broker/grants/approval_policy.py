@@ -19,6 +19,7 @@ from broker import entries, mail, people, trail
 from broker.db import Base, Json
 from broker.errors import Conflict, Denied, Invalid
 from broker.ids import PersonId, TenantId
+from broker.letters import Letter, phrase
 from broker.tenants import Tenant
 from broker.tx import Actor, Tx
 
@@ -234,11 +235,19 @@ def _facts(row: PolicyRow) -> dict[str, Any]:
 def _tell(tx: Tx, row: PolicyRow) -> None:
     """Every other admin learns of a change, and of one that waits for them."""
     waits = row.in_force_at is None
-    subject = "A change of your approval policy " + ("waits for you" if waits else "is in force")
-    text = f"{subject}: version {row.version}. Read it on your console." + (
-        " It holds once another admin than who proposed it confirms." if waits else ""
+    subject = (
+        phrase("A change of your approval policy waits for you")
+        if waits
+        else phrase("A change of your approval policy is in force")
+    )
+    version = phrase(
+        "%(what)s: version %(version)s. Read it on your console.", what=subject, version=row.version
+    )
+    more = phrase("It holds once another admin than who proposed it confirms.")
+    letter = Letter(
+        subject, [version, more] if waits else [version], page=f"/tenants/{row.tenant_id}/policy"
     )
     tenant_id = TenantId(row.tenant_id)
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
         if person_id != tx.actor.person_id:
-            mail.write(tx, person_id, tenant_id, subject, text)
+            mail.write(tx, person_id, tenant_id, letter)

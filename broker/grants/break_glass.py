@@ -20,7 +20,9 @@ from broker.grants.approval_policy import ApprovalPolicy, find_in_force
 from broker.grants.delegates import OWN, Capacity
 from broker.grants.model import Grant, Review
 from broker.grants.scope_kinds import RAW
+from broker.grants.telling import page_of
 from broker.ids import TenantId, new_id
+from broker.letters import Letter, Phrase, phrase
 from broker.states import record_birth
 from broker.tenants import Tenant
 from broker.tx import Tx
@@ -132,9 +134,11 @@ def tell_asked(tx: Tx, grant: Grant) -> None:
     _tell_customer(
         tx,
         grant,
-        "Break-glass is asked",
-        "It opens, masked and read-only, if two leads of the vendor say so. You are not asked, as "
-        "your policy allows; any of you can refuse it on your console, now.",
+        phrase("Break-glass is asked"),
+        phrase(
+            "It opens, masked and read-only, if two leads of the vendor say so. You are not asked, "
+            "as your policy allows; any of you can refuse it on your console, now."
+        ),
     )
 
 
@@ -143,31 +147,56 @@ def tell_opened(tx: Tx, grant: Grant) -> None:
     _tell_customer(
         tx,
         grant,
-        "Break-glass is open",
-        f"Two leads of the vendor opened it, masked and read-only, until {grant.live_until:%H:%M} "
-        "UTC. Any of you can end it on your console, now. A review is owed to you within 72 hours; "
-        "it stays open until one of you closes it.",
+        phrase("Break-glass is open"),
+        phrase(
+            "Two leads of the vendor opened it, masked and read-only, until %(until)s. Any of you "
+            "can end it on your console, now. A review is owed to you within 72 hours; it stays "
+            "open until one of you closes it.",
+            until=grant.live_until or "",
+        ),
     )
 
 
-def _tell_customer(tx: Tx, grant: Grant, subject: str, what: str) -> None:
+def _tell_customer(tx: Tx, grant: Grant, subject: Phrase, what: Phrase) -> None:
     tenant_id = TenantId(grant.tenant_id)
-    database = tenants.get_database(tx, grant.database_id).name
-    text = (
-        f"{subject}: {grant.id}, on your database {database}, category {grant.category}.\n{what}\n"
-        "Who asked and why stand there too."
+    letter = Letter(
+        phrase("%(what)s: %(about)s", what=subject, about=grant.id),
+        [
+            phrase(
+                "%(what)s: %(grant)s, on your database %(database)s, category %(category)s.\n"
+                "%(more)s\nWho asked and why stand there too.",
+                what=subject,
+                grant=grant.id,
+                database=tenants.get_database(tx, grant.database_id).name,
+                category=grant.category,
+                more=what,
+            )
+        ],
+        kind="security",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, f"{subject}: {grant.id}", text)
+        mail.write(tx, person_id, tenant_id, letter)
 
 
 def tell_that_it_waits(tx: Tx, grant: Grant) -> None:
     """To the leads who may still answer: not to who asked, nor to who just approved."""
-    text = (
-        f"Break-glass is asked: {grant.id}. It opens once two leads other than who asked approve "
-        f"it; read exactly what would be seen on your console. It lapses at "
-        f"{grant.lapses_at:%Y-%m-%d %H:%M} UTC."
+    letter = Letter(
+        phrase("Break-glass waits for you: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "Break-glass is asked: %(grant)s. It opens once two leads other than who asked "
+                "approve it; read exactly what would be seen on your console. It lapses at "
+                "%(lapses)s.",
+                grant=grant.id,
+                lapses=grant.lapses_at,
+            )
+        ],
+        kind="waiting",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in people.list_recipients(tx, None, ["lead"]):
         if person_id not in {grant.requester_id, tx.actor.person_id}:
-            mail.write(tx, person_id, None, f"Break-glass waits for you: {grant.id}", text)
+            mail.write(tx, person_id, None, letter)

@@ -14,9 +14,10 @@ from broker.consents.purposes import BY_KIND
 from broker.grants.model import Grant
 from broker.grants.narrowing import Windows
 from broker.ids import TenantId
+from broker.languages import mark
 from broker.tx import Tx
 
-WHY = "the customer's consent was withdrawn or has lapsed"
+WHY = mark("the customer's consent was withdrawn or has lapsed")
 
 
 class ConsentGone(ConsentMissing):

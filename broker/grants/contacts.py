@@ -34,6 +34,7 @@ from broker.grants.model import Lease, LiveScope
 from broker.grants.states import LEASE_OPEN
 from broker.ids import TenantId, is_id
 from broker.labels import read_label
+from broker.letters import Letter, Phrase, phrase
 from broker.secret import Secret
 from broker.tenants import TenantDatabase, TestServer
 from broker.tx import Tx, system
@@ -109,29 +110,40 @@ def _note_login(database: Database, registered_id: str, *, refused: bool) -> Non
         _tell(tx, row, "login.refused" if refused else "login.accepted", {})
         if not refused:
             return
-        noun = "databases" if isinstance(row, TenantDatabase) else "servers"
-        subject = f"Our login is refused at {row.name}"
-        for person in people.list_recipients(tx, None, ["operator"]):
-            mail.write(tx, person, None, subject, _REFUSED.format(row=row, noun=noun))
-        if isinstance(row, TenantDatabase):
-            tenant_id = TenantId(row.tenant_id)
-            for person in people.list_recipients(tx, tenant_id, ["admin"]):
-                mail.write(tx, person, tenant_id, subject, _REFUSED_ADMINS.format(row=row))
+        subject = phrase("Our login is refused at %(name)s", name=row.name)
+        _write(tx, row, (subject, _refused(row)), (subject, _refused_for_admins(row)))
 
 
-_REFUSED = """\
-{row.name} ({row.id}) can't be managed: our login {row.login} is refused, or lost what it rests \
-on. No login is made there, and none can be ended but by its own VALID UNTIL.
+def _refused(row: Registered) -> list[Phrase]:
+    return [
+        phrase(
+            "%(name)s (%(id)s) can't be managed: our login %(login)s is refused, or lost what it "
+            "rests on. No login is made there, and none can be ended but by its own VALID UNTIL.",
+            name=row.name,
+            id=row.id,
+            login=row.login,
+        ),
+        phrase(
+            "See what it lacks with: %(check)s\n"
+            "If the DBA has set a new password, give it with: %(give)s",
+            check=f"broker {_noun(row)} check {row.id}",
+            give=f"broker {_noun(row)} password {row.id}",
+        ),
+    ]
 
-See what it lacks with: broker {noun} check {row.id}
-If the DBA has set a new password, give it with: broker {noun} password {row.id}
-"""
-_REFUSED_ADMINS = """\
-At {row.name} ({row.id}) our login {row.login} is refused, or lost what it rests on. We make no \
-access there, and can end none: what is open ends by its own VALID UNTIL, but open sessions do \
-not. Your DBA can give our login back what it had, or end the sessions; the page Preflight shows \
-the SQL.
-"""
+
+def _refused_for_admins(row: Registered) -> list[Phrase]:
+    return [
+        phrase(
+            "At %(name)s (%(id)s) our login %(login)s is refused, or lost what it rests on. We "
+            "make no access there, and can end none: what is open ends by its own VALID UNTIL, but "
+            "open sessions do not. Your DBA can give our login back what it had, or end the "
+            "sessions; the page Preflight shows the SQL.",
+            name=row.name,
+            id=row.id,
+            login=row.login,
+        )
+    ]
 
 
 def settle(database: Database, target: Target, registered_id: str, key: Secret[bytes]) -> bool:
@@ -181,34 +193,62 @@ def _note_another(database: Database, registered_id: str, found: str) -> None:
             return
         row.found_cluster = found
         _tell(tx, row, "server.another", {"before": row.cluster or "", "cluster": found})
-        noun = "databases" if isinstance(row, TenantDatabase) else "servers"
-        text = _LETTER.format(row=row, noun=noun, found=found)
-        for person in people.list_recipients(tx, None, ["operator"]):
-            mail.write(tx, person, None, f"Another server at {row.id}", text)
-        if isinstance(row, TenantDatabase):
-            tenant_id = TenantId(row.tenant_id)
-            for person in people.list_recipients(tx, tenant_id, ["admin"]):
-                text = _TO_ADMINS.format(row=row)
-                mail.write(tx, person, tenant_id, f"Another server at {row.name}", text)
+        _write(
+            tx,
+            row,
+            (phrase("Another server at %(name)s", name=row.id), _another(row, found)),
+            (phrase("Another server at %(name)s", name=row.name), _another_for_admins(row)),
+        )
 
 
-_LETTER = """\
-The server of {row.name} ({row.id}) is another one than before. Nothing is made there, and no \
-login counts as ended because this one does not know it.
+def _write(
+    tx: Tx,
+    row: Registered,
+    to_operators: tuple[Phrase, list[Phrase]],
+    to_admins: tuple[Phrase, list[Phrase]],
+) -> None:
+    """To the vendor's operators, and of a tenant's database to its admins too."""
+    for person in people.list_recipients(tx, None, ["operator"]):
+        mail.write(tx, person, None, Letter(*to_operators, kind="technical"))
+    if isinstance(row, TenantDatabase):
+        tenant_id = TenantId(row.tenant_id)
+        page = f"/databases/{row.id}"
+        for person in people.list_recipients(tx, tenant_id, ["admin"]):
+            mail.write(tx, person, tenant_id, Letter(*to_admins, kind="technical", page=page))
 
-If it took the place of the former one, and that one is shut down, say so:
 
-  broker {noun} confirm {row.id} --cluster {found}
-
-If not, the name leads astray: mend it, and look again.
-"""
+def _noun(row: Registered) -> str:
+    return "databases" if isinstance(row, TenantDatabase) else "servers"
 
 
-_TO_ADMINS = """\
-At the address of {row.name} ({row.id}) another server answers than before. We make no access \
-there, and call no login ended, until we know that it took the former one's place. If you moved \
-the database, tell us; if not, somebody should look where its name leads.
-"""
+def _another(row: Registered, found: str) -> list[Phrase]:
+    return [
+        phrase(
+            "The server of %(name)s (%(id)s) is another one than before. Nothing is made there, "
+            "and no login counts as ended because this one does not know it.",
+            name=row.name,
+            id=row.id,
+        ),
+        phrase(
+            "If it took the place of the former one, and that one is shut down, say so:\n"
+            "  %(confirm)s",
+            confirm=f"broker {_noun(row)} confirm {row.id} --cluster {found}",
+        ),
+        phrase("If not, the name leads astray: mend it, and look again."),
+    ]
+
+
+def _another_for_admins(row: Registered) -> list[Phrase]:
+    return [
+        phrase(
+            "At the address of %(name)s (%(id)s) another server answers than before. We make no "
+            "access there, and call no login ended, until we know that it took the former one's "
+            "place. If you moved the database, tell us; if not, somebody should look where its "
+            "name leads.",
+            name=row.name,
+            id=row.id,
+        )
+    ]
 
 
 def _tell(tx: Tx, row: Registered, kind: str, facts: Mapping[str, str | int]) -> None:

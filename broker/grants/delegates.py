@@ -20,6 +20,7 @@ from broker.db import Base
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants.model import Decision
 from broker.ids import PersonId, TenantId, new_id
+from broker.letters import Letter, phrase
 from broker.people import Person
 from broker.tx import Tx
 
@@ -105,7 +106,7 @@ def name(tx: Tx, tenant_id: TenantId, absence: Absence) -> str:
     tx.session.add(row)
     tx.session.flush()
     trail.record(tx, tenant_id, "delegate.named", row.id, _facts(row))
-    _tell(tx, row, "You were named delegate", "decides on requests for")
+    _tell(tx, row, begins=True)
     return row.id
 
 
@@ -158,7 +159,7 @@ def end(tx: Tx, delegation_id: str) -> TenantId:
     row.ended_at, row.ended_by = tx.at, tx.actor.person_id
     tx.session.flush()
     trail.record(tx, tenant_id, "delegate.ended", row.id, _facts(row))
-    _tell(tx, row, "A delegation was ended", "decides no more for")
+    _tell(tx, row, begins=False)
     return tenant_id
 
 
@@ -171,20 +172,35 @@ def _facts(row: Delegation) -> dict[str, str]:
     }
 
 
-def _tell(tx: Tx, row: Delegation, subject: str, does: str) -> None:
+def _tell(tx: Tx, row: Delegation, *, begins: bool) -> None:
     """Both of them, whoever of them or of the admins did it."""
     tenant_id = TenantId(row.tenant_id)
-    names = {
-        one: tx.session.scalar(sa.select(people.shown_name(one, tenant_id)))
+    names: dict[str, str] = {
+        one: tx.session.scalar(sa.select(people.shown_name(one, tenant_id))) or ""
         for one in (row.giver_id, row.delegate_id)
     }
-    text = (
-        f"{names[row.delegate_id]} {does} {names[row.giver_id]}.\nAs it was named: from "
-        f"{row.starts_at:%Y-%m-%d %H:%M} to {row.ends_at:%Y-%m-%d %H:%M} UTC. Any admin, and the "
-        "delegate, can end it at once on the console. What a delegate approved counts until then."
+    both = {"delegate": names[row.delegate_id], "giver": names[row.giver_id]}
+    what = (
+        phrase("%(delegate)s decides on requests for %(giver)s.", **both)
+        if begins
+        else phrase("%(delegate)s decides no more for %(giver)s.", **both)
+    )
+    letter = Letter(
+        phrase("You were named delegate") if begins else phrase("A delegation was ended"),
+        [
+            phrase(
+                "%(what)s\nAs it was named: from %(start)s to %(end)s. Any admin, and the "
+                "delegate, can end it at once on the console. What a delegate approved counts "
+                "until then.",
+                what=what,
+                start=row.starts_at,
+                end=row.ends_at,
+            )
+        ],
+        page=f"/tenants/{row.tenant_id}/delegates",
     )
     for person_id in (row.giver_id, row.delegate_id):
-        mail.write(tx, PersonId(person_id), tenant_id, subject, text)
+        mail.write(tx, PersonId(person_id), tenant_id, letter)
 
 
 def _holds(at: Any) -> sa.ColumnElement[bool]:

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from broker import mail, people, trail
 from broker.grants.approval_policy import ApprovalPolicy, PolicyRow, get_version
 from broker.grants.model import Grant
+from broker.grants.telling import page_of, say_lapse
 from broker.ids import PersonId, TenantId
+from broker.letters import Letter, phrase
 from broker.tx import Tx
 
 _BATCH = 200
@@ -58,13 +60,22 @@ def _escalate(tx: Tx, grant: Grant) -> None:
     told = [one for one in admins if not policy.escalate_to or one in policy.escalate_to]
     facts = {"after_s": policy.escalate_after_s, "told": sorted(told)}
     trail.record(tx, tenant_id, "grant.escalated", grant.id, facts)
-    text = (
-        f"{grant.id} waits, and too few have answered. You may decide it now, as your "
-        "organisation's policy says. Read exactly what would be seen on your console.\n\n"
-        f"Without an answer it lapses at {grant.lapses_at:%Y-%m-%d %H:%M} UTC, and nothing is seen."
+    letter = Letter(
+        phrase("A request needs you: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "%(grant)s waits, and too few have answered. You may decide it now, as your "
+                "organisation's policy says. Read exactly what would be seen on your console.",
+                grant=grant.id,
+            ),
+            say_lapse(grant),
+        ],
+        kind="waiting",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in told:
-        mail.write(tx, PersonId(person_id), tenant_id, f"A request needs you: {grant.id}", text)
+        mail.write(tx, PersonId(person_id), tenant_id, letter)
 
 
 def list_named(grant: Grant, policy: ApprovalPolicy) -> Collection[str]:

@@ -20,7 +20,9 @@ from broker.grants.model import Grant, Standing
 from broker.grants.narrowing import Windows
 from broker.grants.scope_kinds import RAW
 from broker.grants.standing_rules import Wish, find_given, fits
+from broker.grants.telling import page_of
 from broker.ids import PersonId, TenantId
+from broker.letters import Letter, phrase
 from broker.tickets import mirror
 from broker.tickets.mirror import Ticket
 from broker.trail import Personal
@@ -128,11 +130,21 @@ def _approve(tx: Tx, grant: Grant, fitting: _Fitting) -> None:
 def _tell(tx: Tx, grant: Grant, row: Standing) -> None:
     """Every use, to every admin of the tenant."""
     tenant_id = TenantId(grant.tenant_id)
-    ends = f"{grant.ends_at:%Y-%m-%d %H:%M}" if grant.ends_at else ""
-    text = (
-        f"{grant.id} was approved under your standing approval {row.id}, without asking again.\n"
-        f"It ends by {ends} UTC. Read on your console who asked, why, and exactly what is seen; "
-        "any admin can end it there at once, and the standing approval too."
+    letter = Letter(
+        phrase("Approved in advance: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "%(grant)s was approved under your standing approval %(standing)s, without asking "
+                "again.\nIt ends by %(end)s. Read on your console who asked, why, and exactly "
+                "what is seen; any admin can end it there at once, and the standing approval too.",
+                grant=grant.id,
+                standing=row.id,
+                end=grant.ends_at or "",
+            )
+        ],
+        kind="opened",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, f"Approved in advance: {grant.id}", text)
+        mail.write(tx, person_id, tenant_id, letter)

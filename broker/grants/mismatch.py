@@ -13,11 +13,14 @@ from broker import mail, people, trail
 from broker.errors import VerificationFailed
 from broker.grants.model import Grant
 from broker.grants.plan import Plan
+from broker.grants.telling import page_of
 from broker.ids import TenantId
+from broker.languages import mark
+from broker.letters import Letter, Phrase, phrase
 from broker.logs import get_log
 from broker.tx import Tx
 
-WHY = "what stands in the broker's database is not what was signed"
+WHY = mark("what stands in the broker's database is not what was signed")
 _log = get_log(__name__)
 
 
@@ -52,12 +55,23 @@ def note(tx: Tx, grant: Grant, found: GrantAltered) -> None:
     tenant_id = TenantId(grant.tenant_id)
     trail.record(tx, tenant_id, "grant.altered", grant.id, {"fields": list(found.fields)})
     _log.error("grant_altered", grant=grant.id, fields=list(found.fields))
-    text = (
-        f"{grant.id}: {WHY} ({', '.join(found.fields)}). Somebody may have changed the broker's "
-        "database by hand. Nothing more is made under this grant, and it is ended with its logins "
-        "and copies. The signed decision and the log say what was agreed."
+    letter = Letter(
+        phrase("Alarm: %(grant)s was altered", grant=grant.id),
+        [
+            phrase(
+                "%(grant)s: %(why)s (%(fields)s). Somebody may have changed the broker's database "
+                "by hand. Nothing more is made under this grant, and it is ended with its logins "
+                "and copies. The signed decision and the log say what was agreed.",
+                grant=grant.id,
+                why=Phrase(WHY),
+                fields=", ".join(found.fields),
+            )
+        ],
+        kind="security",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in people.list_recipients(tx, None, ["operator"]):
-        mail.write(tx, person_id, None, f"Alarm: {grant.id} was altered", text)
+        mail.write(tx, person_id, None, letter)
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, f"Alarm: {grant.id} was altered", text)
+        mail.write(tx, person_id, tenant_id, letter)

@@ -23,12 +23,22 @@ from broker.grants import leases as leasing
 from broker.grants import requests
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease
+from broker.grants.telling import page_of
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
+from broker.languages import mark
+from broker.letters import Letter, Phrase, phrase
 from broker.tx import Tx
 
 LIVING = ("pending", "issued")
 _SIDES = {"tenant": "the customer", "vendor": "the vendor"}
+_BY = {"tenant": mark("by the customer"), "vendor": mark("by the vendor")}
+_CHANGED = {
+    ("login", "paused"): mark("login paused"),
+    ("login", "resumed"): mark("login resumed"),
+    ("grant", "paused"): mark("grant paused"),
+    ("grant", "resumed"): mark("grant resumed"),
+}
 
 
 def is_paused(lease: Lease, grant: Grant) -> bool:
@@ -156,15 +166,24 @@ def _put(tx: Tx, leases: Sequence[Lease], queue: Queue) -> None:
 
 def _tell(tx: Tx, grant: Grant, what: str, done: str) -> None:
     """The other side, by mail."""
-    who = _SIDES[tx.actor.side]
-    text = (
-        f"{who.capitalize()} {done} {'a login under ' if what == 'login' else ''}{grant.id}. "
-        "Its end stays as it was given; the console shows how far the pause is done."
+    changed = _CHANGED[what, done]
+    letter = Letter(
+        phrase("%(grant)s: %(what)s", grant=grant.id, what=Phrase(changed)),
+        [
+            phrase(
+                "%(grant)s: %(what)s, %(who)s. Its end stays as it was given; the console shows "
+                "how far the pause is done.",
+                grant=grant.id,
+                what=Phrase(changed),
+                who=Phrase(_BY[tx.actor.side]),
+            )
+        ],
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
-    subject = f"{grant.id}: {what} {done}"
     if tx.actor.side == "tenant":
-        mail.write(tx, PersonId(grant.requester_id), None, subject, text)
+        mail.write(tx, PersonId(grant.requester_id), None, letter)
         return
     tenant_id = TenantId(grant.tenant_id)
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, subject, text)
+        mail.write(tx, person_id, tenant_id, letter)

@@ -24,6 +24,7 @@ from broker.grants.model import Lease, LiveScope
 from broker.grants.states import LEASE_OPEN
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
+from broker.letters import Letter, phrase
 from broker.tenants import TenantDatabase
 from broker.tx import Tx
 
@@ -96,14 +97,20 @@ def _list_open(tx: Tx, database_id: str) -> Sequence[Lease]:
 
 def _tell(tx: Tx, database: TenantDatabase, cut: Sequence[Lease]) -> None:
     """The tenant's admins, and each engineer whose login was cut; neither reads of the other."""
-    until = f"{database.released_until:%Y-%m-%d %H:%M:%S} UTC"
-    subject = f"{database.name} was released for a migration"
-    text = (
-        f"{len(cut)} open logins on it are being cut and the views of support access dropped. "
-        f"No login is made there before {until}. The grants go on until their own end."
+    until = database.released_until or ""
+    subject = phrase("%(name)s was released for a migration", name=database.name)
+    theirs = phrase(
+        "%(count)s open logins on it are being cut and the views of support access dropped. "
+        "No login is made there before %(until)s. The grants go on until their own end.",
+        count=len(cut),
+        until=until,
     )
+    to_admins = Letter(subject, [theirs], kind="technical", page=f"/databases/{database.id}")
     for person_id in people.list_recipients(tx, TenantId(database.tenant_id), ["admin"]):
-        mail.write(tx, person_id, TenantId(database.tenant_id), subject, text)
-    mine = f"Your login there is being cut. Your grant goes on: connect again after {until}."
+        mail.write(tx, person_id, TenantId(database.tenant_id), to_admins)
+    mine = phrase(
+        "Your login there is being cut. Your grant goes on: connect again after %(until)s.",
+        until=until,
+    )
     for engineer in sorted({lease.person_id for lease in cut}):
-        mail.write(tx, PersonId(engineer), None, subject, mine)
+        mail.write(tx, PersonId(engineer), None, Letter(subject, [mine], kind="technical"))

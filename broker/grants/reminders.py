@@ -20,7 +20,9 @@ from broker.db import Base
 from broker.grants import approvals, delegates
 from broker.grants.approval_policy import REMINDERS, PolicyRow, get_version
 from broker.grants.model import Decision, Grant
+from broker.grants.telling import page_of, say_lapse
 from broker.ids import TenantId
+from broker.letters import Letter, phrase
 from broker.tx import Tx
 
 _BATCH = 200
@@ -74,16 +76,25 @@ def _remind(tx: Tx, grant: Grant) -> bool:
     ).all()
     if not fresh:
         return False
-    text = (
-        f"{grant.id} still waits for your answer. Read exactly what would be seen, and decide, on "
-        f"your console.\n\nWithout an answer it lapses at {grant.lapses_at:%Y-%m-%d %H:%M} UTC, "
-        "and nothing is seen."
+    letter = Letter(
+        phrase("A request still waits: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "%(grant)s still waits for your answer. Read exactly what would be seen, and "
+                "decide, on your console.",
+                grant=grant.id,
+            ),
+            say_lapse(grant),
+        ],
+        kind="reminder",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     tenant_id = TenantId(grant.tenant_id)
     approved = set(tx.session.scalars(_approvers(tx, grant)))
     for person_id in delegates.list_deciders(tx, tenant_id):
         if person_id not in approved:
-            mail.write(tx, person_id, tenant_id, f"A request still waits: {grant.id}", text)
+            mail.write(tx, person_id, tenant_id, letter)
     return True
 
 

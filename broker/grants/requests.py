@@ -33,8 +33,10 @@ from broker.grants.plan import (
 from broker.grants.policy import Policy
 from broker.grants.scope_kinds import RAW, Wanted, Ways, find_problems
 from broker.grants.states import APPROVE, END, REFUSE
+from broker.grants.telling import page_of, say_lapse
 from broker.ids import GrantId, PersonId, TenantId, new_id
 from broker.jobs import Queue
+from broker.letters import Letter, Phrase, phrase
 from broker.passkeys import Answered
 from broker.settings import Times
 from broker.states import StateConflict, advance, record_birth
@@ -314,13 +316,23 @@ def keep_plan(
 def tell_that_it_waits(tx: Tx, grant: Grant) -> None:
     """To the tenant's admins, once its plan can be read."""
     tenant_id = TenantId(grant.tenant_id)
-    text = (
-        "A support engineer asks for access to your database and waits for your answer.\n"
-        f"Request: {grant.id}\nRead exactly what would be seen, and decide, on your console.\n\n"
-        f"Without an answer it lapses at {grant.lapses_at:%Y-%m-%d %H:%M} UTC, and nothing is seen."
+    letter = Letter(
+        phrase("A request waits for you: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "A support engineer asks for access to your database and waits for your answer.\n"
+                "Request: %(grant)s\n"
+                "Read exactly what would be seen, and decide, on your console.",
+                grant=grant.id,
+            ),
+            say_lapse(grant),
+        ],
+        kind="waiting",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in delegates.list_deciders(tx, tenant_id):
-        mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
+        mail.write(tx, person_id, tenant_id, letter)
 
 
 def _counts(plan: Plan) -> dict[str, int]:
@@ -520,13 +532,23 @@ def _tell_other_admins(tx: Tx, grant: Grant, missing: int) -> None:
         break_glass.tell_that_it_waits(tx, grant)
         return
     tenant_id = TenantId(grant.tenant_id)
-    text = (
-        f"Somebody approved {grant.id}; {missing} more must, or nothing is seen. Read exactly what "
-        "would be seen, and decide, on your console."
+    letter = Letter(
+        phrase("A request waits for you: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "Somebody approved %(grant)s; %(missing)s more must, or nothing is seen. Read "
+                "exactly what would be seen, and decide, on your console.",
+                grant=grant.id,
+                missing=missing,
+            )
+        ],
+        kind="waiting",
+        page=page_of(grant),
+        thread=grant.ticket_id,
     )
     for person_id in delegates.list_deciders(tx, tenant_id):
         if person_id != tx.actor.person_id:
-            mail.write(tx, person_id, tenant_id, f"A request waits for you: {grant.id}", text)
+            mail.write(tx, person_id, tenant_id, letter)
 
 
 def _ends(at: datetime, windows: Windows) -> tuple[datetime | None, ...]:
@@ -584,8 +606,22 @@ def _to_refused(tx: Tx, grant: Grant, facts: dict[str, str], personal: Sequence[
 
 
 def _tell_requester(tx: Tx, grant: Grant, verdict: str) -> None:
-    text = f"Your request {grant.id} was {verdict}. What was given stands on its page."
-    mail.write(tx, PersonId(grant.requester_id), None, f"Request {grant.id}: {verdict}", text)
+    word = Phrase(verdict)
+    letter = Letter(
+        phrase("Request %(grant)s: %(verdict)s", grant=grant.id, verdict=word),
+        [
+            phrase(
+                "Your request %(grant)s was answered: %(verdict)s. What was given stands on its "
+                "page.",
+                grant=grant.id,
+                verdict=word,
+            )
+        ],
+        kind="decision",
+        page=page_of(grant),
+        thread=grant.ticket_id,
+    )
+    mail.write(tx, PersonId(grant.requester_id), None, letter)
 
 
 def mark_ended(tx: Tx, grant: Grant, why: str) -> bool:

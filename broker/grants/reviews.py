@@ -20,7 +20,9 @@ from broker import mail, people
 from broker.errors import NOT_THERE, Denied, Invalid, NotFound
 from broker.grants.model import Grant, Review
 from broker.grants.states import REVIEW_CLOSED
+from broker.grants.telling import page_of
 from broker.ids import PersonId, TenantId
+from broker.letters import Letter, phrase
 from broker.paging import NEWEST, Page, paged
 from broker.people import shown_name
 from broker.states import advance
@@ -76,9 +78,20 @@ def close(tx: Tx, review_id: str, note: str) -> None:
 def _tell_vendor(tx: Tx, review: Review) -> None:
     grant = tx.session.get_one(Grant, review.grant_id)
     leads = people.list_recipients(tx, None, ["lead"])
-    text = f"The customer closed {review.id}, of {grant.id}. Their words stand on its page."
+    letter = Letter(
+        phrase("Review closed: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "The customer closed %(review)s, of %(grant)s. Their words stand on its page.",
+                review=review.id,
+                grant=grant.id,
+            )
+        ],
+        page=page_of(grant),
+        thread=grant.ticket_id,
+    )
     for person_id in {*leads, PersonId(grant.requester_id)}:
-        mail.write(tx, person_id, None, f"Review closed: {grant.id}", text)
+        mail.write(tx, person_id, None, letter)
 
 
 def get_view(tx: Tx, review_id: str) -> ReviewView:

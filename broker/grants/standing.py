@@ -27,6 +27,7 @@ from broker.grants.plan import Plan, from_document
 from broker.grants.standing_rules import Conditions, check_conditions
 from broker.grants.states import STANDING_ENDED, STANDING_GIVEN
 from broker.ids import StandingId, TenantId, new_id
+from broker.letters import Letter, Phrase, phrase
 from broker.settings import Times
 from broker.states import StateConflict, advance, record_birth
 from broker.tickets import find_word
@@ -172,11 +173,11 @@ def _speak(tx: Tx, row: Standing) -> None:
     if missing > 0:
         facts = {"digest": row.digest, "missing": missing}
         trail.record(tx, TenantId(row.tenant_id), "standing.agreed", row.id, facts)
-        _tell(tx, row, "A standing approval waits for you")
+        _tell(tx, row, phrase("A standing approval waits for you"))
     else:
         facts = {**_terms(row), "approvals": row.approvals_needed}
         advance(tx, row, STANDING_GIVEN, facts=facts)
-        _tell(tx, row, "A standing approval is in force")
+        _tell(tx, row, phrase("A standing approval is in force"))
 
 
 def list_givers(tx: Tx, row: Standing, policy: ApprovalPolicy | None = None) -> dict[str, str]:
@@ -201,22 +202,31 @@ def mark_ended(tx: Tx, row: Standing, why: str, *, keep: bool) -> bool:
         advance(tx, row, STANDING_ENDED, values={"keeps_grants": keep}, facts=facts)
     except StateConflict:
         return False
-    _tell(tx, row, "A standing approval is over")
+    _tell(tx, row, phrase("A standing approval is over"))
     return True
 
 
-def _tell(tx: Tx, row: Standing, subject: str) -> None:
+def _tell(tx: Tx, row: Standing, subject: Phrase) -> None:
     """Every other admin of the tenant learns of it."""
     tenant_id = TenantId(row.tenant_id)
-    database = tenants.get_database(tx, row.database_id).name
-    text = (
-        f"{subject}: {row.id}, for database {database}, until {row.ends_at:%Y-%m-%d %H:%M} UTC.\n"
-        "Requests that fit it are approved without asking again. Read it on your console; any "
-        "admin can end it there at once."
+    letter = Letter(
+        phrase("%(what)s: %(about)s", what=subject, about=row.id),
+        [
+            phrase(
+                "%(what)s: %(id)s, for database %(database)s, until %(end)s.\n"
+                "Requests that fit it are approved without asking again. Read it on your console; "
+                "any admin can end it there at once.",
+                what=subject,
+                id=row.id,
+                database=tenants.get_database(tx, row.database_id).name,
+                end=row.ends_at,
+            )
+        ],
+        page=f"/standing-approvals/{row.id}",
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
         if person_id != tx.actor.person_id:
-            mail.write(tx, person_id, tenant_id, f"{subject}: {row.id}", text)
+            mail.write(tx, person_id, tenant_id, letter)
 
 
 def read_conditions(row: Standing) -> Conditions:

@@ -21,6 +21,8 @@ from broker import mail, people, trail
 from broker.db import Base
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.ids import PersonId, new_id
+from broker.languages import mark
+from broker.letters import Letter, Phrase, own, phrase
 from broker.people import Person
 from broker.tx import Tx
 
@@ -116,11 +118,23 @@ def _receive(tx: Tx, person_id: PersonId, kind: str, said: str, proof: str) -> s
     tx.session.flush()
     facts = {"kind": kind, "person": person_id, "due_at": row.due_at.isoformat()}
     trail.record(tx, None, "rights.asked", row.id, facts)
-    until = f"{row.due_at:%Y-%m-%d}"
-    _tell(tx, row, "received", f"We received it and will answer by {until} at the latest.")
+    until = row.due_at.date()
+    received = phrase("We received it and will answer by %(day)s at the latest.", day=until)
+    _tell(tx, row, mark("received"), [received])
+    letter = Letter(
+        phrase("A person asks: %(kind)s", kind=Phrase(kind)),
+        [
+            phrase(
+                "%(case)s: %(kind)s. Answer by %(day)s: it stands on your list, on the console.",
+                case=row.id,
+                kind=Phrase(kind),
+                day=until,
+            )
+        ],
+        page="/rights",
+    )
     for officer in people.list_recipients(tx, None, [_OFFICER]):
-        text = f"{row.id}: {kind}. Answer by {until}: it stands on your list, on the console."
-        mail.write(tx, officer, None, f"A person asks: {kind}", text)
+        mail.write(tx, officer, None, letter)
     return row.id
 
 
@@ -136,7 +150,10 @@ def extend(tx: Tx, case_id: str, why: str) -> None:
     row.reminded_at = None
     facts = {"kind": row.kind, "person": row.person_id, "due_at": row.due_at.isoformat()}
     trail.record(tx, None, "rights.extended", row.id, facts)
-    _tell(tx, row, "takes longer", f"We need until {row.due_at:%Y-%m-%d}, because: {why.strip()}")
+    longer = phrase(
+        "We need until %(day)s, because: %(why)s", day=row.due_at.date(), why=why.strip()
+    )
+    _tell(tx, row, mark("takes longer"), [longer])
 
 
 def answer(tx: Tx, case_id: str, outcome: str, text: str) -> None:
@@ -154,12 +171,8 @@ def close(tx: Tx, row: RightsCase, outcome: str, text: str) -> None:
     row.answered_at, row.outcome, row.answer = tx.at, outcome, text
     facts = {"kind": row.kind, "person": row.person_id, "outcome": outcome}
     trail.record(tx, None, "rights.answered", row.id, facts)
-    complain = (
-        ""
-        if outcome == "done"
-        else "\n\nYou can complain to your supervisory authority, or go to court."
-    )
-    _tell(tx, row, outcome, f"{text}{complain}")
+    complain = phrase("You can complain to your supervisory authority, or go to court.")
+    _tell(tx, row, outcome, [own(text)] if outcome == "done" else [own(text), complain])
 
 
 def _get_open(tx: Tx, case_id: str) -> RightsCase:
@@ -172,12 +185,16 @@ def _get_open(tx: Tx, case_id: str) -> RightsCase:
     return row
 
 
-def _tell(tx: Tx, row: RightsCase, what: str, text: str) -> None:
+def _tell(tx: Tx, row: RightsCase, what: str, said: Sequence[Phrase]) -> None:
     person = people.get_person(tx, row.person_id)
     if person.email:  # an erased person has no address, and is not written to
-        subject = f"Your request ({row.kind}): {what}"
-        said = f"{row.id}\n\n{text}"
-        mail.write(tx, PersonId(row.person_id), None, subject, said, about_rights=True)
+        letter = Letter(
+            phrase("Your request (%(kind)s): %(what)s", kind=Phrase(row.kind), what=Phrase(what)),
+            [own(row.id), *said],
+            page="/your-data",
+            about_rights=True,
+        )
+        mail.write(tx, PersonId(row.person_id), None, letter)
 
 
 def list_cases(tx: Tx, *, own: bool = False, open_only: bool = False) -> list[CaseView]:
@@ -243,7 +260,19 @@ def remind_due(tx: Tx) -> int:
     rows = tx.session.scalars(query.with_for_update(skip_locked=True)).all()
     for row in rows:
         row.reminded_at = tx.at
-        text = f"{row.id} ({row.kind}) must be answered by {row.due_at:%Y-%m-%d %H:%M} UTC."
+        kind = Phrase(row.kind)
+        letter = Letter(
+            phrase("Soon due: %(kind)s", kind=kind),
+            [
+                phrase(
+                    "%(case)s (%(kind)s) must be answered by %(end)s.",
+                    case=row.id,
+                    kind=kind,
+                    end=row.due_at,
+                )
+            ],
+            page="/rights",
+        )
         for officer in people.list_recipients(tx, None, [_OFFICER]):
-            mail.write(tx, officer, None, f"Soon due: {row.kind}", text)
+            mail.write(tx, officer, None, letter)
     return len(rows)

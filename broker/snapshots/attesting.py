@@ -22,15 +22,17 @@ from broker import mail, people, trail
 from broker.db import Base
 from broker.errors import Conflict, Denied, Invalid
 from broker.ids import TenantId
+from broker.languages import mark
+from broker.letters import Letter, Phrase, phrase
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ordering import check_readable, get_snapshot
 from broker.tx import Tx
 
 NOTHING, ERASED, KEPT = "nothing", "erased", "kept"
 SENTENCES: Final = {
-    NOTHING: "took nothing out of the sandbox",
-    ERASED: "took something out of the sandbox, and erased all of it",
-    KEPT: "still keeps something that came out of the sandbox",
+    NOTHING: mark("took nothing out of the sandbox"),
+    ERASED: mark("took something out of the sandbox, and erased all of it"),
+    KEPT: mark("still keeps something that came out of the sandbox"),
 }
 
 
@@ -81,16 +83,25 @@ def add(tx: Tx, snapshot_id: str, took: str) -> Snapshot:
 
 def _tell(tx: Tx, snapshot: Snapshot) -> None:
     tenant_id = TenantId(snapshot.tenant_id)
-    text = (
-        f"The person for whom the copy {snapshot.id} of your database was made says: "
-        f"“{SENTENCES[KEPT]}”.\n\n"
-        "What the broker made of the copy is destroyed as ever; what was taken out by hand it "
-        "can't reach. Ask your vendor what it is, and to say so on the copy's page once it is "
-        "erased."
+    letter = Letter(
+        phrase("Something of your copy %(copy)s was kept", copy=snapshot.id),
+        [
+            phrase(
+                "The person for whom the copy %(copy)s of your database was made says: “%(said)s”.",
+                copy=snapshot.id,
+                said=Phrase(SENTENCES[KEPT]),
+            ),
+            phrase(
+                "What the broker made of the copy is destroyed as ever; what was taken out by hand "
+                "it can't reach. Ask your vendor what it is, and to say so on the copy's page once "
+                "it is erased."
+            ),
+        ],
+        kind="security",
+        page=f"/copies/{snapshot.id}",
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        subject = f"Something of your copy {snapshot.id} was kept"
-        mail.write(tx, person_id, tenant_id, subject, text)
+        mail.write(tx, person_id, tenant_id, letter)
 
 
 def list_said(tx: Tx, snapshot_id: str) -> Sequence[Attestation]:

@@ -25,6 +25,7 @@ from broker.errors import NOT_THERE, NotFound
 from broker.grants.model import Decision, Grant
 from broker.ids import CertificateId, TenantId, new_id
 from broker.keys import STATEMENTS_KEY
+from broker.letters import Letter, phrase
 from broker.retries import FAILURES, describe
 from broker.snapshots import attesting
 from broker.snapshots.holds import list_of_snapshot
@@ -156,23 +157,41 @@ def _issue(tx: Tx, ports: Ports, snapshot: Snapshot, remnant: Remnant | None) ->
         "snapshot": snapshot.id,
     }
     trail.record(tx, tenant_id, "certificate.issued", identity, facts)
-    instead = (
-        f"This certificate replaces {remnant.certificate_id}, which was revoked.\n\n"
-        if remnant is not None and remnant.certificate_id is not None
-        else ""
-    )
-    text = (
-        f"The copy {snapshot.id} of your database was destroyed, and looks through other "
-        "connections found nothing of it. The signed certificate is attached.\n\n"
-        f"{instead}"
-        "You can verify it without us and without a network:\n"
-        f"  broker certificates verify {identity}.dsse.json --key KEYFILE\n"
-        "KEYFILE holds the vendor's key that you pinned when you were enrolled."
-    )
     _comment_destroyed(tx, snapshot, identity)
+    replaced = remnant.certificate_id if remnant is not None else None
+    letter = _write_letter(tx, snapshot, identity, replaced)
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        subject = f"Your copy {snapshot.id} was destroyed: certificate {identity}"
-        mail.write(tx, person_id, tenant_id, subject, text, attachment=identity)
+        mail.write(tx, person_id, tenant_id, letter)
+
+
+def _write_letter(
+    tx: Tx, snapshot: Snapshot, certificate_id: CertificateId, replaced: str | None
+) -> Letter:
+    gone = phrase(
+        "The copy %(copy)s of your database was destroyed, and looks through other connections "
+        "found nothing of it. The signed certificate is attached.",
+        copy=snapshot.id,
+    )
+    instead = phrase(
+        "This certificate replaces %(certificate)s, which was revoked.", certificate=replaced or ""
+    )
+    verify = phrase(
+        "You can verify it without us and without a network:\n  %(command)s\n"
+        "KEYFILE holds the vendor's key that you pinned when you were enrolled.",
+        command=f"broker certificates verify {certificate_id}.dsse.json --key KEYFILE",
+    )
+    return Letter(
+        phrase(
+            "Your copy %(copy)s was destroyed: certificate %(certificate)s",
+            copy=snapshot.id,
+            certificate=certificate_id,
+        ),
+        [gone, instead, verify] if replaced else [gone, verify],
+        kind="destroyed",
+        page=f"/certificates/{certificate_id}",
+        thread=tx.session.get_one(Grant, snapshot.grant_id).ticket_id,
+        attachment=certificate_id,
+    )
 
 
 def _comment_destroyed(tx: Tx, snapshot: Snapshot, certificate_id: CertificateId) -> None:

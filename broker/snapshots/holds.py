@@ -23,6 +23,7 @@ from broker import mail, people, retries, trail
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import TenantId, new_id
 from broker.jobs import Queue
+from broker.letters import Letter, Phrase, phrase
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ordering import get_snapshot
 from broker.snapshots.states import HOLD_BEGIN, HOLD_END, HOLD_REFUSE
@@ -110,7 +111,11 @@ def ask(tx: Tx, snapshot_id: str, wanted: Ask, queue: Queue) -> str:
     if hold.authority_order is not None:
         _begin(tx, hold, snapshot, queue)
     else:
-        _tell(tx, hold, "waits for your decision; without one it is destroyed as ever")
+        _tell(
+            tx,
+            hold,
+            phrase("The copy waits for your decision; without one it is destroyed as ever."),
+        )
     return hold.id
 
 
@@ -155,7 +160,11 @@ def _begin(tx: Tx, hold: LegalHold, snapshot: Snapshot, queue: Queue) -> None:
     facts = {**_of(hold), "basis": hold.basis, "ends_at": ends_at.isoformat()}
     advance(tx, hold, HOLD_BEGIN, values=values, facts=facts)
     _hurry(tx, snapshot, queue)
-    _tell(tx, hold, f"is kept in its sealed form, unreadable, until {ends_at:%Y-%m-%d %H:%M} UTC")
+    _tell(
+        tx,
+        hold,
+        phrase("The copy is kept in its sealed form, unreadable, until %(end)s.", end=ends_at),
+    )
 
 
 def lift(tx: Tx, hold_id: str, queue: Queue) -> None:
@@ -175,7 +184,14 @@ def end(tx: Tx, hold: LegalHold, why: str, queue: Queue) -> bool:
     except StateConflict:
         return False
     _hurry(tx, snapshot, queue)
-    _tell(tx, hold, f"is held no longer ({why}), and destroyed once nothing else needs it")
+    _tell(
+        tx,
+        hold,
+        phrase(
+            "The copy is held no longer (%(why)s), and destroyed once nothing else needs it.",
+            why=Phrase(why),
+        ),
+    )
     return True
 
 
@@ -270,14 +286,33 @@ def _of(hold: LegalHold) -> dict[str, str]:
     return {"snapshot": hold.snapshot_id}
 
 
-def _tell(tx: Tx, hold: LegalHold, what: str) -> None:
+def _tell(tx: Tx, hold: LegalHold, what: Phrase) -> None:
     """The tenant's admins: whoever asked, and whatever its basis."""
     tenant_id = TenantId(hold.tenant_id)
-    asked = "on the order of an authority" if hold.authority_order else "by the vendor"
-    text = (
-        f"A legal hold {hold.id} was asked {asked} for the copy {hold.snapshot_id} of your "
-        f"database: the copy {what}.\n\nIts logins and its sandbox go when the copy ends, hold or "
-        "not. The page of the copy shows the reason and who decided."
+    named = {"hold": hold.id, "copy": hold.snapshot_id}
+    asked = (
+        phrase(
+            "A legal hold %(hold)s was asked on the order of an authority for the copy %(copy)s of "
+            "your database.",
+            **named,
+        )
+        if hold.authority_order
+        else phrase(
+            "A legal hold %(hold)s was asked by the vendor for the copy %(copy)s of your database.",
+            **named,
+        )
+    )
+    letter = Letter(
+        phrase("Legal hold of the copy %(copy)s", copy=hold.snapshot_id),
+        [
+            asked,
+            what,
+            phrase(
+                "Its logins and its sandbox go when the copy ends, hold or not. The page of the "
+                "copy shows the reason and who decided."
+            ),
+        ],
+        page=f"/copies/{hold.snapshot_id}",
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, f"Legal hold of the copy {hold.snapshot_id}", text)
+        mail.write(tx, person_id, tenant_id, letter)

@@ -19,6 +19,7 @@ from broker import mail, people, retries
 from broker.errors import NOT_THERE, NotFound
 from broker.ids import TenantId, new_id
 from broker.jobs import Queue
+from broker.letters import Letter, phrase
 from broker.snapshots.model import Certificate, Remnant, Revocation, Snapshot
 from broker.snapshots.ordering import get_snapshot
 from broker.states import record_birth
@@ -58,19 +59,29 @@ def condemn_remnant(
 def _tell(tx: Tx, remnant: Remnant) -> None:
     tenant_id = TenantId(remnant.tenant_id)
     wrong = (
-        f"The certificate {remnant.certificate_id} was wrong, and is revoked by a signed "
-        "statement. A new one follows when looks find nothing any more."
+        phrase(
+            "The certificate %(certificate)s was wrong, and is revoked by a signed statement. A "
+            "new one follows when looks find nothing any more.",
+            certificate=remnant.certificate_id,
+        )
         if remnant.certificate_id
-        else "A certificate follows when looks find nothing any more."
+        else phrase("A certificate follows when looks find nothing any more.")
     )
-    text = (
-        f"The copy {remnant.snapshot_id} of your database counted as destroyed. A part of it was "
-        f"found since: {', '.join(remnant.kinds)}. It is being destroyed as {remnant.id}.\n\n"
-        f"{wrong}"
+    found = phrase(
+        "The copy %(copy)s of your database counted as destroyed. A part of it was found since: "
+        "%(kinds)s. It is being destroyed as %(remnant)s.",
+        copy=remnant.snapshot_id,
+        kinds=", ".join(remnant.kinds),
+        remnant=remnant.id,
     )
-    subject = f"A part of the destroyed copy {remnant.snapshot_id} was found"
+    letter = Letter(
+        phrase("A part of the destroyed copy %(copy)s was found", copy=remnant.snapshot_id),
+        [found, wrong],
+        kind="security",
+        page=f"/copies/{remnant.snapshot_id}",
+    )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, subject, text)
+        mail.write(tx, person_id, tenant_id, letter)
 
 
 def get_ended(tx: Tx, identity: str) -> tuple[Snapshot, Remnant | None]:

@@ -21,6 +21,7 @@ from broker import mail, people, trail
 from broker.db import Base
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.ids import TenantId, new_id
+from broker.letters import Letter, phrase
 from broker.tenants import get_tenant
 from broker.trail import Personal
 from broker.tx import Tx
@@ -135,10 +136,20 @@ def _personal(row: AuthorityOrder) -> list[Personal]:
 
 
 def _tell_officers(tx: Tx, row: AuthorityOrder) -> None:
-    text = f"{row.id} waits for a second privacy officer, who reads it and confirms or contests it."
+    letter = Letter(
+        phrase("An authority's order: %(order)s", order=row.id),
+        [
+            phrase(
+                "%(order)s waits for a second privacy officer, who reads it and confirms or "
+                "contests it.",
+                order=row.id,
+            )
+        ],
+        kind="waiting",
+    )
     for person_id in people.list_recipients(tx, None, _OFFICERS):
         if person_id != row.recorded_by:
-            mail.write(tx, person_id, None, f"An authority's order: {row.id}", text)
+            mail.write(tx, person_id, None, letter)
 
 
 def confirm(tx: Tx, order_id: str) -> None:
@@ -179,16 +190,30 @@ def _tell(tx: Tx, row: AuthorityOrder) -> None:
     tenant_id = TenantId(row.tenant_id)
     facts = {"state": row.state, "recorded_at": row.recorded_at.isoformat()}
     trail.record(tx, tenant_id, "order.told", row.id, facts, _personal(row))
-    answer = "must answer it" if row.state == "confirmed" else "contested it: nothing was given"
-    text = (
-        f"{row.authority} ({row.reference}) asked us for: {row.asked}\n\nIts ground: "
-        f"{row.legal_ground}. We {answer}."
-        "\n\nThe page Recipients shows the order, and each document that is handed over on it."
+    letter = Letter(
+        phrase("An authority's order about your data: %(order)s", order=row.id),
+        [
+            phrase(
+                "%(authority)s (%(reference)s) asked us for: %(asked)s",
+                authority=row.authority,
+                reference=row.reference,
+                asked=row.asked,
+            ),
+            phrase(
+                "Its ground: %(ground)s. %(answer)s",
+                ground=row.legal_ground,
+                answer=phrase("We must answer it.")
+                if row.state == "confirmed"
+                else phrase("We contested it: nothing was given."),
+            ),
+            phrase(
+                "The page Recipients shows the order, and each document that is handed over on it."
+            ),
+        ],
+        page="/recipients",
     )
     for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(
-            tx, person_id, tenant_id, f"An authority's order about your data: {row.id}", text
-        )
+        mail.write(tx, person_id, tenant_id, letter)
 
 
 def list_to_tell(tx: Tx) -> Sequence[AuthorityOrder]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
-from broker import signin
+from broker import readers, signin
 from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.secret import Secret
 from broker.tx import system
-from broker.web.languages import gettext, remember
-from broker.web.session import drop_cookie, end_session, local_path, open_session, the_broker
+from broker.web.languages import gettext, mark, remember
+from broker.web.session import begin, drop_cookie, end_session, local_path, open_session, the_broker
 
 pages = Blueprint("account", __name__)
 
@@ -26,12 +36,12 @@ def sign_in() -> ResponseReturnValue:
     email = request.form.get("email", "")
     password = Secret(request.form.get("password", ""))
     try:
-        token, _ = signin.sign_in(
+        token, person_id = signin.sign_in(
             the_broker().database, email, password, address=request.remote_addr or ""
         )
     except NotAuthenticated as error:
         return _sign_in_page(target, email, error.message), 401
-    return open_session(token, target)
+    return open_session(token, person_id, target)
 
 
 def _sign_in_page(target: str, email: str = "", problem: str = "") -> str:
@@ -48,9 +58,13 @@ def sign_out() -> Response:
 
 @pages.post("/language")
 def choose_language() -> Response:
-    """Remember in which language this browser reads the console."""
+    """Remember in which language this browser reads the console, and who is signed in, mails."""
     answer = Response(status=303, headers={"Location": local_path(request.form.get("next", "/"))})
-    remember(answer, request.form.get("language", ""))
+    chosen = request.form.get("language", "")
+    remember(answer, chosen)
+    if g.visitor is not None:
+        with begin() as tx:
+            readers.choose_language(tx, chosen)
     return answer
 
 
@@ -64,7 +78,7 @@ def accept_invitation() -> ResponseReturnValue:
     code = Secret(request.form.get("code", "").strip())
     password = Secret(request.form.get("password", ""))
     if password != Secret(request.form.get("again", "")):
-        return _no_password("the two passwords are not the same")
+        return _no_password(mark("the two passwords are not the same"))
     try:
         with the_broker().database.begin(system("invitation")) as tx:
             signin.accept_invitation(tx, code, password)

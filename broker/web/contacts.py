@@ -8,9 +8,11 @@ from flask.typing import ResponseReturnValue
 from broker.consents import contacting
 from broker.consents.contacting import Shown
 from broker.tickets.queries import get_ticket_view
+from broker.web.languages import gettext, mark
 from broker.web.session import begin
 
 pages = Blueprint("contacts", __name__)
+_FIELDS = {"name": mark("name"), "email": mark("email")}
 
 
 @pages.get("/tickets/<id:ticket_id>/contacts")
@@ -32,7 +34,7 @@ def write(ticket_id: str) -> ResponseReturnValue:
     form = request.form
     with begin() as tx:
         contacting.write(tx, ticket_id, form.get("person", ""), form.get("text", ""))
-    flash("Sent by mail; the answer comes on the ticket.")
+    flash(gettext("Sent by mail; the answer comes on the ticket."))
     return redirect(url_for(".list_all", ticket_id=ticket_id), 303)
 
 
@@ -43,4 +45,5 @@ def _page(ticket_id: str, shown: Shown | None) -> str:
             ticket=get_ticket_view(tx, ticket_id),
             contacts=contacting.list_contacts(tx, ticket_id),
             shown=shown,
+            field_words=_FIELDS,
         )

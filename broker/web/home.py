@@ -21,11 +21,22 @@ from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
 from broker.sweeps import Late
 from broker.tx import Tx
-from broker.web.languages import gettext
+from broker.web.languages import gettext, mark
 from broker.web.session import Visitor, begin, the_broker, visitor
 
 pages = Blueprint("home", __name__)
 _ENDED_LATELY = Page(limit=8)
+_LATE = {
+    "snapshot": mark("copy"),
+    "lease": mark("login"),
+    "remnant": mark("remnant"),
+    "look": mark("look at a destroyed copy"),
+    "find": mark("what was found"),
+    "review": mark("review of break-glass"),
+    "rights": mark("answer to a person"),
+    "ticket system": mark("ticket system"),
+    "ticket": mark("look at a ticket"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,9 @@ def show_late() -> ResponseReturnValue:
         held = quarantine.find_view(tx)
         unended = finds.list_unended(tx) if held else []
         kept = holds.count_held(tx)
-    return render_template("console/late.html", late=late, held=held, unended=unended, kept=kept)
+    return render_template(
+        "console/late.html", late=late, held=held, unended=unended, kept=kept, late_words=_LATE
+    )
 
 
 @pages.post("/late/lift")
@@ -106,7 +119,8 @@ def lift() -> ResponseReturnValue:
         ended = lifecycle.lift_quarantine(
             tx, request.form.get("id", ""), grants, the_broker().queue
         )
-    flash(f"The quarantine is lifted; {ended} grants were ended, and every tenant was told.")
+    told = gettext("The quarantine is lifted; %(count)s grants were ended, every tenant was told.")
+    flash(told % {"count": ended})
     return redirect(url_for(".show_late"), 303)
 
 

@@ -15,10 +15,26 @@ from broker.ids import TenantId
 from broker.tickets.queries import get_ticket_view, list_tickets
 from broker.tx import Tx
 from broker.web.forms import choices, read_ask, read_seconds
+from broker.web.languages import gettext, mark
 from broker.web.session import begin, the_broker
 from broker.web.words import KINDS
 
 pages = Blueprint("new_request", __name__)
+_FIELDS = {
+    "reason": mark("Why"),
+    "live_s": mark("Live access"),
+    "copy_s": mark("A copy"),
+    "platform": mark("Platform"),
+    "platform_s": mark("Tokens for it"),
+    "storage": mark("Objects"),
+    "storage_s": mark("Sessions on them"),
+    "category": mark("Category"),
+    "starts_at": mark("Not before"),
+    "extends": mark("More time"),
+    "kind": mark("What is seen"),
+    "raw_columns": mark("Columns in clear"),
+    "develop": mark("Definitions of the copy"),
+}
 
 
 @pages.get("/grants/new")
@@ -48,9 +64,14 @@ def ask(ticket_id: str) -> ResponseReturnValue:
         with begin() as tx:
             return _form(tx, ticket_id, error.facts.get("fields", {})), 422
     flash(
-        "Your request is made and the customer's admins are told. Its plan is next; then two leads."
+        gettext(
+            "Your request is made and the customer's admins are told. Its plan is next; then two "
+            "leads."
+        )
         if asked.break_glass
-        else "Your request is made. Its plan comes next; then the customer's admins are told."
+        else gettext(
+            "Your request is made. Its plan comes next; then the customer's admins are told."
+        )
     )
     return redirect(url_for("console.grants.show", grant_id=grant_id), 303)
 
@@ -85,5 +106,6 @@ def _form(tx: Tx, ticket_id: str, problems: Mapping[str, str]) -> str:
         extends=request.values.get("extends", ""),
         glass_s=policy.break_glass_max_s if policy.break_glass else 0,
         problems=problems,
+        field_names=_FIELDS,
         sent=sent,
     )

@@ -7,9 +7,11 @@ import secrets
 from flask import Blueprint, flash, jsonify, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import passkeys, signin
+from broker import passkeys, readers, signin
 from broker.errors import NotAuthenticated, TooMany
+from broker.letters import DECLINABLE, KINDS
 from broker.passkeys import Answered, Party
+from broker.readers import Reading
 from broker.tx import system
 from broker.web import fetched
 from broker.web.languages import gettext
@@ -24,12 +26,30 @@ def show() -> ResponseReturnValue:
     with begin() as tx:
         held = passkeys.list_passkeys(tx)
         sessions = signin.list_sessions(tx, the_broker().settings.times)
+        reading = readers.read(tx)
     return render_template(
         "console/account.html",
         passkeys=held,
         sessions=sessions,
         own=visitor().signed_in.session_id,
+        reading=reading,
+        notices=KINDS,
+        declinable=DECLINABLE,
     )
+
+
+@pages.post("/account/mails")
+def choose_mails() -> ResponseReturnValue:
+    """Ticked are those that are wanted; what is owed is not asked."""
+    wanted = Reading(
+        request.form.get("language") or None,
+        request.form.get("zone", "").strip() or None,
+        DECLINABLE - set(request.form.getlist("notice")),
+    )
+    with begin() as tx:
+        readers.choose(tx, wanted)
+    flash(gettext("Kept. Your next mail comes like this."))
+    return _back()
 
 
 @pages.post("/account/passkeys/options")
@@ -94,13 +114,13 @@ def sign_in() -> ResponseReturnValue:
             database, party(), request.form.get("answer", ""), passkeys.SIGN_IN, bound_to
         )
         with passkeys.ending_clones(database):
-            token, _ = passkeys.sign_in(database, taken, address=request.remote_addr or "")
+            token, person_id = passkeys.sign_in(database, taken, address=request.remote_addr or "")
     except NotAuthenticated as error:
         page = render_template(
             "console/sign_in.html", target=target, email="", problem=error.message
         )
         return page, 401
-    return open_session(token, target)
+    return open_session(token, person_id, target)
 
 
 def asking() -> tuple[Party, str]:

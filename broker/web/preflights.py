@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from broker.grants import preflights
+from broker.web.languages import gettext
 from broker.web.session import begin, the_broker
 
 pages = Blueprint("preflights", __name__)
@@ -29,5 +30,5 @@ def show(target: str) -> ResponseReturnValue:
 def check(target: str) -> ResponseReturnValue:
     with begin() as tx:
         preflights.ask_by_click(tx, target, the_broker().queue)
-    flash("A look was ordered. Load this page again in a moment to see what it found.")
+    flash(gettext("A look was ordered. Load this page again in a moment to see what it found."))
     return redirect(url_for(".show", target=target), 303)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from flask import Response, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import people, signin
+from broker import people, readers, signin
 from broker.bootstrap import Broker
 from broker.errors import Invalid, NotAuthenticated
 from broker.ids import PersonId
 from broker.secret import Secret
 from broker.signin import SignedIn
 from broker.tx import Tx, system
+from broker.web.languages import current, mark
 
 COOKIE = "__Host-session"
 _PUBLIC = frozenset(
@@ -67,7 +68,7 @@ def guard() -> ResponseReturnValue | None:
         return None
     if request.method == "GET" and not _asked_by_page():
         return redirect(url_for("console.account.show_sign_in", next=_own_path()))
-    raise NotAuthenticated("you are not signed in, or your session has ended")
+    raise NotAuthenticated(mark("you are not signed in, or your session has ended"))
 
 
 def _refuse_null_characters() -> None:
@@ -110,10 +111,12 @@ def _asked_by_page() -> bool:
     return request.path.startswith("/fragments/")
 
 
-def open_session(token: Secret[str], target: str) -> Response:
+def open_session(token: Secret[str], person_id: PersonId, target: str) -> Response:
     """Give the cookie, and a form token that nobody could have known before."""
     end_session()
     session.clear()
+    with the_broker().database.begin(system("sign-in")) as tx:
+        readers.note_language(tx, person_id, current())
     response = Response(status=303, headers={"Location": local_path(target)})
     response.set_cookie(
         COOKIE, token.reveal(), path="/", secure=True, httponly=True, samesite="Lax"

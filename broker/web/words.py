@@ -54,6 +54,9 @@ CATEGORIES = {
 _SAID_ELSEWHERE = (
     *(mark("access"), mark("portability"), mark("rectification"), mark("erasure")),
     *(mark("restriction"), mark("objection"), mark("lapsed")),
+    *(mark("done"), mark("partly")),
+    *(mark("admin"), mark("auditor"), mark("engineer"), mark("lead"), mark("operator")),
+    *(mark("privacy_officer"), mark("fatal"), mark("warning"), mark("note"), mark("lifted")),
 )
 
 # What a scope shows, by its kind, as signed statements say it.

@@ -47,6 +47,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "add_service": lambda ids: {"name": "siem", "tenant": ids["tenant_id"]},
     "create_service_token": lambda _: {"name": "x", "days": 1, "scopes": []},
     "change_password": lambda _: {"current": "not this one", "password": "a long enough one"},
+    "choose_mails": lambda _: {"language": "fr", "zone": None, "declined": []},
     "add_person": lambda ids: {
         "email": "new@t.test",
         "name": "N",
@@ -164,6 +165,8 @@ OWN = (
     {
         "get_me",
         "change_password",
+        "get_mails",
+        "choose_mails",
         "list_tokens",
         "create_token",
         "list_tenants",

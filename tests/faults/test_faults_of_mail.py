@@ -115,8 +115,9 @@ def certified(behind: Behind) -> str:
 def send(behind: Behind, post: Post, later: int) -> None:
     """As the sweep of mails does, after the longest wait between two tries."""
     skip(behind.world, timedelta(seconds=301 * later))
-    database = behind.world.broker.database
-    while mail.send_due(database, post.settings, certificates.read_attachment):
+    broker = behind.world.broker
+    settings = broker.settings.model_copy(update={"mail": post.settings})
+    while mail.send_due(broker.database, settings, certificates.read_attachment):
         pass
     skip(behind.world, timedelta(0))
 

@@ -19,6 +19,7 @@ import pytest
 from broker import erasing, mail, people, signin
 from broker.errors import Conflict, Denied
 from broker.ids import PersonId
+from broker.letters import Letter, own
 from broker.rights import exporting
 from broker.rights.held import HOLDINGS
 from broker.tx import Actor, system
@@ -45,9 +46,10 @@ def make_people(vendor: Vendor, many: int) -> dict[str, str]:
                 tx, side=side, email=f"{mark}@people.test", name=f"Person {mark}"
             )
             people.add_membership(tx, person, role, home)
-            mail.write(tx, person, home, f"Hello {mark}", "Dear you")
+            mail.write(tx, person, home, Letter(own(f"Hello {mark}"), [own("Dear you")]))
             for officer in people.list_recipients(tx, None, ["privacy_officer"]):
-                mail.write(tx, officer, None, "Somebody came", f"It is Person {mark}.")
+                said = Letter(own("Somebody came"), [own(f"It is Person {mark}.")])
+                mail.write(tx, officer, None, said)
         with vendor.as_(Actor(side, "password", person)) as tx:
             signin.create_token(tx, f"token of {mark}", 1)
         made[person] = mark

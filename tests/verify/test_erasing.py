@@ -16,6 +16,7 @@ from broker import erasing, mail, people, signin
 from broker.audit.bundle import parse_bundle
 from broker.errors import Conflict, Denied, NotAuthenticated, NotFound
 from broker.ids import PersonId, TenantId
+from broker.letters import Letter, own
 from broker.secret import Secret
 from broker.settings import Times
 from broker.tx import Actor, system
@@ -33,14 +34,16 @@ def add_admin(vendor: Vendor, tenant_id: TenantId | None, number: int = 0) -> tu
     with vendor.as_(vendor.operator) as tx:
         person_id = people.add_person(tx, side=side, email=f"{mark}@people.test", name=f"N {mark}")
         people.add_membership(tx, person_id, role, tenant_id)
-        mail.write(tx, person_id, tenant_id, f"Hello {mark}", f"Dear {mark}")
+        mail.write(tx, person_id, tenant_id, Letter(own(f"Hello {mark}"), [own(f"Dear {mark}")]))
         mail.write(
             tx,
             person_id,
             tenant_id,
-            "Code",
-            "{code}",
-            invitation_id=signin.invite(tx, person_id, Times()),
+            Letter(
+                own("Code"),
+                [own("{code}")],
+                invitation_id=signin.invite(tx, person_id, Times()),
+            ),
         )
     person = Actor(side, "password", person_id)
     with vendor.as_(person) as tx:
