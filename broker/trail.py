@@ -167,10 +167,17 @@ def record_all(
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """An entry for each (tenant, subject), with the same facts; in one statement."""
+    record_each(tx, kind, [(*subject, facts or {}) for subject in subjects])
+
+
+def record_each(
+    tx: Tx, kind: str, entries_of: Sequence[tuple[TenantId | None, str, Mapping[str, Any]]]
+) -> None:
+    """An entry for each (tenant, subject, facts); in one statement."""
     rows = []
-    for subject in subjects:
-        log, content, _ = _build(tx, subject, kind, facts)
-        rows.append({"log_id": log.id, "subject": subject[1], "entry": content})
+    for tenant_id, subject, facts in entries_of:
+        log, content, _ = _build(tx, (tenant_id, subject), kind, facts)
+        rows.append({"log_id": log.id, "subject": subject, "entry": content})
     if rows:
         tx.session.execute(_INSERT, rows)
 

@@ -9,6 +9,8 @@ A statement holds ids, digests, windows and instants: no name, no address, no fr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +21,7 @@ from broker.assertions import challenge_of, check_assertion, parse_assertion
 from broker.audit import dsse
 from broker.audit.statements import DECISION, END_OF_ACCESS, TYPES
 from broker.audit.verify import statements_key_name
-from broker.db import Busy, Database
+from broker.db import Base, Busy, Database
 from broker.errors import Conflict, VerificationFailed
 from broker.grants import mismatch
 from broker.grants.mismatch import GrantAltered
@@ -44,7 +46,9 @@ class AlreadySigned(Conflict):
 
 
 def sign_due(database: Database, signer: Signer) -> int:
-    """Sign what has no statement yet, each in a transaction of its own; return how many."""
+    """Sign what has no statement yet: decisions each in a transaction of its own, ends of access
+    many in one, for each of them is plain; return how many.
+    """
     try:
         with database.exclusive("statements"):
             with database.begin(_WORKER) as tx:
@@ -57,9 +61,9 @@ def sign_due(database: Database, signer: Signer) -> int:
                 ends = tx.session.scalars(revoked.order_by(Lease.state_at)).all()
             for decision_id in decisions:
                 _sign_alone(database, signer, decision_id)
-            for lease_id in ends:
+            if ends:
                 with database.begin(_WORKER) as tx:
-                    _sign_end(tx, signer, lease_id)
+                    _sign_ends(tx, signer, ends)
     except Busy:
         return 0
     except FAILURES as error:  # the next run finds what is left
@@ -114,9 +118,12 @@ def _sign_decision(tx: Tx, signer: Signer, decision_id: str) -> None:
             )
         except VerificationFailed:
             raise GrantAltered(grant.id, ["passkey"]) from None
-    digest = _keep(tx, signer, TenantId(grant.tenant_id), (DECISION, decision.id, statement))
-    facts = {"grant": grant.id, "digest": digest}
-    trail.record(tx, TenantId(grant.tenant_id), "decision.signed", decision.id, facts)
+    tenant_id, said = TenantId(grant.tenant_id), _Said(DECISION, decision.id, statement)
+    origin = get_tenant(tx, tenant_id).log_origin
+    row = _seal(said, signer, signer.public(STATEMENTS_KEY), origin, tenant_id)
+    tx.session.execute(_INSERT, {**row, "signed_at": tx.at})
+    facts = {"grant": grant.id, "digest": _digest(row)}
+    trail.record(tx, tenant_id, "decision.signed", decision.id, facts)
 
 
 def challenge_for(tx: Tx, grant: Grant, statement: dict[str, Any]) -> bytes:
@@ -230,9 +237,29 @@ def _result(grant: Grant) -> dict[str, Any]:
     }
 
 
-def _sign_end(tx: Tx, signer: Signer, lease_id: str) -> None:
-    lease = tx.session.get_one(Lease, lease_id)
-    statement = {
+_ENDS = sa.select(Lease.__table__).where(
+    Lease.__table__.c.id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Text)))
+)
+_INSERT = sa.insert(Base.metadata.tables["statement"])
+
+
+def _sign_ends(tx: Tx, signer: Signer, lease_ids: Sequence[str]) -> None:
+    """All of them or none: the next run finds what was not kept."""
+    key = signer.public(STATEMENTS_KEY)
+    leases = tx.session.execute(_ENDS, {"ids": list(lease_ids)}).all()
+    origins = {one: get_tenant(tx, one).log_origin for one in {row.tenant_id for row in leases}}
+    rows, noted = [], []
+    for lease in leases:
+        said = _Said(END_OF_ACCESS, lease.id, _state_end(lease, tx.at))
+        row = _seal(said, signer, key, origins[lease.tenant_id], lease.tenant_id)
+        rows.append({**row, "signed_at": tx.at})
+        noted.append((lease.tenant_id, lease.id, {"grant": lease.grant_id, "digest": _digest(row)}))
+    tx.session.execute(_INSERT, rows)
+    trail.record_each(tx, "lease.end_signed", noted)
+
+
+def _state_end(lease: sa.Row[Any], signed_at: datetime) -> dict[str, Any]:
+    return {
         "lease": lease.id,
         "grant": lease.grant_id,
         "person": lease.person_id,
@@ -244,42 +271,49 @@ def _sign_end(tx: Tx, signer: Signer, lease_id: str) -> None:
             "login_refused": _instant(lease.login_refused_at),
             "last_session_dead": _instant(lease.last_session_dead_at),
             "role_gone": _instant(lease.role_gone_at),
-            "signed": _instant(tx.at),
+            "signed": _instant(signed_at),
         },
     }
-    tenant_id = TenantId(lease.tenant_id)
-    digest = _keep(tx, signer, tenant_id, (END_OF_ACCESS, lease.id, statement))
-    facts = {"grant": lease.grant_id, "digest": digest}
-    trail.record(tx, tenant_id, "lease.end_signed", lease.id, facts)
 
 
-def _keep(
-    tx: Tx, signer: Signer, tenant_id: TenantId, said: tuple[str, str, dict[str, Any]]
-) -> str:
-    """Sign and store (kind, subject, statement); return the envelope's digest."""
-    kind, subject, statement = said
-    origin = get_tenant(tx, tenant_id).log_origin
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is stated, about which subject: `kind` is one of `TYPES`."""
+
+    kind: str
+    subject: str
+    statement: dict[str, Any]
+
+
+def _seal(
+    said: _Said, signer: Signer, key: bytes, origin: str, tenant_id: TenantId
+) -> dict[str, Any]:
+    """The statement's row, signed; but for the instant. `key` is the public half that must fit."""
     whole = {
         "v": 1,
-        "type": kind,
+        "type": said.kind,
         "log": origin,
         "tenant": tenant_id,
         "software": _SOFTWARE,
-        **statement,
+        **said.statement,
     }
     envelope = dsse.seal(
-        TYPES[kind],
+        TYPES[said.kind],
         entries.canonical(whole, max_bytes=dsse.MAX_PAYLOAD_BYTES),
         statements_key_name(origin),
-        signer.public(STATEMENTS_KEY),
+        key,
         lambda message: signer.sign(STATEMENTS_KEY, message),
     )
-    row = Statement(
-        subject=subject, tenant_id=tenant_id, kind=kind, envelope=envelope, signed_at=tx.at
-    )
-    tx.session.add(row)
-    tx.session.flush()
-    return hashlib.sha256(envelope).hexdigest()
+    return {
+        "subject": said.subject,
+        "tenant_id": tenant_id,
+        "kind": said.kind,
+        "envelope": envelope,
+    }
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    return hashlib.sha256(row["envelope"]).hexdigest()
 
 
 def _instant(at: datetime | None) -> str | None:

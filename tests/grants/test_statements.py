@@ -130,19 +130,31 @@ def test_one_changed_byte_or_another_vendors_key_is_refused(world: World) -> Non
     assert not verify_signed(envelope, foreign).ok
 
 
-def test_the_end_of_a_login_is_stated_with_its_three_instants(world: World) -> None:
+def test_the_end_of_each_login_is_stated_with_its_three_instants(world: World) -> None:
+    """Those that ended together are signed together, each by its own digest in the log."""
     grant_id = world.approved()
-    lease_id, _ = world.lease(grant_id)
+    lease_ids = [world.lease(grant_id)[0] for _ in range(2)]
     world.work()
     with world.as_(world.admin) as tx, pytest.raises(Conflict, match="once it is revoked"):
-        decisions.read_end_envelope(tx, lease_id)
-    with world.as_(world.admin) as tx:
-        lifecycle.end_lease_by_click(tx, lease_id, world.broker.queue)
+        decisions.read_end_envelope(tx, lease_ids[0])
+    for lease_id in lease_ids:
+        with world.as_(world.admin) as tx:
+            lifecycle.end_lease_by_click(tx, lease_id, world.broker.queue)
     world.work()
     sign(world)
-    with world.as_(world.admin) as tx:
-        statement = said(world, decisions.read_end_envelope(tx, lease_id))
+    signed = {e["subject"]: e["facts"] for e in world.entries() if e["kind"] == "lease.end_signed"}
+    for lease_id in lease_ids:
+        with world.as_(world.admin) as tx:
+            envelope = decisions.read_end_envelope(tx, lease_id)
+        digest = hashlib.sha256(envelope).hexdigest()
+        assert signed.pop(lease_id) == {"grant": grant_id, "digest": digest}
+        check_end(world, lease_id, said(world, envelope))
+    assert not signed
+
+
+def check_end(world: World, lease_id: str, statement: dict) -> None:
     lease = world.find_lease(lease_id)
+    assert statement["lease"] == lease_id
     assert (statement["server"], statement["role"]) == (world.database_id, lease.role_name)
     instants = (lease.login_refused_at, lease.last_session_dead_at, lease.role_gone_at)
     names = ("login_refused", "last_session_dead", "role_gone")
