@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from broker.engines.lines import Lines
 from broker.errors import Unavailable
 from broker.secret import Secret
 
@@ -28,7 +29,8 @@ class Target:
     DBA sees of us. `cluster` is the system identifier that must be found there, and `timeline` the
     one on which alone something may be made; None asks for none. `next_password` is tried where
     `password` is refused: it is being changed. `standbys` are (host, port) of those on which the
-    end of a login must be confirmed too.
+    end of a login must be confirmed too. Sessions and tools that are opened on it are held in
+    `lines`, where that is given, to be cut off.
     """
 
     host: str
@@ -42,6 +44,7 @@ class Target:
     timeline: int | None = None
     next_password: Secret[str] | None = field(default=None, repr=False)
     standbys: tuple[tuple[str, int], ...] = ()
+    lines: Lines | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,12 +168,16 @@ def _begin(tx: Tx, hold: LegalHold, snapshot: Snapshot, queue: Queue) -> None:
 
 
 def lift(tx: Tx, hold_id: str, queue: Queue) -> None:
-    """End a hold: the copy is destroyed. An authority's is ended by the vendor alone."""
+    """End a hold: the copy is destroyed. An authority's is ended by the vendor alone.
+
+    Raises Conflict, also when it is over already.
+    """
     hold = get_hold(tx, hold_id)
     people.check(tx, "hold:lift", TenantId(hold.tenant_id))
     if hold.authority_order is not None and tx.actor.side == "tenant":
         raise Conflict("an authority ordered this hold; the vendor's privacy officer ends it")
-    end(tx, hold, "lifted", queue)
+    if not end(tx, hold, "lifted", queue):
+        raise Conflict(f"{hold.id} is {hold.state} already, since {hold.state_at.isoformat()}")
 
 
 def end(tx: Tx, hold: LegalHold, why: str, queue: Queue) -> bool:
@@ -182,6 +186,7 @@ def end(tx: Tx, hold: LegalHold, why: str, queue: Queue) -> bool:
     try:
         advance(tx, hold, HOLD_END, facts={**_of(hold), "why": why})
     except StateConflict:
+        tx.session.refresh(hold)
         return False
     _hurry(tx, snapshot, queue)
     _tell(

@@ -181,19 +181,19 @@ def _fill(ports: Ports, work: Work, held: Held) -> Filled:
     roots = {table.partition_of for table in work.plan.tables}  # they hold no rows themselves
     tables = sum(t.rows and t.full_name not in roots for t in work.plan.tables)
     watch = Watch(ports.database, held, work.snapshot.id, tables)
-    return loading.fill(
-        loading.Job(
-            places=work.places,
-            plan=work.plan,
-            policy=ports.policy,
-            source=work.source,
-            schemas=work.schemas,
-            tenancy=work.tenancy,
-            store=ports.store,
-            data_key=data_key,
-            watch=watch,
-        )
+    job = loading.Job(
+        places=work.places.through(watch.lines),
+        plan=work.plan,
+        policy=ports.policy,
+        source=replace(work.source, lines=watch.lines),
+        schemas=work.schemas,
+        tenancy=work.tenancy,
+        store=ports.store,
+        data_key=data_key,
+        watch=watch,
     )
+    with watch.cutting():
+        return loading.fill(job)
 
 
 def _make_data_key(ports: Ports, snapshot: Snapshot) -> Secret[bytes]:

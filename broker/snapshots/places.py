@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from broker.engines import Target
+from broker.engines.lines import Lines
 from broker.engines.postgres.copying import sandbox
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.faults import crash_point
@@ -28,6 +29,10 @@ class Places:
     snapshot: Snapshot
     server: Target
     label_key: Secret[bytes]
+
+    def through(self, lines: Lines) -> Places:
+        """The same, whose sessions can be cut off."""
+        return replace(self, server=replace(self.server, lines=lines))
 
     def _label(self, kind: str, place: str) -> str:
         return Label(kind, self.snapshot.id, self.snapshot.ends_at, place).text(self.label_key)

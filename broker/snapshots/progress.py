@@ -1,17 +1,21 @@
 """Watching over a copy that is being made or reset: its progress, and whether it should go on.
 
 What must stay true: a copy whose snapshot was condemned, or whose worker lost its lock, stops
-within about a second, and makes nothing more.
+within about a second, and makes nothing more; also when the server that it waits for hangs, so that
+nothing keeps a condemned copy from its end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 
 from broker.db import Database, Held
+from broker.engines.lines import Lines
 from broker.errors import Conflict
 from broker.snapshots.model import Snapshot
 from broker.tx import system
@@ -50,6 +54,35 @@ class Watch:
         self._done = 0
         self._step = ""
         self._next = 0.0
+        self.lines = Lines()  # for the targets on which the work is done
+
+    @contextlib.contextmanager
+    def cutting(self) -> Iterator[None]:
+        """Meanwhile, look also while the work itself can't, and cut its lines when it is over."""
+        over, why = threading.Event(), list[CopyStopped]()
+
+        def look() -> None:
+            while not over.wait(_EVERY_S):
+                try:
+                    self.tick()
+                except CopyStopped as stopped:
+                    why.append(stopped)
+                    return self.lines.cut()
+                except sa.exc.DBAPIError:
+                    continue  # nothing is known: the work sees it too
+            return None
+
+        thread = threading.Thread(target=look, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        except Exception:
+            if why:  # what was raised is only how the cut showed
+                raise why[0] from None
+            raise
+        finally:
+            over.set()
+            thread.join()
 
     def step(self, name: str) -> None:
         """Begin a step, e.g. `definitions`, `rows`, `indexes`, `checks`."""
@@ -74,7 +107,7 @@ class Watch:
             self._next = time.monotonic() + _EVERY_S
             progress = {
                 "purpose": "reset" if self._state == "ready" else "copy",
-                "step": self._step,
+                "step": self._step or "definitions",
                 "tables_done": self._done,
                 "tables": self._tables,
                 "bytes": sum(self._bytes.values()),

@@ -129,7 +129,8 @@ def _reset(ports: Ports, places: Places, held: Held) -> None:
     watch.step("definitions")  # from here on the old sandbox is no more
     crash_point("reset-begun")
     places.drop_sandbox()
-    rebuild(places, artifact, objects, contents, watch)
+    with watch.cutting():
+        rebuild(places.through(watch.lines), artifact, objects, contents, watch)
     places.let_leases_in()
 
 

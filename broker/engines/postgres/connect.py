@@ -21,7 +21,8 @@ import psycopg
 from psycopg import sql
 
 from broker.engines import ServerUnavailable, Target
-from broker.engines.postgres.line import bounded
+from broker.engines.lines import Lines
+from broker.engines.postgres.line import bounded, hold
 from broker.errors import Invalid
 from broker.secret import Secret
 
@@ -155,6 +156,8 @@ def connect(
         raise kind(
             f"the server at {target.host}:{target.port} refused us or did not answer: {words}"
         ) from None
+    if target.lines is not None:
+        hold(connection, target.lines)
     if target.cluster is not None:
         try:
             with bounded(connection):
@@ -218,11 +221,14 @@ def check_cluster(cluster: str, target: Target) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ToolConnection:
-    """How a PostgreSQL tool is started: `dsn` as its connection argument, `env`, and `pass_fds`."""
+    """How a PostgreSQL tool is started: `dsn` as its connection argument, `env`, and `pass_fds`;
+    `lines` may end it.
+    """
 
     dsn: str
     env: Mapping[str, str]
     pass_fds: tuple[int, ...]
+    lines: Lines | None = None
 
 
 @contextlib.contextmanager
@@ -250,6 +256,7 @@ def tool_connection(
                 "PSQLRC": "/dev/null",
             },
             pass_fds=(descriptor,),
+            lines=target.lines,
         )
     finally:
         os.close(descriptor)

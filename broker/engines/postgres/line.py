@@ -11,10 +11,13 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+
+from broker.engines.lines import Lines
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 LIMIT_S = 120.0  # of a short session: longer than its own deadlines and waits together
@@ -51,3 +54,18 @@ def bounded(connection: Connection) -> Iterator[None]:
     finally:
         timer.cancel()
         cutter.let_go()
+
+
+def hold(connection: Connection, lines: Lines) -> None:
+    """Let `lines` cut this session off, from whatever thread, as long as it is used.
+
+    By a descriptor of its own: the session's number may be another's once it is closed.
+    """
+    line = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):  # it is over already
+            line.shutdown(socket.SHUT_RDWR)
+
+    weakref.finalize(connection, line.close)
+    weakref.finalize(connection, lines.hold(cut))

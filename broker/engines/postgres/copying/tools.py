@@ -95,9 +95,13 @@ def tool(
         if process.stdout is not None:
             with contextlib.suppress(OSError):  # a wish: the user's share of pipe pages may be used
                 fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, BLOCK_BYTES)
+        lines = connection.lines if connection else None
+        let_go = lines.hold(process.kill) if lines else None
         try:
             yield Tool(name, process, stderr)
         finally:
+            if let_go is not None:
+                let_go()
             process.kill()
             process.wait()
             if process.stdout is not None:
