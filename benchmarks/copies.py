@@ -38,9 +38,10 @@ from broker.engines.postgres.masks import MASKS, find_obstacle
 from broker.grants.plan import make_plan
 from broker.grants.policy import Policy, Rule, load_policy
 from broker.ids import new_id
-from broker.sealing import MANIFEST_NAME, Manifest, Sealed, new_data_key
+from broker.sealing import new_data_key
 from broker.secret import Secret
 from broker.snapshots import loading, resetting
+from broker.snapshots.artifacts import Artifact
 from broker.snapshots.contents import Contents
 from broker.snapshots.model import Snapshot
 from broker.snapshots.places import Places
@@ -81,8 +82,9 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     store = FolderStore(Path(task["store"]))
     data_key = Secret(bytes.fromhex(task["data_key"]))
     if "manifest" in task:
-        artifact = resetting.Artifact(store, snapshot, data_key)
-        manifest = Manifest.from_bytes(artifact.read(Sealed(MANIFEST_NAME, *task["manifest"])))
+        snapshot.manifest_size, snapshot.manifest_sha256 = task["manifest"]
+        artifact = Artifact(store, snapshot, data_key)
+        manifest = artifact.read_manifest()
         objects = {sealed.name: sealed for sealed in manifest.objects}
         for sealed in manifest.objects:
             artifact.check(sealed)

@@ -571,6 +571,11 @@ KINDS: Mapping[str, Kind] = {
         "The hold is over; a condemned copy is destroyed.", "hold", {"snapshot": "id", **_WHY}
     ),
     "key.erased": Kind("The copy's key was erased.", "snapshot", {"key": "id"}),
+    "snapshot.searched": Kind(
+        "Before its sandbox was dropped, real values were searched for in it; `columns` had some.",
+        "snapshot",
+        {"canaries": "number", "columns": "number"},
+    ),
     "snapshot.stuck": Kind(
         "A destruction does not go on; it is tried for ever.", "snapshot", {"problems": "number"}
     ),

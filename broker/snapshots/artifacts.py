@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from broker.errors import NotFound, VerificationFailed
-from broker.sealing import SealContext, Sealed, SealWriter, open_sealed, seal_writer
+from broker.sealing import (
+    MANIFEST_NAME,
+    Manifest,
+    SealContext,
+    Sealed,
+    SealWriter,
+    open_sealed,
+    seal_writer,
+)
 from broker.secret import Secret
+from broker.snapshots.batches import cut
+from broker.snapshots.contents import SealedTable
+from broker.snapshots.model import Snapshot
+from broker.snapshots.ports import Ports
 from broker.stores import Store
 
+Loaded = Callable[[SealedTable, Iterator[bytes]], None]
 LABEL = "label"  # in clear, for the reaper: what this prefix is, and until when
 
 
@@ -68,3 +82,47 @@ def opened_object(
             yield open_sealed(source, key, SealContext(snapshot_id, expected.name), expected)
     except NotFound:
         raise VerificationFailed(f"the object {expected.name!r} is lost") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A copy's sealed objects, and the key that opens them."""
+
+    store: Store
+    snapshot: Snapshot
+    data_key: Secret[bytes]
+
+    def read(self, expected: Sealed) -> bytes:
+        """For what is small: the manifest and the definitions."""
+        snapshot = self.snapshot
+        with opened_object(
+            self.store, snapshot.prefix, expected, self.data_key, snapshot.id
+        ) as blocks:
+            return b"".join(blocks)
+
+    def read_manifest(self) -> Manifest:
+        size, digest = self.snapshot.manifest_size or 0, self.snapshot.manifest_sha256 or ""
+        return Manifest.from_bytes(self.read(Sealed(MANIFEST_NAME, size, digest)))
+
+    def check(self, expected: Sealed) -> None:
+        """Length, digest and presence of one object. Raises VerificationFailed."""
+        snapshot = self.snapshot
+        with opened_object(self.store, snapshot.prefix, expected, self.data_key, snapshot.id):
+            pass
+
+    def load(self, expected: Sealed, tables: Sequence[SealedTable], loaded: Loaded) -> None:
+        """Fill the tables of one object, which have been put in their order."""
+        snapshot = self.snapshot
+        with opened_object(
+            self.store, snapshot.prefix, expected, self.data_key, snapshot.id
+        ) as blocks:
+            parts = cut(blocks, [table.size_bytes for table in tables])
+            for table, part in zip(tables, parts, strict=True):
+                loaded(table, part)
+
+
+def open_artifact(ports: Ports, snapshot: Snapshot) -> Artifact:
+    """Raises KeyErased, KeyHeld, KeyUnavailable."""
+    wrapped = snapshot.wrapped_key or b""
+    key = ports.keys.unwrap(snapshot.wrapping_key, wrapped, snapshot.id.encode())
+    return Artifact(ports.store, snapshot, key)

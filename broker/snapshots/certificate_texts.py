@@ -120,6 +120,9 @@ FRENCH: Final[Mapping[str, str]] = {
     "artifact": "archive scellée",
     "sandbox database": "base du bac à sable",
     "sandbox role": "rôle du bac à sable",
+    "real values": "valeurs réelles",
+    "searched in every masked column, before it was dropped, by keyed digests": "cherchées dans "
+    "chaque colonne masquée, avant sa suppression, par empreintes à clé",
     "cryptographic erase: the snapshot's own wrapping key was erased": "effacement cryptographique "
     ": la clé d'enveloppe propre à cette copie a été effacée",
     "clear: every object, version and unfinished upload was deleted; sealed all along": "clear : "

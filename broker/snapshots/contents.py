@@ -14,8 +14,8 @@ from broker.engines.postgres.copying import ObjectId
 from broker.engines.postgres.copying.sequences import SequenceState
 from broker.errors import VerificationFailed
 
-PRE_DATA = "pre-data"
-POST_DATA = "post-data"
+DEFINITIONS = "definitions"
+_FORM = 2  # in the first, definitions were two objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Contents:
     def to_facts(self) -> dict[str, str | int]:
         """The manifest's facts; `from_facts` is the inverse."""
         facts: dict[str, str | int] = {
+            "form": _FORM,
             "plan": self.plan,
             "encoding": self.encoding,
             "left_out": json.dumps(self.left_out),
@@ -69,6 +70,7 @@ class Contents:
     def from_facts(cls, facts: Mapping[str, str | int]) -> Contents:
         """Raises VerificationFailed."""
         try:
+            _check_form(facts)
             return cls(
                 plan=str(facts["plan"]),
                 encoding=str(facts["encoding"]),
@@ -83,6 +85,12 @@ class Contents:
             raise VerificationFailed(
                 "the manifest was written by another version of the broker"
             ) from None
+
+
+def _check_form(facts: Mapping[str, str | int]) -> None:
+    if facts["form"] != _FORM:
+        msg = "another form"
+        raise ValueError(msg)
 
 
 def _read_all(facts: Mapping[str, str | int], prefix: str) -> list[Any]:

@@ -1,6 +1,7 @@
 """Destroying a condemned copy, or a remnant of one, whatever fails on the way.
 
-    leases revoked → key erased → sandbox dropped → objects deleted → independent looks → destroyed
+    leases revoked → key erased → sandbox searched and dropped → objects deleted
+    → independent looks → destroyed
 
 The key dies first of all that holds data: from then on what is sealed is unreadable, whatever fails
 later. A later step goes on when an earlier one is stuck, but nothing is called destroyed before
@@ -28,7 +29,7 @@ from broker.ids import TenantId
 from broker.keys import KeyHeld
 from broker.labels import Label
 from broker.retries import FAILURES, describe
-from broker.snapshots import holds, looks
+from broker.snapshots import holds, looks, searching
 from broker.snapshots.artifacts import delete_all, replace_label
 from broker.snapshots.holds import LegalHold
 from broker.snapshots.later_looks import add_looks, plan_looks
@@ -104,9 +105,11 @@ def _read(ports: Ports, identity: str) -> _Work | None:
 def _end(ports: Ports, work: _Work) -> list[str]:
     """All steps in order; returns what is in the way, a sentence each."""
     snapshot = work.snapshot
+    canaries = searching.read_canaries(ports, snapshot)
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("leases", lambda: revoke_leases(ports, snapshot, "the copy is condemned")),
         ("data key", lambda: _erase_key(ports, snapshot)),
+        ("search", lambda: searching.search(ports, work.server, snapshot, canaries)),
         ("sandbox", lambda: _drop_sandbox(work)),
         ("artifact", lambda: _delete_objects(ports, snapshot)),
     )
@@ -129,10 +132,12 @@ def _close(ports: Ports, work: _Work, hold: LegalHold) -> list[str]:
     its key stay, under a label whose end is the hold's, which the reaper reads.
     """
     snapshot = work.snapshot
+    canaries = searching.read_canaries(ports, snapshot)
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("leases", lambda: revoke_leases(ports, snapshot, "the copy is condemned")),
         ("data key", lambda: ports.keys.hold(snapshot.wrapping_key)),
         ("artifact", lambda: _label_until(ports, snapshot, hold.ends_at or snapshot.ends_at)),
+        ("search", lambda: searching.search(ports, work.server, snapshot, canaries)),
         ("sandbox", lambda: _drop_sandbox(work)),
         ("looks", lambda: _look_at_closed(ports, work)),
     )

@@ -24,8 +24,7 @@ from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed, ObjectId, SourceChanged, sandbox
 from broker.engines.postgres.copying.archive import (
     Archive,
-    Section,
-    dump_section,
+    dump_definitions,
     restore,
 )
 from broker.engines.postgres.copying.binary import can_be_binary
@@ -48,7 +47,7 @@ from broker.engines.postgres.copying.sequences import (
     set_sequences,
     set_sequences_by_rows,
 )
-from broker.engines.postgres.copying.toc import Skipped, TocEntry, find_reason_to_skip
+from broker.engines.postgres.copying.toc import Skipped, TocEntry
 from broker.engines.postgres.copying.yielding import Yielding
 from broker.engines.postgres.masks import SESSION_KEY, find_obstacle, masked_select, session_options
 from broker.faults import crash_point
@@ -60,7 +59,7 @@ from broker.secret import Secret
 from broker.snapshots import spot
 from broker.snapshots.artifacts import put_sealed, sealed_object
 from broker.snapshots.batches import SMALL_BYTES, group
-from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
+from broker.snapshots.contents import DEFINITIONS, Contents, SealedTable
 from broker.snapshots.fidelity import Locales, make_report
 from broker.snapshots.parallel import WORKERS, run_in_lanes
 from broker.snapshots.places import Places
@@ -142,18 +141,18 @@ def fill(job: Job) -> Filled:
         job.places.make_sandbox(encoding)
         owner = job.places.open_owner()
         stack.callback(job.places.close_owner)
-        before = stack.enter_context(_dump(job, source, "pre-data"))
-        after = stack.enter_context(_dump(job, source, "post-data"))
-        sealed = [job.seal(PRE_DATA, before.read_bytes()), job.seal(POST_DATA, after.read_bytes())]
-        skipped = restore(before, owner, skip=find_reason_to_skip, checkpoint=source.checkpoint)
+        archive = stack.enter_context(_dump(job, source))
+        sealed = [job.seal(DEFINITIONS, archive.read_bytes())]
+        skipped = restore(archive, owner, "pre-data", checkpoint=source.checkpoint)
         job.watch.step("rows")
         canaries = spot.take(
             job.source, source.exporter, list(source.planned()), source.part.condition
         )
+        sealed.append(job.seal(spot.CANARIES, canaries.to_bytes()))
         tables, objects = _copy_tables(job, source, owner, masking_key)
         job.watch.step("indexes")
         left_out = _find_left_out(source)
-        skipped += restore_post_data(after, owner, left_out, source.checkpoint)
+        skipped += restore_post_data(archive, owner, left_out, source.checkpoint)
         sequences = _finish(job, source, owner)
         job.watch.step("checks")
         _check(source, owner, tables, [*(entry.entry.id for entry in skipped), *left_out])
@@ -225,10 +224,9 @@ def _encoding(source: _Source) -> str:
     return source.exporter.connection.info.parameter_status("server_encoding") or "UTF8"
 
 
-def _dump(job: Job, source: _Source, section: Section) -> Archive:
-    return dump_section(
+def _dump(job: Job, source: _Source) -> Archive:
+    return dump_definitions(
         job.source,
-        section,
         source.exporter.snapshot_id,
         schemas=job.schemas,
         checkpoint=source.checkpoint,
@@ -383,11 +381,9 @@ def restore_post_data(
     outside = frozenset(left_out)
 
     def skip(entry: TocEntry) -> str | None:
-        if entry.id in outside:
-            return "it points at rows that were left out"
-        return find_reason_to_skip(entry)
+        return "it points at rows that were left out" if entry.id in outside else None
 
-    return restore(archive, owner, skip=skip, jobs=WORKERS, checkpoint=checkpoint)
+    return restore(archive, owner, "post-data", skip=skip, jobs=WORKERS, checkpoint=checkpoint)
 
 
 def _finish(job: Job, source: _Source, owner: Target) -> list[SequenceState]:

@@ -16,7 +16,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from broker import retries, tenants, trail
@@ -26,17 +25,14 @@ from broker.engines.postgres.copying import sandbox
 from broker.engines.postgres.copying.archive import Archive, restore
 from broker.engines.postgres.copying.rows import Connection, RowTarget, loading
 from broker.engines.postgres.copying.sequences import analyze, put_sequences
-from broker.engines.postgres.copying.toc import find_reason_to_skip
 from broker.errors import BrokerError, VerificationFailed
 from broker.faults import crash_point
 from broker.grants.targets import server_target
 from broker.ids import TenantId
 from broker.retries import FAILURES, describe
-from broker.sealing import MANIFEST_NAME, Manifest, Sealed
-from broker.secret import Secret
-from broker.snapshots.artifacts import opened_object
-from broker.snapshots.batches import cut
-from broker.snapshots.contents import POST_DATA, PRE_DATA, Contents, SealedTable
+from broker.sealing import Sealed
+from broker.snapshots.artifacts import Artifact, open_artifact
+from broker.snapshots.contents import DEFINITIONS, Contents, SealedTable
 from broker.snapshots.destroying import revoke_leases
 from broker.snapshots.loading import restore_post_data
 from broker.snapshots.model import Snapshot
@@ -45,45 +41,10 @@ from broker.snapshots.parallel import run_all, run_in_lanes
 from broker.snapshots.places import Places
 from broker.snapshots.ports import Ports
 from broker.snapshots.progress import Watch
-from broker.stores import Store
 from broker.tx import system
 
 _WORKER = system("worker")
-Loaded = Callable[[SealedTable, Iterator[bytes]], None]
 _LOGIN_LOOKS, _LOGIN_WAIT_S = 10, 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A copy's sealed objects, and the key that opens them."""
-
-    store: Store
-    snapshot: Snapshot
-    data_key: Secret[bytes]
-
-    def read(self, expected: Sealed) -> bytes:
-        """For what is small: the manifest and the definitions."""
-        snapshot = self.snapshot
-        with opened_object(
-            self.store, snapshot.prefix, expected, self.data_key, snapshot.id
-        ) as blocks:
-            return b"".join(blocks)
-
-    def check(self, expected: Sealed) -> None:
-        """Length, digest and presence of one object. Raises VerificationFailed."""
-        snapshot = self.snapshot
-        with opened_object(self.store, snapshot.prefix, expected, self.data_key, snapshot.id):
-            pass
-
-    def load(self, expected: Sealed, tables: Sequence[SealedTable], loaded: Loaded) -> None:
-        """Fill the tables of one object, which have been put in their order."""
-        snapshot = self.snapshot
-        with opened_object(
-            self.store, snapshot.prefix, expected, self.data_key, snapshot.id
-        ) as blocks:
-            parts = cut(blocks, [table.size_bytes for table in tables])
-            for table, part in zip(tables, parts, strict=True):
-                loaded(table, part)
 
 
 def _after(checkpoint: Callable[[], None], block: bytes) -> bytes:
@@ -118,9 +79,8 @@ def _begin(ports: Ports, snapshot_id: str) -> Places | None:
 
 def _reset(ports: Ports, places: Places, held: Held) -> None:
     snapshot = places.snapshot
-    artifact = _open_artifact(ports, snapshot)
-    size, digest = snapshot.manifest_size or 0, snapshot.manifest_sha256 or ""
-    manifest = Manifest.from_bytes(artifact.read(Sealed(MANIFEST_NAME, size, digest)))
+    artifact = open_artifact(ports, snapshot)
+    manifest = artifact.read_manifest()
     contents = Contents.from_facts(manifest.facts)
     objects = {sealed.name: sealed for sealed in manifest.objects}
     run_all([partial(artifact.check, sealed) for sealed in manifest.objects])
@@ -143,12 +103,6 @@ def _end_logins(ports: Ports, snapshot: Snapshot) -> None:
     return revoke_leases(ports, snapshot, "the copy is reset")
 
 
-def _open_artifact(ports: Ports, snapshot: Snapshot) -> Artifact:
-    wrapped = snapshot.wrapped_key or b""
-    key = ports.keys.unwrap(snapshot.wrapping_key, wrapped, snapshot.id.encode())
-    return Artifact(ports.store, snapshot, key)
-
-
 def rebuild(
     places: Places,
     artifact: Artifact,
@@ -161,9 +115,9 @@ def rebuild(
         places.make_sandbox(contents.encoding)
         owner = places.open_owner()
         stack.callback(places.close_owner)
-        before = Archive.from_bytes(artifact.read(objects[PRE_DATA]))
-        stack.enter_context(before)
-        restore(before, owner, skip=find_reason_to_skip, checkpoint=watch.tick)
+        archive = Archive.from_bytes(artifact.read(objects[DEFINITIONS]))
+        stack.enter_context(archive)
+        restore(archive, owner, "pre-data", checkpoint=watch.tick)
         watch.step("rows")
         run_in_lanes(
             [
@@ -173,9 +127,7 @@ def rebuild(
             lambda: connect(owner),
         )
         watch.step("indexes")
-        after = Archive.from_bytes(artifact.read(objects[POST_DATA]))
-        stack.enter_context(after)
-        restore_post_data(after, owner, contents.left_out, watch.tick)
+        restore_post_data(archive, owner, contents.left_out, watch.tick)
         with connect(owner) as connection:
             put_sequences(connection, contents.sequences)
             analyze(connection)

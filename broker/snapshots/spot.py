@@ -1,21 +1,23 @@
 """Canaries in every copy: real values of each hidden column, searched for in what was loaded.
 
 They are taken inside the tenant's server before a row is read, as keyed digests, from rows chosen
-at random; then the whole loaded column is searched in the sandbox. The key is made for this look
+at random; then the whole loaded column is searched in the sandbox. The key is made for these looks
 alone: not the masking key, which never gets near the sandbox, where the tenant's own code could
-read it.
+read it. Key and digests are sealed with the copy, for a last search before it is dropped
+(`searching`).
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from psycopg import sql
 
-from broker.engines import Table, Target
+from broker.engines import Column, Table, Target
 from broker.engines.postgres.canaries import PROBE, Canary, count_canaries, take_canaries
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed
@@ -24,6 +26,9 @@ from broker.engines.postgres.copying.rows import Connection, reading_session, so
 from broker.engines.postgres.masks import SESSION_KEY, session_options
 from broker.grants.plan import TablePlan
 from broker.secret import Secret
+
+CANARIES = "canaries"  # the sealed object
+LAST_SEARCH_MS = 60_000  # of one table; what takes longer is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,35 @@ class Canaries:
     @property
     def count(self) -> int:
         return sum(len(some) for _, columns in self.found for some in columns.values())
+
+    def to_bytes(self) -> bytes:
+        """JSON, to be sealed: with the key, a dictionary of guesses can be tried on the digests."""
+        tables = [
+            {
+                "table": {"schema": table.schema, "name": table.name, "kind": table.kind},
+                "columns": [asdict(c) for c in table.columns if c.name in columns],
+                "canaries": {
+                    name: [[one.digest, one.bucket] for one in some]
+                    for name, some in columns.items()
+                },
+            }
+            for table, columns in self.found
+        ]
+        document = {"tables": tables, "probe": self.probe, "key": self.key.reveal().hex()}
+        return json.dumps(document).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Canaries:
+        """What `to_bytes` gave, and a seal has vouched for."""
+        document = json.loads(content)
+        found = [
+            (
+                Table(**one["table"], columns=tuple(Column(**c) for c in one["columns"])),
+                {n: [Canary(*pair) for pair in pairs] for n, pairs in one["canaries"].items()},
+            )
+            for one in document["tables"]
+        ]
+        return cls(found, document["probe"], Secret(bytes.fromhex(document["key"])))
 
 
 def take(
@@ -67,20 +101,31 @@ def _probe(connection: Connection) -> int:
 
 def check_none_found(canaries: Canaries, owner: Target, checkpoint: Callable[[], None]) -> None:
     """Raises CopyFailed naming the columns in which a real value was found."""
-    with _sandbox(canaries, owner) as sandbox:
-        leaks: list[str] = []
+    if leaks := list_found(canaries, owner, checkpoint):
+        raise CopyFailed("real values were found in masked columns: " + ", ".join(leaks))
+
+
+def list_found(
+    canaries: Canaries, owner: Target, checkpoint: Callable[[], None], *, limit_ms: int = 0
+) -> list[str]:
+    """Full names of columns in which a real value stands. `limit_ms` bounds the search of each
+    table, 0 does not.
+    """
+    leaks: list[str] = []
+    with _sandbox(canaries, owner, limit_ms) as sandbox:
         for table, columns in canaries.found:
             checkpoint()
             row = sandbox.execute(count_canaries(table, columns, SESSION_KEY)).fetchone() or ()
             counts = zip(columns, row, strict=True)
             leaks += [f"{table.full_name}.{name}" for name, count in counts if count]
-    if leaks:
-        raise CopyFailed("real values were found in masked columns: " + ", ".join(leaks))
+    return leaks
 
 
 @contextmanager
-def _sandbox(canaries: Canaries, owner: Target) -> Iterator[Connection]:
-    with connect(owner, options=session_options(canaries.key)) as sandbox:
+def _sandbox(canaries: Canaries, owner: Target, limit_ms: int) -> Iterator[Connection]:
+    options: dict[str, str | Secret[str]] = {**session_options(canaries.key)}
+    options["statement_timeout"] = str(limit_ms)
+    with connect(owner, options=options) as sandbox:
         if _probe(sandbox) != canaries.probe:
             raise CopyFailed(
                 "the tenant's server and the test server hash texts differently, so real values "

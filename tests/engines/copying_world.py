@@ -15,7 +15,7 @@ from broker.embedded import EmbeddedServer
 from broker.engines import Target
 from broker.engines.postgres.account import MARK
 from broker.engines.postgres.connect import connect
-from broker.engines.postgres.copying.archive import dump_section, restore
+from broker.engines.postgres.copying.archive import dump_definitions, restore
 from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import RowSource, RowTarget, copy_rows
@@ -112,18 +112,20 @@ def copy_all(
 ) -> WholeCopy:
     """Everything in order; `meanwhile` runs once after the snapshot was taken."""
     done, rows = WholeCopy(), {}
-    with Exporter(source, list_tables(source)) as exporter, sandbox.connect() as into:
+    with (
+        Exporter(source, list_tables(source)) as exporter,
+        sandbox.connect() as into,
+        dump_definitions(source, exporter.snapshot_id) as archive,
+    ):
         meanwhile()
-        with dump_section(source, "pre-data", exporter.snapshot_id) as archive:
-            done.skipped += restore(archive, sandbox.owner)
+        done.skipped += restore(archive, sandbox.owner, "pre-data")
         for table in list_tables(source):
             columns = list_columns(exporter.connection, table)
             select = (selects or {}).get(table, plain_select(columns, table))
             reading = RowSource(source, exporter.snapshot_id, select, exporter.reader_options)
             rows[table] = copy_rows(reading, RowTarget(into, table, columns)).rows
         set_sequences(exporter.connection, into)
-        with dump_section(source, "post-data", exporter.snapshot_id) as archive:
-            done.skipped += restore(archive, sandbox.owner, jobs=2)
+        done.skipped += restore(archive, sandbox.owner, "post-data", jobs=2)
         analyze(into)
         skipped = {entry.entry.id for entry in done.skipped}
         done.problems = check_copy(exporter.connection, into, rows, skipped)

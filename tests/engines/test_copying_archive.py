@@ -14,14 +14,20 @@ from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed, ObjectId
 from broker.engines.postgres.copying.archive import (
     Archive,
-    dump_section,
+    dump_definitions,
     list_entries,
     restore,
 )
+from broker.engines.postgres.copying.blanking import blank
 from broker.engines.postgres.copying.checks import check_copy
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import RowTarget, load_rows
-from broker.engines.postgres.copying.toc import TocEntry, find_reason_to_skip, read_toc
+from broker.engines.postgres.copying.toc import (
+    LEFT_OUT,
+    TocEntry,
+    find_reason_to_skip,
+    read_toc,
+)
 from broker.engines.postgres.copying.tools import redact
 from tests.conftest import admin, new_database, superuser
 from tests.engines.copying_world import (
@@ -78,9 +84,9 @@ def sandbox(test_server: EmbeddedServer) -> Iterator[Sandbox]:
         yield opened
 
 
-def dump(source: Target, section: str) -> Archive:
+def dump(source: Target) -> Archive:
     with Exporter(source, []) as exporter:
-        return dump_section(source, section, exporter.snapshot_id)  # type: ignore[arg-type]  # both are sections
+        return dump_definitions(source, exporter.snapshot_id)
 
 
 def fill(source: Target, script: str) -> None:
@@ -116,16 +122,16 @@ def test_the_hostile_function_of_these_tests_would_be_noticed_as_superuser(
 
 def test_an_archive_goes_through_bytes_and_comes_back(source: Target, sandbox: Sandbox) -> None:
     fill(source, "CREATE TABLE public.t (i int)")
-    with dump(source, "pre-data") as archive:
+    with dump(source) as archive:
         content = archive.read_bytes()
     with Archive.from_bytes(content) as again:
-        restore(again, sandbox.owner)
+        restore(again, sandbox.owner, "pre-data")
     assert all_rows(sandbox.owner, ("public", "t")) == []
 
 
 def test_what_is_no_archive_is_refused(sandbox: Sandbox) -> None:
     with Archive.from_bytes(b"SELECT 1;") as archive, pytest.raises(CopyFailed):
-        restore(archive, sandbox.owner)
+        restore(archive, sandbox.owner, "pre-data")
 
 
 def test_an_entry_is_left_out_by_its_id_and_named(source: Target, sandbox: Sandbox) -> None:
@@ -133,11 +139,14 @@ def test_an_entry_is_left_out_by_its_id_and_named(source: Target, sandbox: Sandb
     fill(source, "CREATE TABLE public.b (i int CONSTRAINT far REFERENCES public.a)")
     with Exporter(source, []) as exporter:
         far = exporter.constraint_oids()["public", "b", "far"]
-    with dump(source, "pre-data") as archive:
-        restore(archive, sandbox.owner)
-    with dump(source, "post-data") as archive:
+    with dump(source) as archive:
+        restore(archive, sandbox.owner, "pre-data")
+    with dump(source) as archive:
         skipped = restore(
-            archive, sandbox.owner, skip=lambda e: "not copied" if e.id == far else None
+            archive,
+            sandbox.owner,
+            "post-data",
+            skip=lambda e: "not copied" if e.id == far else None,
         )
     assert [(skip.entry.id, skip.entry.kind, skip.why) for skip in skipped] == [
         (far, "FK CONSTRAINT", "not copied")
@@ -147,11 +156,33 @@ def test_an_entry_is_left_out_by_its_id_and_named(source: Target, sandbox: Sandb
         assert check_copy(there, here, {}, []) == ["the constraint public.b.far is missing"]
 
 
+def test_settings_of_the_database_are_not_in_the_archive(source: Target) -> None:
+    """They may hold a password, and pg_dump leaves no choice."""
+    name = source.dbname
+    fill(source, f"ALTER DATABASE {name} SET app.secret = 'marked-secret'")
+    fill(source, f"ALTER ROLE postgres IN DATABASE {name} SET app.secret = 'marked-secret'")
+    fill(source, "CREATE TABLE public.t (w text DEFAULT 'marked-default')")
+    with dump(source) as archive:
+        content = archive.read_bytes()
+        assert [entry.kind for entry in list_entries(archive, "pre-data")][-1] == "TABLE"
+    assert b"marked-default" in content
+    assert b"marked-secret" not in content
+
+
+def test_an_archive_of_an_unknown_form_is_refused() -> None:
+    newer = b"PGDMP" + bytes([1, 99, 0, 4, 8, 1]) + bytes(99)
+    for content in (newer, b"PGDMP", b"SELECT 1", newer.replace(b"c", b"")[:9]):
+        with Archive.from_bytes(content) as archive, pytest.raises(CopyFailed, match="form"):
+            blank(archive.path, LEFT_OUT)
+
+
 def test_a_default_in_a_schema_called_acl_is_a_default(source: Target) -> None:
     fill(source, 'CREATE SCHEMA "ACL"; CREATE TABLE "ACL".t (s serial)')
     fill(source, "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
-    with dump(source, "pre-data") as archive:
-        kinds = {entry.kind: find_reason_to_skip(entry) for entry in list_entries(archive)}
+    with dump(source) as archive:
+        kinds = {
+            entry.kind: find_reason_to_skip(entry) for entry in list_entries(archive, "pre-data")
+        }
     assert kinds == {
         "SCHEMA": None,
         "TABLE": None,
@@ -201,12 +232,12 @@ def test_a_unique_index_that_the_rows_break_stops_the_copy_without_naming_a_valu
     source: Target, sandbox: Sandbox
 ) -> None:
     fill(source, "CREATE TABLE public.t (x text UNIQUE)")
-    with dump(source, "pre-data") as archive:
-        restore(archive, sandbox.owner)
+    with dump(source) as archive:
+        restore(archive, sandbox.owner, "pre-data")
     with sandbox.connect() as into:
         load_rows([b"secret\n", b"secret\n"], RowTarget(into, ("public", "t"), ["x"]))
-    with dump(source, "post-data") as archive, pytest.raises(CopyFailed) as caught:
-        restore(archive, sandbox.owner)
+    with dump(source) as archive, pytest.raises(CopyFailed) as caught:
+        restore(archive, sandbox.owner, "post-data")
     assert "could not create unique index" in caught.value.message
     assert "secret" not in caught.value.message
 
@@ -216,14 +247,14 @@ def test_a_restore_that_is_cancelled_ends_its_child(source: Target, sandbox: San
     fill(source, "CREATE MATERIALIZED VIEW public.slow AS SELECT public.f() AS n")
     fill(source, "CREATE OR REPLACE FUNCTION public.f() RETURNS int LANGUAGE sql AS "
         "'SELECT 1 FROM pg_catalog.pg_sleep(600)'")  # fmt: skip
-    with dump(source, "pre-data") as archive:
-        restore(archive, sandbox.owner)
+    with dump(source) as archive:
+        restore(archive, sandbox.owner, "pre-data")
 
     def cancel() -> None:
         raise KeyboardInterrupt
 
-    with dump(source, "post-data") as archive, pytest.raises(KeyboardInterrupt):
-        restore(archive, sandbox.owner, checkpoint=cancel)
+    with dump(source) as archive, pytest.raises(KeyboardInterrupt):
+        restore(archive, sandbox.owner, "post-data", checkpoint=cancel)
 
 
 def test_an_unprivileged_reader_can_make_a_whole_copy(
@@ -286,7 +317,7 @@ def test_only_the_first_lines_of_errors_are_kept() -> None:
 
 
 def test_an_archive_is_no_file(source: Target) -> None:
-    with dump(source, "pre-data") as archive:
+    with dump(source) as archive:
         assert Path(archive.path).readlink().name.startswith("memfd:")
 
 

@@ -27,8 +27,8 @@ ISSUING = ("scope-noted", "scope-made", "role-made", "lease-issued")
 COPYING = ("copy-begun", "key-made", "key-noted", "sandbox-made", "mid-copy", "copy-filled")
 REVOKING = ("role-ended", "lease-revoked", "scope-dropped")
 DESTROYING = (
-    *("after-leases", "key-erased", "after-data-key", "after-sandbox", "after-artifact"),
-    *("decoys-placed", "looks-made", "destroyed"),
+    *("after-leases", "key-erased", "after-data-key", "after-search", "after-sandbox"),
+    *("after-artifact", "decoys-placed", "looks-made", "destroyed"),
 )
 ONCE = (
     *("lease.issued", "lease.revoked", "snapshot.copying", "snapshot.ready"),

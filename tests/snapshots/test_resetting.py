@@ -126,7 +126,7 @@ def test_a_damaged_object_is_named_and_the_sandbox_stays_as_it_was(world: World)
     _, snapshot_id = ready_copy(world)
     counts = look(world, snapshot_id, COUNTS)
     paths = objects_of(world, snapshot_id)
-    assert {"manifest", "pre-data", "post-data", "table-00000"} <= {path.name for path in paths}
+    assert {"manifest", "definitions", "canaries", "table-00000"} <= {path.name for path in paths}
     for path in paths:
         for damage in DAMAGES.values():
             with damaged(path, damage(path.read_bytes())):

@@ -17,7 +17,9 @@ from typing import Literal, Self
 from broker.engines import Target
 from broker.engines.postgres.connect import tool_connection
 from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying.blanking import blank
 from broker.engines.postgres.copying.toc import (
+    LEFT_OUT,
     Skipped,
     TocEntry,
     find_reason_to_skip,
@@ -31,7 +33,8 @@ OWN_SCHEMAS = "sab_s_*"  # scopes of live access: ours, not the tenant's
 # Parts of a copy that may fail without making it wrong: they compute from what is already there.
 MAY_FAIL = frozenset({"MATERIALIZED VIEW DATA"})
 _DUMP = (
-    "--format=custom", "--no-password", "--lock-wait-timeout=5s",
+    "--format=custom", "--section=pre-data", "--section=post-data",
+    "--no-password", "--lock-wait-timeout=5s",
     "--no-owner", "--no-acl", "--no-comments", "--no-publications", "--no-subscriptions",
     "--no-security-labels", "--no-tablespaces",
 )  # fmt: skip
@@ -79,22 +82,24 @@ class Archive:
         self.close()
 
 
-def dump_section(
+def dump_definitions(
     target: Target,
-    section: Section,
     snapshot_id: str,
     *,
     schemas: Sequence[str] = (),
     checkpoint: Callable[[], None] | None = None,
 ) -> Archive:
-    """Dump `pre-data` or `post-data` under an exported snapshot; the caller closes the archive.
+    """Dump both sections under an exported snapshot; the caller closes the archive.
 
-    Of `schemas` and the extensions alone: what belongs to no schema (settings of the database,
-    foreign servers, passwords of user mappings) then never gets into the archive. Without them, of
-    all but ours. `checkpoint` may raise to cancel. Raises CopyFailed.
+    Both in one: only then does pg_restore know which tables an entry of `post-data` locks, and runs
+    no two at once that would wait for each other (keys in a circle end in a deadlock else).
+
+    Of `schemas` and the extensions alone: what belongs to no schema (foreign servers, passwords of
+    user mappings) then never gets into the archive. Without them, of all but ours. The text of what
+    is never restored is blank. `checkpoint` may raise to cancel. Raises CopyFailed.
     """
     archive = Archive()
-    arguments = [*_DUMP, f"--section={section}", f"--snapshot={snapshot_id}"]
+    arguments = [*_DUMP, f"--snapshot={snapshot_id}"]
     if schemas:
         arguments += ["--extension=*", *(f"--schema={_pattern(name)}" for name in schemas)]
     else:
@@ -110,6 +115,7 @@ def dump_section(
             ) as child,
         ):
             child.check_ended_well(checkpoint)
+        blank(archive.path, LEFT_OUT)
     except BaseException:
         archive.close()
         raise
@@ -121,9 +127,10 @@ def _pattern(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def list_entries(archive: Archive) -> list[TocEntry]:
-    """What is in an archive, in its order. Raises CopyFailed when it is no archive."""
-    with tool("pg_restore", ["--list", archive.path], fds=[archive.fd]) as child:
+def list_entries(archive: Archive, section: Section) -> list[TocEntry]:
+    """What is in a section of an archive, in its order. Raises CopyFailed when it is no archive."""
+    arguments = ["--list", f"--section={section}", archive.path]
+    with tool("pg_restore", arguments, fds=[archive.fd]) as child:
         listing = child.stdout.read().decode(errors="replace")
         child.check_ended_well()
     return read_toc(listing)
@@ -132,13 +139,15 @@ def list_entries(archive: Archive) -> list[TocEntry]:
 def restore(
     archive: Archive,
     target: Target,
+    section: Section,
     *,
     skip: Callable[[TocEntry], str | None] = lambda _: None,
     may_fail: Collection[str] = MAY_FAIL,
     jobs: int = 1,
     checkpoint: Callable[[], None] | None = None,
 ) -> list[Skipped]:
-    """Restore an archive into the sandbox `target`, as the sandbox owner whose login it holds.
+    """Restore a section of an archive into the sandbox `target`, as the sandbox owner whose login
+    it holds.
 
     `skip` gives a reason to leave an entry out, beside those that are always left out. An entry of
     the kinds `may_fail` is restored by itself; a failing one is listed and passed over. Raises
@@ -146,7 +155,7 @@ def restore(
     """
     skipped: list[Skipped] = []
     kept: list[TocEntry] = []
-    for entry in list_entries(archive):
+    for entry in list_entries(archive, section):
         why = find_reason_to_skip(entry) or skip(entry)
         if why is not None:
             skipped.append(Skipped(entry, why))

@@ -60,7 +60,7 @@ _KINDS: dict[int, tuple[str, ...]] = {
     6106: ("PUBLICATION TABLE",),
     6237: ("PUBLICATION TABLES IN SCHEMA",),
 }  # fmt: skip
-_LEFT_OUT = {
+LEFT_OUT = {
     "ACL": "the tenant's roles do not exist here",
     "DEFAULT ACL": "the tenant's roles do not exist here",
     "COMMENT": "comments are free text",
@@ -136,7 +136,7 @@ def find_reason_to_skip(entry: TocEntry) -> str | None:
         # An extension has no schema and no owner here: the rest is its name alone.
         name = entry.rest.removeprefix("- ").removesuffix(" ")
         return None if name in _EXTENSIONS else "not among the extensions allowed in a sandbox"
-    return _LEFT_OUT.get(entry.kind)
+    return LEFT_OUT.get(entry.kind)
 
 
 def is_public_schema(entry: TocEntry) -> bool:
