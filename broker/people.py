@@ -186,7 +186,7 @@ def _read_held(tx: Tx, tenant_id: TenantId | None) -> set[str]:
     if key not in known:
         query = _HELD_IN_TENANT if tx.actor.side == "tenant" else _HELD_QUERY
         asked = {"person": tx.actor.person_id, "tenant": where}
-        known[key] = set(tx.session.scalars(query, asked))
+        known[key] = set(tx.session.scalar(query, asked) or ())
     return known[key]
 
 
@@ -199,7 +199,7 @@ def _forget_held(tx: Tx) -> None:
 # Built once: every request asks it.
 _person, _membership = Person.__table__.c, Membership.__table__.c
 _allowed = RolePermission.__table__.c
-_HELD_QUERY = sa.select(_allowed.permission).where(
+_HELD_QUERY = sa.select(sa.func.array_agg(_allowed.permission)).where(
     _membership.person_id == sa.bindparam("person"),
     _membership.ended_at.is_(None),
     _person.id == _membership.person_id,

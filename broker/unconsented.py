@@ -6,6 +6,8 @@ them have something open and lack a consent, and mostly it finds none.
 
 from __future__ import annotations
 
+import functools
+
 import sqlalchemy as sa
 
 from broker import lifecycle, mail, people
@@ -18,34 +20,35 @@ from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
 from broker.letters import Letter, phrase
 from broker.settling import GRANT_OPEN
+from broker.tenants import Tenant
 from broker.tx import Tx
 
 _BATCH = 200
-# Scalar subqueries, each by its index: as joins they would read all that lives.
-_LACKING = sa.text("""
-    SELECT t.id, p.name
-    FROM tenant t
-    CROSS JOIN unnest(CAST(:names AS text[]), CAST(:from_ AS bigint[])) AS p (name, counts_from)
-    WHERE (SELECT true FROM access_grant g
-           WHERE g.tenant_id = t.id AND g.state IN ('requested', 'approved') LIMIT 1) IS NOT NULL
-      AND (SELECT c.act IN ('given', 'renewed') AND c.lapses_at > :at
-                  AND c.version >= p.counts_from
-           FROM consent_act c
-           WHERE c.tenant_id = t.id AND c.purpose = p.name
-             AND coalesce(c.person_id, '') = '' AND c.about = ''
-           ORDER BY c.number DESC LIMIT 1) IS NOT TRUE
-    ORDER BY t.id, p.name
-""")
 
 
 def list_lacking(tx: Tx) -> dict[str, list[str]]:
     """Tenants with something open, and to which purposes of access they do not consent now."""
-    names = [LIVE_ACCESS, TEST_COPY]
-    asked = {"names": names, "from_": [ledger.counts_from(tx, n) for n in names], "at": tx.at}
+    asked = {"names": [LIVE_ACCESS, TEST_COPY], "at": tx.at}
     found: dict[str, list[str]] = {}
-    for tenant_id, purpose in tx.session.execute(_LACKING, asked):
+    for tenant_id, purpose in tx.session.execute(_lacking(), asked):
         found.setdefault(tenant_id, []).append(purpose)
     return found
+
+
+@functools.cache
+def _lacking() -> sa.Select[str, str]:
+    """Scalar subqueries, each by its index: as joins they would read all that lives."""
+    purposes = ledger.each_of("names")
+    name = purposes.c.name
+    has_open = (
+        sa.select(sa.true())
+        .where(Grant.tenant_id == Tenant.id, Grant.state.in_(GRANT_OPEN))
+        .limit(1)
+        .scalar_subquery()
+    )
+    is_live = ledger.live(Tenant.id, name, sa.bindparam("at"))
+    query = sa.select(Tenant.id, name).join_from(Tenant, purposes, sa.true())
+    return query.where(has_open.is_not(None), ~is_live).order_by(Tenant.id, name)
 
 
 def list_grants(tx: Tx, tenant_id: str) -> list[Grant]:

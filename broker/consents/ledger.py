@@ -7,9 +7,11 @@ the withdrawal's stand in the log in the order in which they happened: `why` res
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,6 +26,8 @@ from broker.tx import Tx
 
 GRANTING = ("given", "renewed")
 _BATCH = 200
+Sql = sa.ColumnElement[bool]
+_NOBODY, _NOTHING = sa.literal_column("''", sa.Text), sa.literal_column("''", sa.Text)
 
 
 class ConsentMissing(Denied):
@@ -65,43 +69,70 @@ def find_last(tx: Tx, consent: Consent) -> ConsentAct | None:
     return tx.session.scalar(query.order_by(ConsentAct.number.desc()).limit(1))
 
 
+def live(tenant: Any, purpose: Any, at: Any, person: Any = _NOBODY, about: Any = _NOTHING) -> Sql:
+    """SQL for "the last act on this consent gave it, has not lapsed by `at`, and agreed to a text
+    that counts still". The one place where that stands; each argument is a column or a parameter.
+    """
+    act, text = sa.orm.aliased(ConsentAct), sa.orm.aliased(PurposeRow)
+    newest = sa.select(text.counts_from).where(text.name == purpose).correlate_except(text)
+    counts = newest.order_by(text.version.desc()).limit(1).scalar_subquery()
+    holds = sa.and_(
+        act.act.in_(GRANTING), act.lapses_at > at, act.version >= sa.func.coalesce(counts, 1)
+    )
+    last = (
+        sa.select(holds)
+        .where(
+            act.tenant_id == tenant,
+            act.purpose == purpose,
+            sa.func.coalesce(act.person_id, _NOBODY) == person,
+            act.about == about,
+        )
+        .correlate_except(act)
+        .order_by(act.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return last.is_(True)
+
+
 def is_live(tx: Tx, consent: Consent) -> bool:
-    last = find_last(tx, consent)
-    if last is None or last.act not in GRANTING or last.lapses_at is None:
-        return False
     if consent.person_id and people.get_person(tx, consent.person_id).restricted_at is not None:
         return False  # what is held of them is put to no use (GDPR 18)
-    return tx.at < last.lapses_at and last.version >= counts_from(tx, consent.purpose)
+    asked = {
+        "tenant": consent.tenant_id,
+        "purpose": consent.purpose,
+        "at": tx.at,
+        "person": consent.person_id or "",
+        "about": consent.about,
+    }
+    return bool(tx.session.scalar(_is_live(), asked))
 
 
-def counts_from(tx: Tx, purpose: str) -> int:
-    """The oldest version to which a consent counts still."""
-    newest = sa.select(PurposeRow.counts_from).where(PurposeRow.name == purpose)
-    return tx.session.scalar(newest.order_by(PurposeRow.version.desc()).limit(1)) or 1
+@functools.cache  # built once
+def _is_live() -> sa.Select[bool]:
+    return sa.select(live(*map(sa.bindparam, ("tenant", "purpose", "at", "person", "about"))))
 
 
 def list_missing(tx: Tx, tenant_id: TenantId, purposes: Collection[str]) -> list[str]:
-    """Those of an organisation's purposes to which no consent is live, as `is_live` says; in one
-    question, for every login asks it.
-    """
+    """Those of an organisation's purposes to which no consent is live; in one question."""
     asked = {"tenant": tenant_id, "purposes": sorted(purposes), "at": tx.at}
-    return list(tx.session.scalars(_MISSING, asked))
+    return list(tx.session.scalars(_missing(), asked))
 
 
-_MISSING = sa.text("""
-    SELECT wanted.name FROM unnest(CAST(:purposes AS text[])) AS wanted (name)
-     WHERE NOT EXISTS (
-        SELECT FROM (
-            SELECT act, lapses_at, version FROM consent_act
-             WHERE tenant_id = :tenant AND purpose = wanted.name
-               AND coalesce(person_id, '') = '' AND about = ''
-             ORDER BY number DESC LIMIT 1) AS last
-         WHERE act IN ('given', 'renewed') AND :at < lapses_at
-           AND version >= coalesce((SELECT counts_from FROM purpose
-                                     WHERE purpose.name = wanted.name
-                                     ORDER BY version DESC LIMIT 1), 1))
-     ORDER BY 1
-""")
+@functools.cache
+def _missing() -> sa.Select[str]:
+    name = each_of("purposes").c.name
+    is_live = live(sa.bindparam("tenant"), name, sa.bindparam("at"))
+    return sa.select(name).where(~is_live).order_by(name)
+
+
+def each_of(parameter: str) -> sa.TableValuedAlias:
+    """A table of the names in an array that is sent; its column is `name`.
+
+    It has a name of its own: a bare `name` would be a purpose's, within `live`.
+    """
+    names = sa.func.unnest(sa.bindparam(parameter, type_=sa.ARRAY(sa.Text)))
+    return names.table_valued(sa.column("name", sa.Text)).render_derived(name="wanted")
 
 
 def check_live(tx: Tx, tenant_id: TenantId, purposes: Collection[str]) -> None:
