@@ -24,6 +24,7 @@ from broker.jobs import Queue, open_queue
 from broker.keys import LOG_KEY, STATEMENTS_KEY
 from broker.keys.building import build_keys
 from broker.keys.intake import INTAKE_KEY
+from broker.retention.schedule import load_schedule
 from broker.secret import Secret
 from broker.settings import Settings
 from broker.snapshots.ports import Ports
@@ -97,6 +98,7 @@ def migrate(settings: Settings) -> None:
             if tx.session.scalar(_vendor_log()) is None:
                 trail.create_log(tx, None, settings.vendor.host)
             load_purposes(tx, settings.tools.config / "purposes.toml")
+            load_schedule(tx, settings.tools.config / "retention.toml")
     finally:
         database.close()
 

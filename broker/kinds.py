@@ -322,6 +322,24 @@ KINDS: Mapping[str, Kind] = {
         },
         ("reason",),
     ),
+    "retention.loaded": Kind(
+        "A retention schedule was loaded; nothing is taken by it before it is confirmed.",
+        "schedule",
+        {"records": "number"},
+    ),
+    "retention.confirmed": Kind(
+        "A privacy officer saw what the schedule would take, and confirmed it.", "schedule"
+    ),
+    "retention.taken": Kind(
+        "Records past their term were erased, or lost what they said.",
+        "schedule",
+        {"record": "word", "fate": "word", "rows": "number"},
+    ),
+    "improvement.kept": Kind(
+        "A month was counted to improve the product, without identifiers; rare records left out.",
+        "month",
+        {"records": "number", "rows": "number", "left_out": "number"},
+    ),
     "purpose.published": Kind(
         "A purpose, or another text of it, was made known; `digest` is of its English text.",
         "purpose",

@@ -35,6 +35,7 @@ from broker.grants.model import Grant, Lease, Review, Standing
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
+from broker.retention import improving, running
 from broker.rights import cases
 from broker.snapshots import holds
 from broker.snapshots.holds import LegalHold
@@ -131,6 +132,9 @@ def sweep_checks(database: Database, queue: Queue, fence: int, rotate_s: int = 3
         unexplained = nightly.check_all(database)
         with database.begin(system("sweep")) as tx:
             note_run(tx, "consents", fence, unexplained)
+        running.run(database)
+        with database.begin(system("sweep")) as tx:
+            improving.improve(tx)
     return due
 
 

@@ -16,6 +16,8 @@
     GET POST /recipients · POST /recipients/{id}/end
     GET /orders · POST /orders/{id}/confirm …/contest
     GET POST /tenants/{id}/orders · GET POST /tenants/{id}/handovers
+    GET /retention · POST /retention/confirm · GET /retention/runs
+    GET /improvement · GET /improvement/reports
     GET POST /rights · POST /rights/{id}/extend …/answer
     GET /people/{id}/export …/erasure · POST …/restrict
     GET POST /databases · GET POST /servers · GET /keys/intake · GET /health/late
@@ -78,6 +80,7 @@ from broker.api import (
     proofs,
     quarantines,
     recipients,
+    retention,
     reviews,
     rights,
     standing,
@@ -116,6 +119,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     consents.blueprint,
     rights.blueprint,
     recipients.blueprint,
+    retention.blueprint,
     contacts.blueprint,
 )
 

@@ -39,6 +39,8 @@ _COMMANDS = {
     "delegates": "broker.cli.delegates:delegates",
     "recipients": "broker.cli.recipients:recipients",
     "orders": "broker.cli.recipients:orders",
+    "retention": "broker.cli.retention:retention",
+    "improvement": "broker.cli.retention:improvement",
     "rights": "broker.cli.rights:rights",
     "reviews": "broker.cli.reviews:reviews",
     "certificates": "broker.cli.certificates:certificates",

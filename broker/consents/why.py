@@ -58,6 +58,8 @@ _OTHERS: Mapping[str, str] = {
         ("purpose", "consent", "act", "passkey", "rights", "slot", "epoch", "contact"), CONTRACT
     ),
     "recipient": CONTRACT,
+    "retention": LAW,
+    "improvement": CONTRACT,
     "order": LAW,
     **dict.fromkeys(("database", "preflight", "drill", "drills", "access", "plan"), REGISTRATION),
     **dict.fromkeys(("grant", "lease", "snapshot", "scope"), ENDING),

@@ -123,6 +123,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "confirm_server": lambda _: {"cluster": "1"},
     "replace_database_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "replace_server_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
+    "confirm_retention": lambda _: {"digest": "0" * 64},
     "add_recipient": lambda _: {
         "kind": "third_party",
         **dict.fromkeys(("name", "use", "data"), "Nobody"),
@@ -182,6 +183,8 @@ OWN = (
         *("export_me", "list_my_rights", "ask_for_right", "object_to_marketing"),
         *("list_rights", "take_in_right"),  # the vendor's
         *("list_recipients", "add_recipient", "list_orders"),
+        *("get_retention", "confirm_retention", "list_retention_runs"),
+        *("list_improvement", "list_improvement_reports"),
         "withdraw_token_keys",  # and so are its keys
     }
 )
@@ -407,6 +410,7 @@ PLATFORMS = (
 )
 # A privacy officer's alone.
 THIRD_PARTIES = (
+    "confirm_retention",
     *("add_recipient", "end_recipient", "list_orders", "record_order"),
     *("confirm_order", "contest_order", "hand_over"),
 )

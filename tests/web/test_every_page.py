@@ -243,6 +243,8 @@ def test_every_role_has_its_pages(
         forbidden[role] -= {path for path in every if path.endswith("/consents")}
     for role in forbidden:
         forbidden[role] |= {"/rights"}  # the privacy officers' list
+        if role != "operator":
+            forbidden[role] |= {"/retention", "/improvement"}
         if role != "engineer":  # who works on the ticket reaches its people
             forbidden[role] |= {path for path in every if path.startswith("/tickets/")}
     browsers = {"admin": admin, "engineer": engineer, "operator": operator}

@@ -1,0 +1,16 @@
+"""The retention schedule, its nights, and what is kept to improve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0051"
+down_revision = "0050"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0051_retention.sql").read_text())
