@@ -34,6 +34,7 @@ class Only(str):
 
 _BROWSER = Only("a browser's own: its session")
 _PASSKEY = Only("passkeys are a browser's; the API has tokens, named and ended by `broker tokens`")
+_DEVICE = Only("a person lets a command line in: `broker login` asks for it")
 _STEP = Only("a step before an act, which shows what the act's own answers hold")
 
 # Endpoint of the console -> operations of the API.
@@ -150,6 +151,10 @@ PAGES: Mapping[str, tuple[str, ...] | Only] = {
     "grants.ask_refusal": _PASSKEY,
     "passkeys.show": ("get_mails",),
     "passkeys.choose_mails": ("choose_mails",),
+    "devices.show": _DEVICE,
+    "devices.find": _DEVICE,
+    "devices.approve": _DEVICE,
+    "devices.refuse": _DEVICE,
     "passkeys.ask_registration": _PASSKEY,
     "passkeys.register": _PASSKEY,
     "passkeys.rename": _PASSKEY,

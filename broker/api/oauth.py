@@ -1,6 +1,8 @@
 """Tokens for platforms, in the words of OAuth: what a SaaS application and its clients call.
 
-    POST /oauth/token        RFC 8693  an engineer's API token, exchanged for a platform's
+    POST /oauth/device_authorization   RFC 8628  a command line asks to be let in by a person
+    POST /oauth/token        RFC 8628  … and asks whether it was
+                             RFC 8693  an engineer's API token, exchanged for a platform's
     POST /oauth/introspect   RFC 7662  does this token hold? asked by the platform itself
     POST /oauth/revoke       RFC 7009  end a token, by whoever holds it
     GET  /oauth/jwks         RFC 7517  the keys that sign
@@ -22,7 +24,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from flask import Blueprint, Flask, Response, g, jsonify, request
 
-from broker import platforms, signin
+from broker import device_logins, platforms, signin
 from broker.api.operations import check_scope, the_broker
 from broker.api.problems import find_status
 from broker.api.waiting import wait_for
@@ -38,6 +40,8 @@ from broker.secret import Secret
 from broker.signin import SignedIn
 from broker.tx import Tx, system
 
+DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE_CLIENT = "broker-cli"  # public, without a secret: it is no proof of anything
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # a type's name
 JWT = "urn:ietf:params:oauth:token-type:jwt"
@@ -45,6 +49,12 @@ WAIT_S = 10
 _MOST = 4096
 _UNPRINTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749, section 5.2
 _ACTOR = system("oauth")
+_DEVICE_SAYS = {
+    "authorization_pending": "nobody has confirmed it yet",
+    "slow_down": "ask less often: wait 5 seconds longer each time",
+    "access_denied": "it was refused",
+    "expired_token": "the code has lapsed, or was used; ask for another",
+}
 
 
 class OAuthError(BrokerError):
@@ -59,7 +69,10 @@ class OAuthError(BrokerError):
 def register_oauth(app: Flask, broker: Broker) -> Blueprint:
     del broker  # found by `the_broker`, as in every operation
     blueprint = Blueprint("oauth", __name__)
-    blueprint.add_url_rule("/oauth/token", "token", _answering(exchange), methods=["POST"])
+    blueprint.add_url_rule("/oauth/token", "token", _answering(make_token), methods=["POST"])
+    blueprint.add_url_rule(
+        "/oauth/device_authorization", "device", _answering(ask_device), methods=["POST"]
+    )
     blueprint.add_url_rule(
         "/oauth/introspect", "introspect", _answering(introspect), methods=["POST"]
     )
@@ -106,13 +119,57 @@ def _code_of(error: BrokerError) -> tuple[str, int]:
             return "invalid_request", 400 if status == 422 else status
 
 
+def ask_device() -> Response:
+    """RFC 8628, section 3.2. There is no `verification_uri_complete`: the code is typed."""
+    _check_client()
+    with the_broker().database.begin(_ACTOR) as tx:
+        device, code = device_logins.ask(tx, request.remote_addr or "")
+    return jsonify(
+        device_code=device.reveal(),
+        user_code=code,
+        verification_uri=f"{the_broker().settings.web.public_url.rstrip('/')}/device",
+        expires_in=device_logins.LIVES_S,
+        interval=device_logins.INTERVAL_S,
+    )
+
+
+def make_token() -> Response:
+    match _field("grant_type"):
+        case grant if grant == DEVICE:
+            return take_device()
+        case grant if grant == EXCHANGE:
+            return exchange()
+        case _:
+            raise OAuthError("unsupported_grant_type", f"grant_type is {EXCHANGE} or {DEVICE}")
+
+
+def take_device() -> Response:
+    """RFC 8628, sections 3.4 and 3.5: a token of the person who let the program in, once."""
+    _check_client()
+    with the_broker().database.begin(_ACTOR) as tx:
+        found = device_logins.take(tx, Secret(_field("device_code")))
+        at = tx.at
+    if isinstance(found, str):
+        raise OAuthError(found, _DEVICE_SAYS[found])
+    token_id, token, expires_at = found
+    return jsonify(
+        access_token=token.reveal(),
+        token_id=token_id,
+        token_type="Bearer",  # noqa: S106  # its kind
+        expires_in=int((expires_at - at).total_seconds()),
+    )
+
+
+def _check_client() -> None:
+    if _field("client_id") != DEVICE_CLIENT:
+        raise OAuthError("invalid_client", f"client_id is {DEVICE_CLIENT}", 401)
+
+
 def exchange() -> Response:
     """An engineer's API token for a token of the platform that `audience` names.
 
     `scope` may name the grant, where several live ones give this audience.
     """
-    if _field("grant_type") != EXCHANGE:
-        raise OAuthError("unsupported_grant_type", f"grant_type is {EXCHANGE}")
     if _field("subject_token_type") != ACCESS_TOKEN:
         raise OAuthError("invalid_request", f"subject_token_type is {ACCESS_TOKEN}")
     if _field("requested_token_type", ACCESS_TOKEN) not in {ACCESS_TOKEN, JWT}:
@@ -254,11 +311,12 @@ def show_metadata() -> Response:
     return jsonify(
         issuer=the_broker().settings.web.public_url,
         token_endpoint=f"{base}/oauth/token",
+        device_authorization_endpoint=f"{base}/oauth/device_authorization",
         introspection_endpoint=f"{base}/oauth/introspect",
         revocation_endpoint=f"{base}/oauth/revoke",
         jwks_uri=f"{base}/oauth/jwks",
         response_types_supported=[],
-        grant_types_supported=[EXCHANGE],
+        grant_types_supported=[EXCHANGE, DEVICE],
         token_endpoint_auth_methods_supported=["none"],
         introspection_endpoint_auth_methods_supported=["client_secret_basic"],
         revocation_endpoint_auth_methods_supported=["none"],

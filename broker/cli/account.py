@@ -18,14 +18,33 @@ _password_stdin = click.option(
 
 
 @click.command(cls=ApiCommand)
-@click.option("--email", help="Your address; asked for when missing.")
+@click.option("--email", help="Your address: sign in with your password, here.")
 @_password_stdin
 @click.option("--token-stdin", is_flag=True, help="Store a personal API token instead.")
+@click.option("--no-browser", is_flag=True, help="Open no browser; type the address yourself.")
 @pass_session
-def login(session: Session, *, email: str | None, password_stdin: bool, token_stdin: bool) -> None:
-    """Sign in, and keep the token in this profile: in the keyring, or a file of yours alone."""
+def login(
+    session: Session,
+    *,
+    email: str | None,
+    password_stdin: bool,
+    token_stdin: bool,
+    no_browser: bool,
+) -> None:
+    """Sign in from your browser, and keep the token in this profile.
+
+    It is kept in the system's keyring, or in a file of yours alone. You are shown a code to type
+    into the console, where you sign in as you always do, by passkey too. With --email you sign in
+    here, with your password.
+    """
     if token_stdin:
         _keep(session, session.base_url(session.find_login()), read_line(), None)
+        return
+    if email is None and not password_stdin:
+        from broker.cli.device import sign_in
+
+        api = session.anonymous_api()
+        _keep(session, api.url, *sign_in(api, open_browser=not no_browser))
         return
     address = email or click.prompt("E-mail", err=True)
     password = read_secret("Password", from_stdin=password_stdin)
@@ -101,4 +120,4 @@ def accept_invitation(session: Session, *, stdin: bool) -> None:
     password = read_secret("New password", from_stdin=stdin, twice=True)
     body = {"code": code.reveal(), "password": password.reveal()}
     session.anonymous_api().post("invitations", "accept", body=body)
-    click.echo("Your password is set. Sign in with: broker login --email YOU")
+    click.echo("Your password is set. Sign in with: broker login")

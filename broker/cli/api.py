@@ -33,6 +33,7 @@ from broker.secret import Secret
 
 Item = dict[str, Any]
 _PREFIX = "/api/v1"
+_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _TIMEOUT_S = 30
 _WAIT_S = 10  # what the server waits at most
 _PAUSE_S = 1.0  # between two looks when the server did not wait for us
@@ -102,6 +103,22 @@ class Api:
             "scope": grant,
         }
         return _object(self._request("POST", f"{self.url}/oauth/token", data=form))
+
+    def ask_device(self) -> Item:
+        """RFC 8628: a code for a person to type, and one to ask with."""
+        form = {"client_id": "broker-cli"}
+        return _object(self._request("POST", f"{self.url}/oauth/device_authorization", data=form))
+
+    def take_device(self, device_code: str) -> Item:
+        """A token, or the `error` of RFC 8628, section 3.5."""
+        form = {"client_id": "broker-cli", "grant_type": _DEVICE, "device_code": device_code}
+        try:
+            answer = self._client.post(f"{self.url}/oauth/token", data=form)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.url} can't be reached: {_reason(error)}") from None
+        if answer.is_success or answer.status_code == 400:
+            return _object(answer)
+        raise _problem(self.url, answer)
 
     def pages(self, *parts: str, **query: str | int | None) -> Iterator[Item]:
         """Everything of a list, page by page."""

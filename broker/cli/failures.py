@@ -44,7 +44,7 @@ _CODES: tuple[tuple[type[BrokerError], int], ...] = (
     (Unavailable, 8),
     (VerificationFailed, 9),
 )
-_NEXT: dict[type[BrokerError], str] = {NotAuthenticated: "broker login --email YOU"}
+_NEXT: dict[type[BrokerError], str] = {NotAuthenticated: "broker login"}
 
 
 def exit_code(error: BrokerError) -> int:

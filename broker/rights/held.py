@@ -41,6 +41,7 @@ HOLDINGS = (
     Holding("web_session", ("id",), ("person_id",), "your sessions", ERASED),
     Holding("api_token", ("id",), ("person_id",), "your API tokens", ERASED),
     Holding("invitation", ("id",), ("person_id",), "invitations to you", ERASED),
+    Holding("device_login", ("id",), ("person_id",), "command lines that you let in", ERASED),
     Holding("passkey", ("id",), ("person_id",), "your passkeys", ERASED),
     Holding("mail", ("id",), ("person_id",), "mails to you", ERASED),
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),
@@ -85,7 +86,16 @@ HOLDINGS = (
 _INSIDE: Mapping[str, str] = {"approval_policy": "document::text"}
 # What is no information about the person, but a secret or our own sealing.
 _LEFT_OUT = (
-    *("password_hash", "token_digest", "code_digest", "verifier", "sealed", "sealed_to", "public"),
+    *(
+        "password_hash",
+        "token_digest",
+        "device_digest",
+        "code_digest",
+        "verifier",
+        "sealed",
+        "sealed_to",
+        "public",
+    ),
     *("wrapped_key", "salt", "plan", "address_key", "address_fold"),
     *("credential_id", "cose_key", "public_key", "assertion"),
 )

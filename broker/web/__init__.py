@@ -18,6 +18,7 @@ from broker.web import (
     copies,
     databases,
     delegates,
+    devices,
     glass,
     grants,
     holds,
@@ -61,6 +62,7 @@ PARTS = (
     retention,
     contacts,
     passkeys,
+    devices,
     stepup,
 )
 

@@ -31,7 +31,7 @@ _ASKED_AGAIN = frozenset(
         *("registered.register_platform", "registered.register_storage"),
         *("registered.register_server", "registered.replace_secret", "registered.replace_password"),
         *("passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
-        *("records.download_bundle", "records.download_events"),
+        *("records.download_bundle", "records.download_events", "devices.approve"),
     )
 )
 # What a passkey signs for just this decision says more than having signed in lately.
