@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -55,11 +56,31 @@ class Retried:
     stuck_reason: Mapped[str | None]
 
 
+# Of a connection string that says nothing else: a server that vanished is noticed in a minute.
+_ALIVE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
+
+def _connect(dsn: Secret[str], *, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+    """A session whose instants are in UTC, whatever the server's own zone.
+
+    In a zone with summer time Python compares and adds by the wall: where an hour comes twice, what
+    is over would not be, for an hour.
+    """
+    given = {name: str(value) for name, value in conninfo_to_dict(dsn.reveal()).items()}
+    options = f"{given.pop('options', '')} -c TimeZone=UTC".strip()
+    text = make_conninfo(**(_ALIVE | given), options=options)
+    return psycopg.connect(text, autocommit=autocommit)
+
+
 def make_engine(dsn: Secret[str], **options: Any) -> sa.Engine:
     """An engine for a libpq connection string, which stays out of SQLAlchemy's own errors."""
-    return sa.create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(dsn.reveal()), **options
-    )
+    return sa.create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), **options)
 
 
 def _make_tx_engine(dsn: Secret[str]) -> sa.Engine:
@@ -69,7 +90,7 @@ def _make_tx_engine(dsn: Secret[str]) -> sa.Engine:
     """
     engine = sa.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(dsn.reveal(), autocommit=True),
+        creator=lambda: _connect(dsn, autocommit=True),
         pool_size=10,
         max_overflow=10,
     )
@@ -117,7 +138,7 @@ class Database:
 
     def listen(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A new session with autocommit, of the caller's own."""
-        return psycopg.connect(self._dsn.reveal(), autocommit=True)
+        return _connect(self._dsn, autocommit=True)
 
     @contextlib.contextmanager
     def begin(self, actor: Actor) -> Iterator[Tx]:
