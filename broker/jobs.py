@@ -35,9 +35,9 @@ def open_queue(dsn: Secret[str]) -> procrastinate.App:
     return procrastinate.App(connector=PsycopgConnector(conninfo=dsn.reveal(), kwargs=hurried))
 
 
-# Of sweeps that are not for the queue of sweeps: a witness that is away must hold none up.
+# Not for the queue of sweeps: a witness or an authority that is away holds none of them up.
 _QUEUE_OF = {"integrate_logs": "log", "seal_epochs": "log", "ask_witnesses": "mail"}
-_QUEUE_OF |= {"mail_checkpoints": "mail"}
+_QUEUE_OF |= {"mail_checkpoints": "mail", "ask_timestamps": "mail"}
 
 
 class Queue:

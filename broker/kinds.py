@@ -608,6 +608,11 @@ KINDS: Mapping[str, Kind] = {
         {"of": "id", "after_s": "number", "places": "number"},
     ),
     "certificate.issued": Kind("A destruction was certified.", "certificate", _CERTIFICATE),
+    "certificate.stamped": Kind(
+        "A third party put its time to a certificate; `digest` is of its answer (RFC 3161).",
+        "certificate",
+        {"digest": "digest", "said_at": "instant"},
+    ),
     "certificate.revoked": Kind(
         "A certificate was wrong: a part was found.",
         "certificate",

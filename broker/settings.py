@@ -171,9 +171,16 @@ class Tools(Section):
 
 
 class Log(Section):
-    """`witnesses` cosign the root log: each its URL, a space, and its verifier key."""
+    """`witnesses` cosign the root log: each its URL, a space, and its verifier key.
+
+    A timestamping authority (RFC 3161) at `tsa_url`, believed under the certificates in `tsa_root`,
+    stamps each certificate, and the root log's checkpoint every `tsa_every_s` seconds.
+    """
 
     witnesses: list[str] = []
+    tsa_url: str | None = None
+    tsa_root: Path | None = None
+    tsa_every_s: PositiveInt = 3600
 
 
 class Settings(Section):

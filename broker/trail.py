@@ -119,6 +119,19 @@ class RootCosignature(Base):
     at: Mapped[datetime]
 
 
+class TrustedTime(Base):
+    """What a timestamping authority answered (RFC 3161) about a certificate, or about the root
+    log's checkpoint of a size (`root/<size>`, of no tenant); `said_at` is the authority's time.
+    """
+
+    __tablename__ = "trusted_time"
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"))
+    response: Mapped[bytes]
+    said_at: Mapped[datetime]
+    at: Mapped[datetime]
+
+
 @dataclass(frozen=True, slots=True)
 class Personal:
     """A field about a person or free text, which may name one: committed to, not written out."""

@@ -20,6 +20,7 @@ from broker import (
     ticketing,
     watching,
 )
+from broker.audit.anchoring import build_tsa, stamp_root
 from broker.audit.epochs import seal_due
 from broker.audit.integrate import integrate_all
 from broker.audit.mailing import mail_due
@@ -45,6 +46,7 @@ from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
 from broker.snapshots.ports import Ports
+from broker.snapshots.stamping import stamp_certificates
 from broker.sweeps import Overtaken
 from broker.tickets import TicketSystem
 from broker.tx import system
@@ -58,6 +60,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     database, keys, warm = ports.database, ports.keys, WarmSessions()
     issuer = broker.settings.web.public_url
     witnesses = [parse_witness(text) for text in broker.settings.log.witnesses]
+    tsa = build_tsa(broker.settings.log.tsa_url, broker.settings.log.tsa_root)
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
         "issue_lease": lambda i: lease_steps.issue(database, keys, i, ports.queue, warm),
@@ -100,6 +103,11 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
             database, broker.settings, certificates.read_attachment
         ),
     }
+    if tsa is not None:
+        authority, every_s = tsa, broker.settings.log.tsa_every_s
+        by_fence["ask_timestamps"] = lambda _: (
+            stamp_certificates(database, authority) + stamp_root(database, authority, every_s)
+        )
     if tickets is not None:
         system_of_tickets = tickets
         by_fence["poll_tickets"] = lambda _: ticketing.poll_when_due(

@@ -36,6 +36,12 @@ _KIND = re.compile(r"[a-z_]+\.[a-z_]+")
 _AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _LIVES = {"grant": ("approved", "ended"), "snapshot": ("ordered", "destroyed")}
 write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ACTS = ("approval.given", "grant.requested")
+_FURTHER = {
+    b'{"hashes":': "What was pruned",
+    b'{"stamp":': "A timestamp",
+    b'{"blind":': "Its place",
+}
 _HEADER = ("v", "origin", "checkpoints", "keys")
 _ENTRY = ("v", "kind", "at", "log", "nonce", "actor", "subject", "facts", "personal")
 
@@ -134,8 +140,7 @@ def open_checkpoint(note: str, origin: str, keys: Sequence[Key]) -> tuple[int, b
     if any(c != "\n" and unicodedata.category(c) in {"Cc", "Cs"} for c in note):
         raise Refused("it holds a control character")
     text, blank, tail = note.rpartition("\n\n")
-    lines = tail.split("\n")
-    known = {key.hint: key for key in keys}
+    lines, known = tail.split("\n"), {key.hint: key for key in keys}
     if not blank or lines.pop() or not 1 <= len(lines) <= 16 or len(known) != len(set(keys)):
         raise Refused("it is no text with signatures, or two keys have one name and id")
     signed: set[Key] = set()
@@ -162,11 +167,10 @@ class Tree:
     """A log as it grows (RFC 6962, 2.1): `peaks` are its whole subtrees, the largest first."""
 
     def __init__(self) -> None:
-        self.size = 0
-        self.peaks: list[bytes] = []
+        self.size, self.peaks = 0, list[bytes]()
 
-    def append(self, entry: bytes) -> None:
-        node, rest = sha256(b"\x00" + entry).digest(), self.size
+    def append(self, node: bytes) -> None:
+        rest = self.size
         while rest & 1:  # each low 1 bit is a subtree that this leaf completes
             node, rest = sha256(b"\x01" + self.peaks.pop() + node).digest(), rest >> 1
         self.peaks.append(node)
@@ -225,10 +229,9 @@ def read_entry(data: bytes, origin: str) -> Entry:
     if a_name(entry["log"]) != origin or not all(isinstance(a, str) for a in actor.values()):
         raise Refused("it is of another log, or its actor is malformed")
     personal = {name: bytes_of(text, 32) for name, text in take(dict, entry["personal"]).items()}
-    subject, facts, nonce = a_name(entry["subject"]), entry["facts"], bytes_of(entry["nonce"], 16)
-    return Entry(
-        kind, datetime.fromisoformat(at), actor, subject, take(dict, facts), personal, nonce
-    )
+    subject, facts = a_name(entry["subject"]), take(dict, entry["facts"])
+    when, nonce = datetime.fromisoformat(at), bytes_of(entry["nonce"], 16)
+    return Entry(kind, when, actor, subject, facts, personal, nonce)
 
 
 def commitment(origin: str, nonce: bytes, field: str, salt: bytes, value: bytes) -> bytes:
@@ -242,8 +245,7 @@ class Report:
     """Sentences, each good or bad; `checkpoint` is the last note that holds."""
 
     def __init__(self) -> None:
-        self.findings: list[tuple[bool, str]] = []
-        self.checkpoint, self.ok = "", True
+        self.findings, self.checkpoint, self.ok = list[tuple[bool, str]](), "", True
 
     def good(self, text: str) -> None:
         self.findings.append((True, text))
@@ -262,8 +264,7 @@ class Report:
 
 
 def verify_certificate(data: bytes, trusted: Sequence[Key]) -> Report:
-    report = Report()
-    with report.naming("The certificate"):
+    with (report := Report()).naming("The certificate"):
         name, copy, _, key = open_certificate(data, trusted)
         report.good(f"Certificate {name} for copy {copy} is signed by {key.hint}.")
     return report
@@ -293,16 +294,14 @@ class Bundle:
         self.report, self.trusted, self.origin = report, trusted, a_name(first["origin"])
         self.notes = [take(str, item) for item in take(list, first["checkpoints"])]
         self.hinted = [read_key(take(str, item)) for item in take(list, first["keys"])]
-        self.unvouched: set[str] = set()
         self.tree, self.roots = Tree(), {0: Tree().root()}  # the roots that a checkpoint names
-        self.signed: list[tuple[str, int, bytes]] = []
+        self.unvouched, self.signed = set[str](), list[tuple[str, int, bytes]]()
         self.entry: Entry | None = None  # the last one, and the last field of it that was opened
         self.latest = datetime.min.replace(tzinfo=UTC)
         self.field, self.covered, self.committed, self.opened = "", -1, 0, 0
         self.said: dict[tuple[str, str], Entry] = {}  # the last on what may explain an approval
         self.who: dict[tuple[str, str], set[Json]] = {}  # who asked and who approved
-        self.lives: dict[tuple[str, str], str] = {}
-        self.held: dict[str, Json] = {}  # by legal hold, the copy that it keeps
+        self.lives, self.held = dict[tuple[str, str], str](), dict[str, Json]()  # held: by hold
         self.issued: dict[str, Entry] = {}  # by digest, what was issued and not seen yet
 
     def keys(self, name: str) -> list[Key]:
@@ -326,38 +325,45 @@ class Bundle:
                         raise Refused("it is not larger than the one before it")
                     self.covered, self.report.checkpoint = size, note
                 self.signed.append((what, size, root))
+                self.roots.setdefault(size, b"")
 
     def read_lines(self, file: BinaryIO) -> None:
         """Entries, each with what opens it; then certificates; then how many lines there were."""
-        part, sizes = 0, {size for _, size, _ in self.signed}
+        part, data = 0, b""
         for count, line in enumerate(file, start=1):
-            data = line[:-1]
+            data, above = line[:-1], data
             if line.startswith(b'{"lines":'):
                 if line != b'{"lines":%d}\n' % count or file.read(1):
                     raise Refused(f"its last line does not count the {count} before it")
                 return
-            kind = 2 if line.startswith(b'{"blind":') else int(line.startswith(b'{"payload":'))
-            if part == 2 or kind < part:
-                raise Refused("its parts are out of order, or one stands there twice")
-            if (part := kind) == 2:
-                self.check_place(data)
-            elif kind == 1:
+            start = line[: line.find(b":") + 1]
+            rank = {b'{"payload":': 1, b'{"stamp":': part or -1, b'{"blind":': 2}.get(start, 0)
+            if rank < part:
+                raise Refused("its parts are out of order")
+            if start in _FURTHER:
+                self.look_further(start, data, above)
+            elif rank:
                 with self.report.naming("A certificate"):
                     self.check_certificate(data)
-            elif line.startswith(b'{"field":'):
+            elif start == b'{"field":':
                 self.check_opening(data)
             else:
-                self.tree.append(data)
-                if self.tree.size in sizes:
-                    self.roots[self.tree.size] = self.tree.root()
-                self.entry, self.field = None, ""
+                self.append(sha256(b"\x00" + data).digest())
                 with self.report.naming(f"Entry {self.tree.size - 1}"):
                     self.check_entry(read_entry(data, self.origin))
+            part = rank
         raise Refused("it was cut off")
 
-    def check_place(self, _: bytes) -> None:
-        """`verify_root.py`, beside this file, checks it, and all that this one does."""
-        self.report.good("Its place in the root log is not looked at: verify_root.py does.")
+    def append(self, leaf: bytes) -> None:
+        self.tree.append(leaf)
+        if self.tree.size in self.roots:
+            self.roots[self.tree.size] = self.tree.root()
+        self.entry, self.field = None, ""
+
+    def look_further(self, start: bytes, _: bytes, __: bytes) -> None:
+        """`verify_root.py`, beside this file, checks such lines, and all that this one does."""
+        say = self.report.bad if start == b'{"hashes":' else self.report.good
+        say(f"{_FURTHER[start]} is not looked at: verify_root.py does.")
 
     def check_tree(self) -> None:
         """The entries, hashed afresh, give the root that each checkpoint was signed over."""
@@ -396,10 +402,7 @@ class Bundle:
             self.said["policy", ""] = self.said[e.kind, str(e.facts.get("version"))] = e
         elif e.kind == "review.owed":
             self.said[e.kind, str(e.facts.get("grant"))] = e
-        elif e.kind == "grant.requested" or (e.kind, e.actor["side"]) == (
-            "approval.given",
-            "vendor",
-        ):
+        elif e.kind == _ACTS[1] or (e.kind, e.actor["side"]) == (_ACTS[0], "vendor"):
             self.who.setdefault((e.kind, e.subject), set()).add(e.actor.get("id", ""))
         elif e.kind == "grant.approved" and "break_glass" in e.facts:
             self._check_glass(e)
@@ -417,8 +420,7 @@ class Bundle:
         policies = [self.said[key].facts for key in named if key in self.said]
         if [policy.get("break_glass") is True for policy in policies] != [True, True]:
             raise Refused("no policy of the customer's allows break-glass")
-        acts = ("approval.given", "grant.requested")
-        yes, asked = (self.who.get((act, e.subject), {""}) for act in acts)
+        yes, asked = (self.who.get((act, e.subject), {""}) for act in _ACTS)
         if e.actor["side"] != "vendor" or len((yes | {e.actor.get("id", "")}) - asked - {""}) < 2:
             raise Refused("two people of the vendor, who did not ask, do not stand behind it")
         if ("review.owed", e.subject) not in self.said:
@@ -442,10 +444,8 @@ class Bundle:
     def check_life(self, e: Entry) -> None:
         """Nothing begins twice, ends twice or comes back; no copy goes while the law keeps it."""
         noun, _, step = e.kind.partition(".")
-        if e.kind == "hold.begun":
-            self.held[e.subject] = e.facts.get("snapshot")
-        elif e.kind == "hold.ended":
-            self.held.pop(e.subject, None)
+        if e.kind in {"hold.begun", "hold.ended"}:
+            self.held[e.subject] = e.facts.get("snapshot") if step == "begun" else None
         elif e.kind == "snapshot.condemned":
             self.said[e.kind, e.subject] = e
         elif step in _LIVES.get(noun, ()):

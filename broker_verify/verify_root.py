@@ -1,8 +1,13 @@
-"""Check that a checkpoint of one log stands in its slot of the root log, the log of all logs.
+"""Check a bundle whole: also its place in the root log, the log of all logs, and what was pruned.
 
     python verify_root.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
 
-Checks a bundle as `broker_verify.py` does, which must lie beside this file, and its place. The root
+Checks all that `broker_verify.py` does, which must lie beside this file. An entry that was pruned
+left its hash; the log must say so, and nothing younger than half a year may be gone. A timestamp
+(RFC 3161) must be the one that the log names; the time in it needs a library: `broker log verify`
+checks it, and `openssl ts -verify` does.
+
+The root
 log's epochs are trees of 16,384 slots. A slot's leaf is a keyed digest of the epoch's number and
 the checkpoint's text; the key is in the bundle, and in nobody else's. What it proves: the
 checkpoint that you hold is the one that this log had when that epoch was sealed, for everybody.
@@ -15,8 +20,9 @@ from __future__ import annotations
 import hmac
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:  # a checker sees the folder as a package, Python the two files side by side
     from broker_verify import broker_verify as base
@@ -24,6 +30,8 @@ else:
     import broker_verify as base
 
 SLOTS = 1 << 14
+RUN = 256 * 32  # bytes of hashes in a line at most
+KEPT = timedelta(days=180)  # an entry that is younger can't be pruned
 _FIELDS = ("blind", "checkpoint", "entry", "hashes", "proof", "size", "slot")
 
 
@@ -81,16 +89,83 @@ def check_place(
 
 
 class Placed(base.Bundle):
-    """A bundle whose place is looked at: in the one slot that its own log names, for good."""
+    """A bundle of which everything is looked at that needs no other library."""
 
     slots: frozenset[base.Json] = frozenset()
+    places = run = gone = until = 0  # `gone` entries were pruned, the last before `until`
+    after: base.Entry | None = None  # the entry at `until`
+    pruned: base.Entry | None = None  # the last that says what was pruned
+
+    def __init__(self, file: BinaryIO, trusted: Sequence[base.Key], report: base.Report) -> None:
+        super().__init__(file, trusted, report)
+        self.stamps: dict[str, str] = {}  # by a certificate's digest, that of its timestamp
+        self.stamped: dict[str, base.Json] = {}  # by a certificate's id, the same as logged
+        self.digests: dict[str, str] = {}  # of certificates, by id
 
     def check_entry(self, e: base.Entry) -> None:
+        self.run = 0
+        if self.tree.size == self.until + 1:
+            self.after = e
         super().check_entry(e)
         if e.kind == "slot.assigned":
             self.slots |= {str(e.facts.get("slot"))}
+        elif e.kind == "log.pruned":
+            self.pruned = e
+        elif e.kind == "certificate.stamped":
+            self.stamped[e.subject] = e.facts.get("digest")
+        elif e.kind == "certificate.issued":
+            self.digests[e.subject] = str(e.facts.get("digest"))
+
+    def look_further(self, start: bytes, line: bytes, above: bytes) -> None:
+        if start == b'{"hashes":':
+            self.skip_pruned(line)
+        elif start == b'{"stamp":':
+            self.check_stamp(line, above)
+        else:
+            self.places += 1
+            if self.places > 2:
+                raise base.Refused("it has more than two places in the root log")
+            self.check_place(line)
+
+    def skip_pruned(self, line: bytes) -> None:
+        """Leaf hashes in place of entries that were pruned, 256 a line as far as they go."""
+        hashes = base.bytes_of(base.fields_of(base.read_json(line), ("hashes",))["hashes"])
+        if not 0 < len(hashes) <= RUN or len(hashes) % 32 or self.run not in {0, RUN}:
+            raise base.Refused("hashes of pruned entries stand in another form")
+        for at in range(0, len(hashes), 32):
+            self.append(hashes[at : at + 32])
+        self.run, self.gone = len(hashes), self.gone + len(hashes) // 32
+        self.until, self.after = self.tree.size, None
+
+    def check_tree(self) -> None:
+        super().check_tree()
+        if self.gone:
+            with self.report.naming(f"That {self.gone} entries are not here"):
+                self.check_pruned()
+        told = {self.digests.get(name, name): digest for name, digest in self.stamped.items()}
+        if told != self.stamps:
+            self.report.bad("The timestamps of certificates are not those that the log names.")
+
+    def check_pruned(self) -> None:
+        """The log says so, and the entry that follows, so all before it, was old enough then."""
+        until = self.pruned.facts.get("until") if self.pruned is not None else None
+        if self.pruned is None or not isinstance(until, int) or until < self.until:
+            raise base.Refused("the log does not say that they were pruned")
+        if self.after is None or self.after.at > self.pruned.at - KEPT + base.OVERLAP:
+            raise base.Refused("they were not half a year old")
+        self.report.good(f"{self.gone} entries before entry {self.until} were pruned.")
+
+    def check_stamp(self, line: bytes, above: bytes) -> None:
+        """Of the certificate or place above it."""
+        response = base.bytes_of(base.fields_of(base.read_json(line), ("stamp",))["stamp"])
+        if not above.startswith((b'{"payload":', b'{"blind":')):
+            raise base.Refused("a timestamp stands there twice, or below nothing")
+        if above.startswith(b'{"payload":'):
+            self.stamps[sha256(above).hexdigest()] = sha256(response).hexdigest()
+        self.report.good("The time in a timestamp is not looked at: broker log verify does that.")
 
     def check_place(self, line: bytes) -> None:
+        """In the one slot that its own log names, for good."""
         with self.report.naming("Its place in the root log"):
             sizes = {size: note for note in self.notes for size in self.size_of(note)}
             slot, epoch = check_place(line, self.origin, sizes, self.keys(self.origin))

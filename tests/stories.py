@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 
 from broker import sweeps, tenants
-from broker.audit.export import export_bundle, verifier_keys
+from broker.audit.export import begin_export, stream, verifier_keys
 from broker.audit.integrate import integrate_all
 from broker.audit.note import VerifierKey
 from broker.engines import Target
@@ -112,12 +112,8 @@ def exported(world: World, tenant_id: TenantId | None = None) -> bytes:
     integrate_all(world.broker.database, world.ports.keys)
     hints = [key.format() for key in pinned(world, tenant_id)]
     with world.as_(world.admin if tenant_id == world.tenant else system("tests")) as tx:
-        mine = (
-            [(row.id, row.envelope) for row in certificates.list_of_tenant(tx, tenant_id)]
-            if tenant_id == world.tenant
-            else []
-        )
-        return export_bundle(tx, tenant_id, mine, hints)
+        export = begin_export(tx, tenant_id, hints, certificates.list_envelopes)
+        return b"".join(stream(lambda: nullcontext(tx), export))
 
 
 def unseal_all(world: World, snapshot_id: str, into: Path) -> Secret[bytes]:

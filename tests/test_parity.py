@@ -28,6 +28,7 @@ SENT = {
     "get_bytes": "GET",
     "post_for_bytes": "POST",
     "get_positioned": "GET",
+    "get_pieces": "GET",
 } | {
     "post": "POST",
     "delete": "DELETE",

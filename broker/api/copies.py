@@ -20,6 +20,7 @@ from broker.api.shapes import (
     states,
 )
 from broker.api.waiting import wait_for
+from broker.audit.anchoring import find_stamp
 from broker.db import Json
 from broker.errors import NOT_THERE, NotFound
 from broker.snapshots import certificates, ordering, queries
@@ -249,6 +250,21 @@ def get_pdf(tx: Tx, query: Json, certificate_id: str) -> Response:
     shown = queries.get_shown_certificate(tx, certificate_id, vendor)
     name = f"{certificate_id}.{query['lang']}.pdf"
     return _file(make_pdf(shown, query["lang"]), "application/pdf", name)
+
+
+@operation(
+    blueprint,
+    "GET /certificates/<id:certificate_id>/timestamp",
+    answer={"type": "string", "format": "binary"},
+    media=["application/timestamp-reply"],
+)
+def get_timestamp(tx: Tx, certificate_id: str) -> Response:
+    """A third party's time for the envelope (RFC 3161); none, or none yet: not found."""
+    row = certificates.check_readable(tx, certificate_id)
+    stamp = find_stamp(tx, row.id)
+    if stamp is None:
+        raise NotFound(NOT_THERE)
+    return _file(stamp.response, "application/timestamp-reply", f"{row.id}.tsr")
 
 
 @operation(blueprint, "GET /certificates/<id:certificate_id>/revocation", answer={"type": "object"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -159,8 +159,8 @@ def whole(found: Sequence[object]) -> Json:
     return {"items": found, "next": None}
 
 
-def as_file(content: bytes, mimetype: str, name: str) -> Response:
-    """Bytes as they are, to be kept under `name`."""
+def as_file(content: bytes | Iterator[bytes], mimetype: str, name: str) -> Response:
+    """Bytes as they are, or as they are made, to be kept under `name`."""
     answer = Response(content, mimetype=mimetype)
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer

@@ -133,17 +133,17 @@ def _tree(tx: Tx, root: AuditLog, epoch: int, sizes: dict[str, int]) -> EpochTre
     return EpochTree(epoch, root.blind or b"", taken)
 
 
-def find_place(tx: Tx, log: AuditLog) -> Place | None:
-    """The place of a log in the last epoch that is signed; None when it has none yet."""
+def find_place(tx: Tx, log: AuditLog, root_size: int | None = None) -> Place | None:
+    """The place of a log in the last epoch that is signed, or in the last of the `root_size` that
+    the root log had then; None when it has none there.
+    """
     root = tx.session.scalar(sa.select(AuditLog).where(AuditLog.root))
     if root is None or log.slot is None or log.blind is None:
         return None
-    signed = tx.session.scalar(
-        sa.select(AuditCheckpoint)
-        .where(AuditCheckpoint.log_id == root.id)
-        .order_by(AuditCheckpoint.size.desc())
-        .limit(1)
-    )
+    checkpoints = sa.select(AuditCheckpoint).where(AuditCheckpoint.log_id == root.id)
+    if root_size is not None:
+        checkpoints = checkpoints.where(AuditCheckpoint.size == root_size)
+    signed = tx.session.scalar(checkpoints.order_by(AuditCheckpoint.size.desc()).limit(1))
     sizes = {} if signed is None else _places(tx, signed.size - 1)
     if signed is None or log.id not in sizes:
         return None

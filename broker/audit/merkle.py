@@ -25,6 +25,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
+def split_hashes(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES))
+
+
 @dataclass(slots=True)
 class Frontier:
     """The right edge of a tree: the root of each perfect subtree, largest first.

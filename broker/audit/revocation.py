@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from broker.audit.certified import statements_key_name
 from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
+from broker.audit.findings import Finding, Report, Summary
 from broker.audit.note import VerifierKey
-from broker.audit.verify import Finding, Report, Summary, statements_key_name
 from broker.entries import Json, get_name, is_version_1, parse_canonical
 from broker.errors import VerificationFailed
 

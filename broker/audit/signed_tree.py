@@ -37,7 +37,11 @@ class SignedTree:
         return checkpoint
 
     def append(self, entry: bytes) -> None:
-        self.frontier.append(leaf_hash(entry))
+        self.append_hash(leaf_hash(entry))
+
+    def append_hash(self, leaf: bytes) -> None:
+        """In place of an entry that was pruned: its leaf hash."""
+        self.frontier.append(leaf)
         if self.frontier.size in self.due:
             self.roots[self.frontier.size] = self.frontier.root()
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.assertions import challenge_of, check_assertion, parse_assertion
+from broker.audit.certified import statements_key_name
 from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
+from broker.audit.findings import Finding, Report, Summary
 from broker.audit.note import VerifierKey
 from broker.audit.revocation import REVOCATION_TYPE, verify_revocation
-from broker.audit.verify import Finding, Report, Summary, statements_key_name, verify_certificate
+from broker.audit.verify import verify_certificate
 from broker.entries import Json, get_name, is_version_1, parse_canonical
 from broker.errors import Invalid, VerificationFailed
 

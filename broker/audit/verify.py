@@ -12,72 +12,42 @@ who kept a checkpoint passes it as `kept`, and a log that no longer contains it 
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
 
-from broker.audit.bundle import CertificateLine, EntryLine, Header, Opening, Part, read_bundle
+from broker.audit.bundle import (
+    CertificateLine,
+    EntryLine,
+    Header,
+    Opening,
+    Part,
+    Pruned,
+    Stamp,
+    read_bundle,
+)
+from broker.audit.certified import (
+    CERTIFICATE_IDS,
+    Certified,
+    open_certificate,
+    statements_key_name,
+)
 from broker.audit.cosigning import WitnessKey, verify_cosignature
-from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
+from broker.audit.findings import Finding, Report, Summary
+from broker.audit.gaps import Gaps
 from broker.audit.grounds import Grounds
 from broker.audit.lives import Holds, Lives
 from broker.audit.note import Checkpoint, VerifierKey
-from broker.audit.root_log import Place, verify_place
+from broker.audit.root_log import Place, text_of, verify_place
 from broker.audit.signed_tree import SignedTree
-from broker.entries import (
-    Entry,
-    Json,
-    commitment,
-    get_name,
-    is_version_1,
-    parse_canonical,
-    parse_entry,
-)
+from broker.audit.stamped import OVERLAP, Stamps
+from broker.entries import Entry, commitment, parse_entry
 from broker.errors import Invalid, VerificationFailed
 
-CERTIFICATE_TYPE = "application/vnd.support-access-broker.destruction+json"
-# Entries are integrated in the order of their commits and carry the instant at which their
-# transaction opened. Transactions overlap, so instants may step back, by no more than this.
-OVERLAP = timedelta(seconds=120)
-_CERTIFICATE_IDS = ("certificate", "snapshot", "log")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    ok: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What the log says, as far as it could be read; to be believed only if the report is ok."""
-
-    origin: str = ""
-    entries: int = 0
-    last_checkpoint: Checkpoint | None = None
-    last_note: str = ""  # the last checkpoint as it was signed: what a reader keeps
-    first_at: datetime | None = None
-    last_at: datetime | None = None
-    open_grants: tuple[str, ...] = ()
-    living_copies: tuple[str, ...] = ()
-    certificates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """`authenticated`: everything that is signed carries a signature by a key from outside."""
-
-    findings: tuple[Finding, ...]
-    authenticated: bool
-    summary: Summary = field(default_factory=Summary)
-    statement: Mapping[str, Json] | None = None  # of `verify_certificate`, once its signature holds
-
-    @property
-    def ok(self) -> bool:
-        return self.authenticated and all(finding.ok for finding in self.findings)
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 
 def load_trusted(text: str) -> tuple[VerifierKey, ...]:
@@ -93,26 +63,33 @@ def load_trusted(text: str) -> tuple[VerifierKey, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def statements_key_name(origin: str) -> str:
-    """The name of the key that signs certificates for the log `origin`."""
-    return f"{origin.partition('/')[0]}/statements"
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Third parties whom the reader trusts: `witnesses` must have cosigned the root log, in which
+    the bundle's place is shown; `tsa_roots` are those of timestamping authorities.
+    """
+
+    witnesses: Sequence[WitnessKey] = ()
+    tsa_roots: Sequence[Certificate] = ()
+
+
+_NOBODY = Others()
 
 
 def verify_bundle(
     source: bytes | BinaryIO,
     trusted: Sequence[VerifierKey],
     kept: Sequence[str] = (),
-    witnesses: Sequence[WitnessKey] = (),
+    others: Others = _NOBODY,
 ) -> Report:
     """Check an export bundle against the keys in `trusted`, which come from outside it.
 
-    `kept` are checkpoints (notes) that the reader had earlier and that the log must contain;
-    `witnesses` are those who must have cosigned the root log, in which its place is shown. The
+    `kept` are checkpoints (notes) that the reader had earlier and that the log must contain. The
     bundle is read line by line, once, and never held.
     """
     try:
         header, parts = read_bundle(io.BytesIO(source) if isinstance(source, bytes) else source)
-        check = _Check(header, trusted, witnesses)
+        check = _Check(header, trusted, others)
         check.checkpoints(kept)
         for part in parts:
             check.part(part)
@@ -125,10 +102,10 @@ def verify_certificate(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
     """Check one certificate by itself; `statement` is what it says."""
     for key in trusted:
         try:
-            statement = _open_certificate(data, [key])
+            statement = open_certificate(data, [key])
         except VerificationFailed:
             continue
-        certificate, snapshot, origin = (str(statement[name]) for name in _CERTIFICATE_IDS)
+        certificate, snapshot, origin = (str(statement[name]) for name in CERTIFICATE_IDS)
         if key.name == statements_key_name(origin):  # one vendor's key speaks for its own logs only
             text = f"Certificate {certificate} for copy {snapshot} is signed by {key.hint}."
             found = (Finding(ok=True, text=text),)
@@ -139,17 +116,6 @@ def verify_certificate(data: bytes, trusted: Sequence[VerifierKey]) -> Report:
 
 def _refused(text: str) -> Report:
     return Report((Finding(ok=False, text=text),), authenticated=False)
-
-
-def _open_certificate(data: bytes, keys: Sequence[VerifierKey]) -> dict[str, Json]:
-    """What a certificate says, its signature verified first. Raises VerificationFailed."""
-    payload = open_envelope(data, CERTIFICATE_TYPE, keys)
-    statement = parse_canonical(payload, max_bytes=MAX_PAYLOAD_BYTES)
-    if not is_version_1(statement) or statement.get("type") != "destruction":
-        raise VerificationFailed("this is no certificate of destruction of version 1")
-    for name in _CERTIFICATE_IDS:
-        get_name(statement, name)
-    return statement
 
 
 def _opens(opening: Opening, entry: Entry) -> bool:
@@ -168,9 +134,10 @@ class _Check:
         self,
         header: Header,
         trusted: Sequence[VerifierKey],
-        witnesses: Sequence[WitnessKey] = (),
+        others: Others = _NOBODY,
     ) -> None:
-        self.unseen = list(witnesses)  # those whose cosignature was not seen yet
+        self.others = others
+        self.stamps = Stamps(others.tsa_roots)
         self.header = header
         self.trusted = trusted
         self.missing_keys: list[str] = []
@@ -184,15 +151,16 @@ class _Check:
         self.entry: Entry | None = None  # the last, if it is one
         self.first_at: datetime | None = None
         self.latest: datetime | None = None
+        self.latest_of: dict[int, datetime] = {}  # by the size of a checkpoint
         self.committed = self.opened = 0
         self.grounds = Grounds()
         self.grants = Lives("grant.approved", "grant.ended")
         self.copies = Lives("snapshot.ordered", "snapshot.destroyed")
         self.holds = Holds()
         self.condemned: set[str] = set()
-        self.issued: dict[int, Entry] = {}
-        self.revoked: set[str] = set()
-        self.envelopes: list[bytes] = []
+        self.certified = Certified(header.origin, self.stamps)
+        self.gaps = Gaps()
+        self.place: Place | None = None  # the last that was shown
         self.slots: set[str] = set()
 
     def good(self, text: str) -> None:
@@ -247,10 +215,18 @@ class _Check:
                 self._entry(index, data)
             case Opening():
                 self._opening(part)
+            case Pruned(index=index, hashes=hashes):
+                self.entry = None
+                self.gaps.note_gone(index, len(hashes))
+                for leaf in hashes:
+                    self.tree.append_hash(leaf)
             case CertificateLine(envelope=envelope):
-                self.envelopes.append(envelope)
+                self.certified.envelopes.append(envelope)
             case Place():
+                self.place = part
                 self._place(part)
+            case Stamp(response=response):
+                self._stamp(response)
 
     def _entry(self, index: int, data: bytes) -> None:
         """It is well-formed, of this log, and can follow on those before it."""
@@ -272,7 +248,9 @@ class _Check:
                 lives.note(entry)
             except VerificationFailed as error:
                 self.bad(f"Entry {index}: {error}.")
-        self._note_certificate(index, entry)
+        self.certified.note(index, entry)
+        self.gaps.note(index, entry)
+        self._note(entry)
 
     def _parse_own(self, data: bytes) -> Entry:
         entry = parse_entry(data)
@@ -285,14 +263,12 @@ class _Check:
         if latest is not None and at < latest - OVERLAP:
             self.bad(f"Entry {index} is dated {latest - at} before an earlier entry.")
         self.latest = at if latest is None or at > latest else latest
+        if self.tree.frontier.size in self.tree.due:
+            self.latest_of[self.tree.frontier.size] = self.latest
         self.first_at = at if self.first_at is None or at < self.first_at else self.first_at
 
-    def _note_certificate(self, index: int, entry: Entry) -> None:
-        if entry.kind == "certificate.issued":
-            self.issued[index] = entry
-        elif entry.kind == "certificate.revoked":
-            self.revoked.add(entry.subject)
-        elif entry.kind == "snapshot.condemned":
+    def _note(self, entry: Entry) -> None:
+        if entry.kind == "snapshot.condemned":
             self.condemned.add(entry.subject)
         elif entry.kind == "slot.assigned":
             self.slots.add(str(entry.facts.get("slot")))
@@ -318,20 +294,31 @@ class _Check:
         else:
             where = f"slot {place.slot} of the root log's epoch {epoch}"
             self.good(f"Its {place.size} entries stand in {where}.")
-            self._cosignatures(place.checkpoint)
 
-    def _cosignatures(self, note: str) -> None:
+    def _stamp(self, response: bytes) -> None:
+        """Of the certificate above it, or of the root log's checkpoint in the place above it."""
+        if self.place is None:
+            self.certified.responses[self.certified.envelopes[-1]] = response
+            return
+        size, text = self.place.size, text_of(self.place.checkpoint)
+        what = f"The root log, with {size} entries of this log in it,"
+        since = self.latest_of.get(size)
+        self.findings.append(self.stamps.check(what, response, text, since=since))
+
+    def _cosignatures(self) -> None:
         """Of the root log's checkpoint: its witnesses saw it grow, and no other face of it."""
-        for key in tuple(self.unseen):
+        for key in self.others.witnesses:
+            if self.place is None:
+                self.bad(f"No place in the root log is shown that {key.name} could have cosigned.")
+                continue
             try:
-                at = datetime.fromtimestamp(verify_cosignature(note, key), UTC)
+                at = datetime.fromtimestamp(verify_cosignature(self.place.checkpoint, key), UTC)
             except VerificationFailed as error:
                 self.bad(f"The root log's checkpoint: {error}.")
             except (OverflowError, ValueError, OSError):
                 self.bad(f"The root log's checkpoint: {key.name} names no instant.")
             else:
                 self.good(f"{key.name} cosigned the root log on {at:%Y-%m-%d %H:%M:%S} UTC.")
-            self.unseen.remove(key)
 
     def _check_place(self, place: Place) -> int:
         if self.slots != {str(place.slot)}:
@@ -347,13 +334,15 @@ class _Check:
         """All that can be said once the last line was read."""
         self._check_roots()
         total = self.tree.frontier.size
-        if self.wellformed == total:
-            self.good(f"All {total} entries are well-formed and of log {self.header.origin}.")
+        if self.wellformed == total - self.gaps.gone:
+            here = self.wellformed
+            self.good(f"All {here} entries are well-formed and of log {self.header.origin}.")
+        self.findings += self.gaps.check()
         self.good(f"{self.opened} of {self.committed} personal fields are opened here, and hold.")
         grants, copies = self.grants.still(), self._living()
-        certificates = self._certificates()
-        for key in self.unseen:
-            self.bad(f"No place in the root log is shown that {key.name} could have cosigned.")
+        keys = self._keys(statements_key_name(self.header.origin)) if self.certified.issued else []
+        self.findings += self.certified.check(keys, self.copies.ended)
+        self._cosignatures()
         self._check_authenticated()
         return Report(
             tuple(self.findings),
@@ -367,7 +356,7 @@ class _Check:
                 last_at=self.latest,
                 open_grants=grants,
                 living_copies=copies,
-                certificates=certificates,
+                certificates=tuple(self.certified.held),
             ),
         )
 
@@ -406,49 +395,6 @@ class _Check:
                 how = "is condemned and held by law" if copy in held else "is not destroyed yet"
             self.good(f"Copy {copy} {how}.")
         return self.copies.still()
-
-    def _certificates(self) -> tuple[str, ...]:
-        """Each certificate stands in the log, and each that stands there is in the bundle. Returns
-        the ids of those that hold and were not revoked.
-        """
-        held: list[str] = []
-        keys = self._keys(statements_key_name(self.header.origin)) if self.issued else []
-        envelopes = {hashlib.sha256(data).hexdigest(): data for data in self.envelopes}
-        if len(envelopes) != len(self.envelopes):
-            self.bad("A certificate stands in the bundle twice.")
-        for index, entry in self.issued.items():
-            try:
-                data = envelopes.pop(get_name(entry.facts, "digest"), None)
-                certificate, snapshot = self._match_certificate(entry, data, keys)
-            except VerificationFailed as error:
-                self.bad(f"The certificate of entry {index} does not hold: {error}.")
-                continue
-            if certificate in held:
-                self.bad(f"Certificate {certificate} was issued twice.")
-            if snapshot not in self.copies.ended:
-                self.bad(f"Copy {snapshot} has a certificate, but no entry says it was destroyed.")
-            since = ", and was revoked later" if certificate in self.revoked else ""
-            self.good(
-                f"Certificate {certificate} for copy {snapshot} is signed and in the log{since}."
-            )
-            held.append(certificate)
-        for digest in envelopes:
-            self.bad(f"The certificate with digest {digest} has no entry in the log.")
-        return tuple(certificate for certificate in held if certificate not in self.revoked)
-
-    def _match_certificate(
-        self, entry: Entry, data: bytes | None, keys: Sequence[VerifierKey]
-    ) -> tuple[str, str]:
-        """The ids of the certificate and of its copy. Raises VerificationFailed."""
-        if data is None:
-            raise VerificationFailed("it is not in the bundle, or not with this digest")
-        statement = _open_certificate(data, keys)
-        if statement["log"] != self.header.origin:
-            raise VerificationFailed(f"it speaks of another log, {statement['log']}")
-        for name in ("certificate", "snapshot"):
-            if statement[name] != entry.facts.get(name):
-                raise VerificationFailed(f"its {name} is not the one that the entry names")
-        return get_name(statement, "certificate"), get_name(statement, "snapshot")
 
     def _check_authenticated(self) -> None:
         """The last word: what only the bundle's own keys vouch for is not authenticated."""

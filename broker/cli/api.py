@@ -72,6 +72,18 @@ class Api:
     def get_bytes(self, *parts: str, **query: str | int | None) -> bytes:
         return self._send("GET", parts, query=query).content
 
+    def get_pieces(self, *parts: str) -> Iterator[bytes]:
+        """A file of any length, as it comes; what was cut off on the way raises Unavailable."""
+        url = f"{self.url}{_PREFIX}/{_path(parts)}"
+        try:
+            with self._client.stream("GET", url) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _problem(self.url, answer)
+                yield from answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.url} did not send all of it: {_reason(error)}") from None
+
     def get_positioned(self, *parts: str, **query: str | int | None) -> tuple[bytes, int]:
         """An answer, and the position in a log that it goes on from."""
         answer = self._send("GET", parts, query=query)
@@ -167,11 +179,10 @@ class Api:
         query: dict[str, str | int | None] | None = None,
         body: Item | None = None,
     ) -> httpx.Response:
-        path = "/".join(quote(part, safe="") for part in parts)
         params = {name: value for name, value in (query or {}).items() if value is not None}
         # What was sent twice, because its answer was lost on the way, is done once.
         headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-        url = f"{self.url}{_PREFIX}/{path}"
+        url = f"{self.url}{_PREFIX}/{_path(parts)}"
         return self._request(method, url, params=params, json=body, headers=headers)
 
     def _request(self, method: str, url: str, **sent: Any) -> httpx.Response:
@@ -191,6 +202,10 @@ class Api:
             if self._token is None or not (method == "GET" or sent.get("headers")):
                 raise
         return self._client.request(method, url, **sent)
+
+
+def _path(parts: tuple[str, ...]) -> str:
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def _tls(ca_bundle: Path | None) -> ssl.SSLContext | bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,14 +18,23 @@ FILE = click.Path(path_type=Path)
 
 def write_new(path: Path, content: bytes) -> None:
     """Make a file of mode 0600. Raises Conflict when something is there already."""
+    write_pieces(path, [content])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> int:
+    """As `write_new`, of any length; how many bytes. What can't be had whole leaves no file."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Conflict(f"{path} is there already and was left as it is") from None
     except OSError as error:
         raise Invalid(f"{path} can't be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(content)
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            return sum(out.write(piece) for piece in pieces)
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def replace_file(path: Path, content: bytes) -> None:

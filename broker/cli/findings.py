@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from broker.audit.verify import Report
+from broker.audit.findings import Report
 from broker.cli.output import WHOLE, print_whole
 from broker.cli.plain import plain
 from broker.errors import VerificationFailed

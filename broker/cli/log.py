@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from broker.cli.command import Noun
-from broker.cli.files import open_file, read_text, write_new
+from broker.cli.files import open_file, read_file, read_text, write_new, write_pieces
 from broker.cli.output import print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
@@ -47,12 +47,12 @@ def export(session: Session, tenant: str, file: Path | None) -> None:
     """Get the log of TENANT as one bundle that `broker log verify` checks."""
     if file is None and sys.stdout.isatty():
         raise Invalid("say where the bundle goes with -f FILE")
-    bundle = session.api().get_bytes("tenants", tenant, "log")
+    pieces = session.api().get_pieces("tenants", tenant, "log")
     if file is None:
-        sys.stdout.buffer.write(bundle)
+        sys.stdout.buffer.writelines(pieces)
     else:
-        write_new(file, bundle)
-        click.echo(f"{len(bundle)} bytes in {file}; check them with: broker log verify {file}")
+        count = write_pieces(file, pieces)
+        click.echo(f"{count} bytes in {file}; check them with: broker log verify {file}")
 
 
 @log.command()
@@ -173,6 +173,12 @@ def verify_proof(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
     multiple=True,
     help="A file of witnesses' keys: each must have cosigned the root log.",
 )
+@click.option(
+    "--tsa",
+    type=_FILE,
+    multiple=True,
+    help="A file of certificates (PEM): roots of timestamping authorities.",
+)
 @click.option("--keep-checkpoint", type=_FILE, help="Also write its last checkpoint to this file.")
 @click.option(
     "--no-memory",
@@ -186,6 +192,7 @@ def verify(
     keys: tuple[Path, ...],
     checkpoints: tuple[Path, ...],
     witnesses: tuple[Path, ...],
+    tsa: tuple[Path, ...],
     keep_checkpoint: Path | None,
     *,
     no_memory: bool,
@@ -197,7 +204,8 @@ def verify(
     remembered, and the next bundle of this log must contain it.
     """
     from broker.audit.bundle import find_origin
-    from broker.audit.verify import verify_bundle
+    from broker.audit.timestamps import load_roots
+    from broker.audit.verify import Others, verify_bundle
     from broker.cli.findings import show_report
     from broker.cli.trust import find_seen, load_keys, load_witnesses, remember_seen
 
@@ -210,7 +218,10 @@ def verify(
             bundle,
             load_keys(keys, session.home),
             [*kept, seen] if seen is not None else kept,
-            [key for one in witnesses for key in load_witnesses(one)],
+            Others(
+                [key for one in witnesses for key in load_witnesses(one)],
+                [root for one in tsa for root in load_roots(read_file(one))],
+            ),
         )
     show_report(report, session.output, f"The log in {file}")
     if not no_memory:

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from broker.audit.certified import statements_key_name
 from broker.audit.cosigning import WitnessKey
 from broker.audit.note import VerifierKey
-from broker.audit.verify import load_trusted, statements_key_name
+from broker.audit.verify import load_trusted
 from broker.cli.files import read_text, replace_file
 from broker.errors import Conflict, VerificationFailed
 

@@ -347,4 +347,5 @@ def _holds(admin: Who, kind: str, path: Path) -> bool:
 
 
 def _entries(bundle: Path) -> bytes:
-    return b"\n".join(parse_bundle(bundle.read_bytes()).entries)
+    entries = parse_bundle(bundle.read_bytes()).entries
+    return b"\n".join(entry for entry in entries if isinstance(entry, bytes))

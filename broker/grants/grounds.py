@@ -21,9 +21,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from broker.audit.certified import statements_key_name
 from broker.audit.note import VerifierKey
 from broker.audit.statements import DECISION, open_statement
-from broker.audit.verify import statements_key_name
 from broker.engines.postgres.sandbox_roles import owner_role_of, use_role_of
 from broker.errors import VerificationFailed
 from broker.grants import approvals, consented, leases, mismatch, requests, statements

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from broker import __version__, entries, trail
 from broker.assertions import challenge_of, check_assertion, parse_assertion
 from broker.audit import dsse
+from broker.audit.certified import statements_key_name
 from broker.audit.statements import DECISION, END_OF_ACCESS, TYPES
-from broker.audit.verify import statements_key_name
 from broker.db import Base, Busy, Database
 from broker.errors import Conflict, VerificationFailed
 from broker.grants import mismatch

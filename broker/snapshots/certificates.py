@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from broker import __version__, entries, mail, people, retries, trail
 from broker.audit import dsse
+from broker.audit.certified import CERTIFICATE_TYPE, statements_key_name
 from broker.audit.revocation import REVOCATION_TYPE
-from broker.audit.verify import CERTIFICATE_TYPE, statements_key_name
 from broker.errors import NOT_THERE, NotFound
 from broker.grants.model import Decision, Grant
 from broker.ids import CertificateId, TenantId, new_id
@@ -325,6 +325,12 @@ def list_of_tenant(tx: Tx, tenant_id: TenantId) -> Sequence[Certificate]:
     people.check(tx, "certificate:read", tenant_id)
     query = sa.select(Certificate).where(Certificate.tenant_id == tenant_id)
     return tx.session.scalars(query.order_by(Certificate.issued_at.desc())).all()
+
+
+def list_envelopes(tx: Tx, ids: Sequence[str]) -> Sequence[tuple[str, bytes]]:
+    """Those of a bundle: whoever may read the log may read its certificates."""
+    query = sa.select(Certificate.id, Certificate.envelope).where(Certificate.id.in_(ids))
+    return [(row.id, row.envelope) for row in tx.session.execute(query.order_by(Certificate.id))]
 
 
 def read_attachment(tx: Tx, certificate_id: str) -> bytes:

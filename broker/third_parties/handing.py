@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import enrolling, people, trail
-from broker.audit.export import export_bundle
+from broker.audit.export import begin_export, stream
 from broker.consents import ledger, recipients
 from broker.consents.ledger import Consent, ConsentMissing
 from broker.consents.purposes import THIRD_PARTY
@@ -128,11 +129,11 @@ def _make(tx: Tx, tenant_id: TenantId, wanted: Wanted) -> tuple[str, bytes]:
         if found.tenant_id != tenant_id:
             raise NotFound(NOT_THERE)
         return found.id, found.envelope
-    issued = certificates.list_of_tenant(tx, tenant_id)
+    people.check(tx, "certificate:read", tenant_id)
     keys = [key.format() for key in enrolling.list_keys(tx, tenant_id)]
-    envelopes = [(row.id, row.envelope) for row in issued]
-    made = export_bundle(tx, tenant_id, envelopes, keys, with_openings=False)
-    return tenant_id, made
+    export = begin_export(tx, tenant_id, keys, certificates.list_envelopes)
+    export.with_openings = False
+    return tenant_id, b"".join(stream(lambda: nullcontext(tx), export))
 
 
 def _of(row: Handover) -> dict[str, str | int]:

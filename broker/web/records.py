@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from flask import Blueprint, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from broker import enrolling, people, tenants
-from broker.audit.export import export_bundle
+from broker.audit.anchoring import find_stamp
+from broker.audit.export import begin_export, stream
 from broker.audit.formats import FORMATS, media_type, write_entries
 from broker.audit.queries import get_log_view, view_chosen
 from broker.audit.selecting import select_entries
-from broker.errors import Denied, Invalid, NotFound
+from broker.errors import NOT_THERE, Denied, Invalid, NotFound
 from broker.ids import TenantId
 from broker.paging import MAX_PAGE, Page
 from broker.snapshots import certificates
@@ -27,7 +29,7 @@ from broker.snapshots.queries import (
 )
 from broker.tx import Tx
 from broker.web.log_filter import asked_of, read_wanted
-from broker.web.session import begin
+from broker.web.session import begin, the_broker
 
 pages = Blueprint("records", __name__)
 _ENTRIES = 50
@@ -48,6 +50,7 @@ def show_certificate(certificate_id: str) -> ResponseReturnValue:
         row = get_certificate_view(tx, certificate_id)
         copy = get_snapshot_view(tx, row.snapshot_id)
         database = _name_of_database(tx, copy.database_id)
+        stamp = find_stamp(tx, row.id)
     return render_template(
         "console/certificate.html",
         id=row.id,
@@ -57,6 +60,7 @@ def show_certificate(certificate_id: str) -> ResponseReturnValue:
         statement=certificates.read_statement(row.envelope),
         choices=SENTENCES,
         digest=hashlib.sha256(row.envelope).hexdigest(),
+        stamped_at=stamp.said_at if stamp is not None else None,
     )
 
 
@@ -73,6 +77,16 @@ def download_certificate(certificate_id: str) -> Response:
     with begin() as tx:
         row = certificates.check_readable(tx, certificate_id)
     return _file(row.envelope, f"{row.id}.dsse.json")
+
+
+@pages.get("/certificates/<id:certificate_id>/timestamp")
+def download_timestamp(certificate_id: str) -> Response:
+    with begin() as tx:
+        row = certificates.check_readable(tx, certificate_id)
+        stamp = find_stamp(tx, row.id)
+    if stamp is None:
+        raise NotFound(NOT_THERE)
+    return _file(stamp.response, f"{row.id}.tsr", "application/timestamp-reply")
 
 
 @pages.get("/certificates/<id:certificate_id>/pdf")
@@ -137,10 +151,12 @@ def download_bundle() -> Response:
     with begin() as tx:
         tenant_id = _chosen_tenant(tx)
         people.check(tx, "log:read", tenant_id)
-        issued = certificates.list_of_tenant(tx, tenant_id)
+        people.check(tx, "certificate:read", tenant_id)
         keys = [key.format() for key in enrolling.list_keys(tx, tenant_id)]
-        bundle = export_bundle(tx, tenant_id, [(row.id, row.envelope) for row in issued], keys)
-    return _file(bundle, f"{tenant_id}.log.json")
+        export = begin_export(tx, tenant_id, keys, certificates.list_envelopes)
+        actor = tx.actor
+    database = the_broker().database
+    return _file(stream(lambda: database.begin(actor), export), f"{tenant_id}.log.json")
 
 
 def _chosen_tenant(tx: Tx) -> TenantId:
@@ -152,7 +168,9 @@ def _chosen_tenant(tx: Tx) -> TenantId:
     return TenantId(named) if named is not None else own[0]
 
 
-def _file(content: bytes, name: str, mimetype: str = "application/json") -> Response:
+def _file(
+    content: bytes | Iterator[bytes], name: str, mimetype: str = "application/json"
+) -> Response:
     """To be kept, never to be shown by the browser."""
     answer = Response(content, mimetype=mimetype)
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'

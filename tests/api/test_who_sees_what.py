@@ -17,7 +17,9 @@ from werkzeug.test import TestResponse
 
 from broker import signin
 from broker.api.specification import make_specification
+from broker.audit.anchoring import keep
 from broker.audit.integrate import integrate_all
+from broker.audit.timestamps import Stamped
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.grants.statements import sign_due
 from broker.ids import new_id
@@ -254,6 +256,8 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     token_id = api.get(world.admin, "/tokens").json["items"][0]["id"]
     certificate = api.get(world.admin, f"/snapshots/{snapshot_id}?wait=10").json["certificate"]
     assert certificate
+    with world.as_(system("tests")) as tx:
+        keep(tx, certificate, world.tenant, (b"an answer", Stamped(datetime.now(UTC), "a third")))
     ticket = api.get(world.admin, "/tickets").json["items"][0]
     ids = {"grant_id": grant_id, "digest": world.grant(grant_id).asked_digest or "", "soon": soon()}
     given = api.post(world.admin, "/standing-approvals", BODIES["give_standing"](ids))
@@ -456,7 +460,8 @@ DENIED = {
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
-        *("get_certificate", "get_envelope", "list_certificates", "add_person", "remove_person"),
+        *("get_certificate", "get_envelope", "get_timestamp", "list_certificates"),
+        *("add_person", "remove_person"),
     ),
     "admin": (
         *THIRD_PARTIES,

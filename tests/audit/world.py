@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from broker.audit.bundle import Bundle, Opening, build_bundle
+from broker.audit.certified import CERTIFICATE_TYPE
 from broker.audit.dsse import seal
 from broker.audit.merkle import leaf_hash, root
 from broker.audit.note import VerifierKey
-from broker.audit.verify import CERTIFICATE_TYPE
 from broker.entries import EntryDraft, Json, build_entry, canonical
 from tests.audit.signing import SigningKey
 

@@ -7,20 +7,24 @@ The verifier's own tests are in tests/audit/; issue E deepens it. Here: what a w
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from broker.audit.bundle import build_bundle, parse_bundle
+from broker.audit.bundle import Pruned, build_bundle, parse_bundle
+from broker.audit.certified import statements_key_name
 from broker.audit.integrate import LogForked, integrate_all
 from broker.audit.merkle import Frontier, leaf_hash
 from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
-from broker.audit.verify import statements_key_name, verify_bundle, verify_certificate
+from broker.audit.verify import Others, verify_bundle, verify_certificate
 from broker.keys import LOG_KEY, STATEMENTS_KEY
 from broker.keys.keyring import Keyring
+from broker.snapshots.stamping import stamp_certificates
 from broker.tx import system
 from tests.stories import control_superuser, exported, pinned, ready_copy
+from tests.verify.tsa import SmallTsa, running
 from tests.world import World
 
 
@@ -63,11 +67,30 @@ def test_a_certificate_verifies_alone_and_not_with_one_byte_changed(
         assert not verify_certificate(bytes(changed), keys).ok, f"byte {place} may be changed"
 
 
-def forge(bundle: bytes, keyring: Keyring, entries: tuple[bytes, ...]) -> tuple[bytes, VerifierKey]:
+def test_a_certificate_is_stamped_by_a_third_party_and_the_log_names_the_stamp(
+    world: World, bundle: bytes, tmp_path: Path
+) -> None:
+    (envelope,) = parse_bundle(bundle).certificates
+    with running(SmallTsa(tmp_path / "tsa")) as tsa:
+        assert stamp_certificates(world.broker.database, tsa.client) == 1
+        assert stamp_certificates(world.broker.database, tsa.client) == 0
+    stamped = exported(world)
+    assert envelope in parse_bundle(stamped).stamps
+    report = verify_bundle(stamped, pinned(world), others=Others(tsa_roots=[tsa.root]))
+    assert report.ok, [finding.text for finding in report.findings if not finding.ok]
+    assert any("says CN=Authority of tests" in finding.text for finding in report.findings)
+    withheld = dataclasses.replace(parse_bundle(stamped), stamps={})
+    assert not verify_bundle(build_bundle(withheld), pinned(world)).ok
+
+
+def forge(
+    bundle: bytes, keyring: Keyring, entries: Sequence[bytes | Pruned]
+) -> tuple[bytes, VerifierKey]:
     """Another history under the same name, whole in itself, signed by keys of the forger's own."""
     true = parse_bundle(bundle)
     frontier = Frontier()
     for entry in entries:
+        assert isinstance(entry, bytes)
         frontier.append(leaf_hash(entry))
     note = sign_note(
         checkpoint_text(Checkpoint(true.origin, frontier.size, frontier.root())),
@@ -82,7 +105,7 @@ def forge(bundle: bytes, keyring: Keyring, entries: tuple[bytes, ...]) -> tuple[
     kept = tuple(opening for opening in true.openings if opening.index < len(entries))
     forged = dataclasses.replace(
         true,
-        entries=entries,
+        entries=tuple(entries),
         openings=kept,
         checkpoints=(note,),
         keys=tuple(key.format() for key in keys),

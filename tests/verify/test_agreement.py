@@ -312,13 +312,15 @@ def test_both_give_a_tree_the_same_root(size: int) -> None:
     root = merkle.root([merkle.leaf_hash(entry) for entry in entries])
     tree = standalone.Tree()
     for entry in entries:
-        tree.append(entry)
+        tree.append(merkle.leaf_hash(entry))
     assert tree.root() == root
 
 
 def test_a_bundle_has_no_other_part() -> None:
-    """The list of parts that the tests above change is whole; test_root_log.py has the place."""
-    assert {*LISTS, "origin", "place"} == set(Bundle.__dataclass_fields__)
+    """The list of parts that the tests above change is whole; test_root_log.py has the places,
+    test_timestamps.py the stamps.
+    """
+    assert {*LISTS, "origin", "place", "stamped", "stamps"} == set(Bundle.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from broker import tenants, trail
 from broker.audit.bundle import build_bundle, parse_bundle
-from broker.audit.export import export_bundle
+from broker.audit.export import begin_export
 from broker.audit.note import VerifierKey, list_hints
 from broker.ids import TenantId
 from broker.keys import LOG_KEY
+from broker.snapshots import certificates
 from broker.tx import system
 from tests.verify.standalone import verdict
-from tests.verify.vendor import Vendor
+from tests.verify.vendor import Vendor, whole
 
 
 def act(vendor: Vendor, tenant_id: TenantId) -> None:
@@ -23,7 +24,8 @@ def act(vendor: Vendor, tenant_id: TenantId) -> None:
 
 def export(vendor: Vendor, tenant_id: TenantId, keys: list[VerifierKey]) -> bytes:
     with vendor.as_(system("tests")) as tx:
-        return export_bundle(tx, tenant_id, [], [key.format() for key in keys])
+        texts = [key.format() for key in keys]
+        return whole(tx, begin_export(tx, tenant_id, texts, certificates.list_envelopes))
 
 
 def test_old_and_new_readers_verify_across_a_turn(vendor: Vendor) -> None:

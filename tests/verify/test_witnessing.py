@@ -11,7 +11,7 @@ from broker.audit.cosigning import WitnessKey, cosign, verify_cosignature
 from broker.audit.merkle import leaf_hash, root
 from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
 from broker.audit.root_log import root_origin
-from broker.audit.verify import verify_bundle
+from broker.audit.verify import Others, verify_bundle
 from broker.audit.witnessing import Witness, ask_all, parse_witness
 from broker.entries import encode_base64
 from broker.errors import SettingsError, VerificationFailed
@@ -71,12 +71,12 @@ def test_a_witness_follows_the_root_log_and_a_bundle_shows_it(vendor: Vendor) ->
         data = vendor.export(tenant_id)
         pinned = vendor.pinned(tenant_id)
         assert verdict(data, pinned)
-        report = verify_bundle(data, pinned, witnesses=[small.key])
+        report = verify_bundle(data, pinned, others=Others([small.key]))
         assert report.ok, report.findings
         assert any("cosigned the root log" in finding.text for finding in report.findings)
-        assert not verify_bundle(data, pinned, witnesses=[_stranger()]).ok
+        assert not verify_bundle(data, pinned, others=Others([_stranger()])).ok
         bare = replace(parse_bundle(data), place=None)
-        assert not verify_bundle(build_bundle(bare), pinned, witnesses=[small.key]).ok
+        assert not verify_bundle(build_bundle(bare), pinned, others=Others([small.key])).ok
 
         forget(vendor)  # a restored control database knows nothing of the witness
         assert small.last is not None
