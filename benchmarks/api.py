@@ -47,13 +47,14 @@ PREFIX = "/api/v1"
 FILL = """
 INSERT INTO access_grant
 SELECT (jsonb_populate_record(one, jsonb_build_object(
-    'requester_id',
-        (%(requesters)s::text[])[1 + n / %(spread)s %% cardinality(%(requesters)s::text[])],
+    'requester_id', who, 'state_by', who,
     'id', 'grt_' || left(translate(md5(n::text), '0189', 'ghij'), 26),
     'tenant_id', (%(tenants)s::text[])[1 + n %% cardinality(%(tenants)s::text[])],
     'state', 'ended', 'end_reason', 'click',
     'requested_at', one.requested_at - n * interval '1 second'))).*
-FROM access_grant AS one, generate_series(1, %(count)s) AS n
+FROM access_grant AS one, generate_series(1, %(count)s) AS n,
+    LATERAL (SELECT (%(requesters)s::text[])[
+        1 + n / %(spread)s %% cardinality(%(requesters)s::text[])] AS who) AS whose
 WHERE one.id = %(like)s
 """
 Call = tuple[str, str, object]

@@ -22,7 +22,7 @@ from broker.grants.states import (
     LEASE_OPEN,
     LEASE_REVOKING,
 )
-from broker.ids import LeaseId, new_id
+from broker.ids import LeaseId, TenantId, new_id
 from broker.jobs import Queue
 from broker.settings import Rates
 from broker.states import StateConflict, advance, record_birth
@@ -105,7 +105,7 @@ def _get_open_database(tx: Tx, database_id: str) -> TenantDatabase:
 
 
 def _check_asker(tx: Tx, grant: Grant) -> None:
-    people.check(tx, "lease:issue")
+    people.check(tx, "lease:issue", TenantId(grant.tenant_id))  # a token may be of other tenants
     if tx.actor.person_id != grant.requester_id:
         raise Denied(f"{grant.id} was given to another person; ask for access yourself")
 

@@ -18,7 +18,7 @@ from broker.errors import Conflict, Denied
 from broker.grants import leases, requests
 from broker.grants.model import Lease
 from broker.grants.requests import GrantRefused
-from broker.ids import LeaseId
+from broker.ids import LeaseId, TenantId
 from broker.jobs import Queue
 from broker.tx import Tx
 
@@ -34,6 +34,7 @@ def ask(tx: Tx, grant_id: str, public: bytes, queue: Queue) -> LeaseId:
     """
     people.check(tx, "lease:issue")  # first: who may ask for none learns of no grant (G12)
     grant = requests.get_grant(tx, grant_id, lock=True)
+    people.check(tx, "lease:issue", TenantId(grant.tenant_id))  # a token may be of other tenants
     if tx.actor.person_id != grant.requester_id:
         raise Denied("only who asked for a grant uses it")
     until = requests.check_usable(tx, grant, kind="storage")
@@ -65,6 +66,7 @@ def fetch(tx: Tx, lease_id: str) -> bytes:
     """The sealed session of the actor's own lease, once: it is forgotten here. Raises Conflict."""
     people.check(tx, "lease:issue")
     lease = leases.get_lease(tx, lease_id)
+    people.check(tx, "lease:issue", TenantId(lease.tenant_id))
     if lease.person_id != tx.actor.person_id:
         raise Denied("this session was asked by another person")
     tx.session.refresh(lease, with_for_update=True)

@@ -20,7 +20,7 @@ from broker.errors import Conflict, Denied
 from broker.grants import leases, requests
 from broker.grants.model import Grant, Lease
 from broker.grants.requests import GrantRefused
-from broker.ids import LeaseId
+from broker.ids import LeaseId, TenantId
 from broker.jobs import Queue
 from broker.platforms import Platform
 from broker.secret import Secret
@@ -82,6 +82,7 @@ def _find_grant(tx: Tx, audience: str, grant_id: str | None) -> tuple[Grant, Pla
     found = tx.session.execute(query).first()
     if found is None:
         raise GrantRefused("no live grant of yours gives access to this audience")
+    people.check(tx, "lease:issue", TenantId(found.Grant.tenant_id))
     return found.Grant, found.Platform
 
 
@@ -99,6 +100,7 @@ def _check_few(tx: Tx, grant: Grant) -> None:
 def fetch(tx: Tx, lease_id: str) -> bytes | None:
     """The sealed token of the actor's own lease, once: it is forgotten here. None if not there."""
     lease = leases.get_lease(tx, lease_id)
+    people.check(tx, "lease:issue", TenantId(lease.tenant_id))
     if lease.person_id != tx.actor.person_id:
         raise Denied("this token was asked by another person")
     sealed = lease.sealed

@@ -10,11 +10,21 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from broker import people, signin
+from broker.api_tokens import SCOPES
 from broker.errors import Denied
 from broker.secret import Secret
 from broker.tx import Actor, system
 from tests.api.conftest import Api
-from tests.api.test_who_sees_what import BODIES, made_up, operations, soon
+from tests.api.test_who_sees_what import (
+    BODIES,
+    OWN,
+    QUERIES,
+    Operation,
+    made_up,
+    make_one_of_each,
+    operations,
+    soon,
+)
 from tests.world import enrol
 
 PASSWORD = "correct horse battery staple"
@@ -64,6 +74,74 @@ def test_a_token_of_one_tenant_reads_and_does_nothing_of_another(api: Api) -> No
     assert send(api, theirs, "GET", f"/grants/{granted.json['id']}").status_code == 403
     for path in ("/servers", f"/grants?tenant={world.tenant}", f"/tenants/{world.tenant}"):
         assert send(api, theirs, "GET", path).status_code == 403, path
+
+
+@pytest.mark.long
+def test_for_a_limited_token_another_tenants_things_are_nothing(api: Api) -> None:
+    """G12, every operation: its person is an admin of both, and the token of one tenant alone."""
+    world = api.world
+    real = make_one_of_each(world, api)
+    other, admin = enrol(world, "Other tenant")
+    with world.as_(system("tests")) as tx:
+        people.add_membership(tx, admin.person_id, "admin", world.tenant)
+    assert api.get(admin, f"/grants/{real['grant_id']}").status_code == 200
+    token = make(api, admin, scopes=list(SCOPES), tenants=[other])
+    failed = []
+    for one in operations():
+        answers = [_ask(api, token, one, ids) for ids in (real, made_up())]
+        same = answers[0].status_code == answers[1].status_code
+        if one.name not in _OF_NOBODY:
+            same = answers[0].status_code in {403, 404} and answers[0].data == answers[1].data
+        if not same or _told(real, answers[0]):
+            failed.append((one.name, *(answer.text for answer in answers)))
+    assert not failed, "\n".join(map(str, failed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", ["engineer", "operator"])
+def test_no_operation_tells_a_limited_token_of_the_vendor_of_another_tenant(
+    api: Api, role: str
+) -> None:
+    world = api.world
+    real = make_one_of_each(world, api)
+    other, _ = enrol(world, "Other tenant")
+    actor = {"engineer": world.engineer, "operator": world.operator}[role]
+    token = make(api, actor, scopes=list(SCOPES), tenants=[other])
+    failed = []
+    for one in operations():
+        answer = _ask(api, token, one, real)
+        if one.name in _OF_NOBODY:
+            wrong = bool(_told(real, answer))
+        else:
+            said = answer.json["detail"] if answer.status_code in {403, 404} else ""
+            wrong = not said.startswith(SAID)
+        if wrong:
+            failed.append((one.name, answer.status_code, answer.text))
+    assert not failed, "\n".join(map(str, failed))
+    assert world.grant(real["grant_id"]).state == "approved"
+    assert world.find_lease(real["lease_id"]).state == "issued"
+
+
+_OF_NOBODY = OWN | {"list_recipients"}
+# What is said to whoever may not; anything else would say something of what is there.
+SAID = (
+    "there is no such thing",
+    "your role does not allow",
+    "this token is limited to",
+    "a limited token rotates itself",
+)
+
+
+def _ask(api: Api, token: str, one: Operation, ids: dict[str, str]) -> TestResponse:
+    path = one.path.format_map(ids) + QUERIES.get(one.name, lambda _: "")(ids)
+    body = BODIES[one.name](ids) if one.has_body else None
+    return send(api, token, one.method, path, body)
+
+
+def _told(real: dict[str, str], answer: TestResponse) -> list[str]:
+    """What of another tenant's ids stands in an answer; the test's own person apart."""
+    own = {"soon", "tile", "external_id", "recipient_id"}  # recipients are the vendor's, for all
+    return [value for name, value in real.items() if name not in own and value in answer.text]
 
 
 @pytest.mark.long
