@@ -15,6 +15,8 @@ from alembic.script import ScriptDirectory
 from broker import people, signin, tenants, trail
 from broker.consents.purposes import load_purposes
 from broker.db import Database, make_engine
+from broker.engines.postgres.dedicated.cluster import Tls
+from broker.engines.postgres.dedicated.host import SandboxHost, make_host
 from broker.engines.postgres.masks import MASKS, TEXT_MASKS
 from broker.errors import Conflict, SettingsError
 from broker.grants import token_keys
@@ -26,7 +28,7 @@ from broker.keys.building import build_keys
 from broker.keys.intake import INTAKE_KEY
 from broker.retention.schedule import load_schedule
 from broker.secret import Secret
-from broker.settings import Settings
+from broker.settings import Host, Settings
 from broker.snapshots.ports import Ports
 from broker.stores.building import build_store
 from broker.stores.sts import StsSessions
@@ -65,9 +67,25 @@ def build_ports(broker: Broker) -> Ports:
         keys=build_keys(settings.keys),
         store=store,
         listing=listing,
+        host=build_host(settings.host),
         policy=load_policy(settings.tools.config / "masking.toml", frozenset(MASKS), TEXT_MASKS),
         sessions=StsSessions(settings.sts, settings.sts.role) if settings.sts.role else None,
     )
+
+
+def build_host(settings: Host) -> SandboxHost | None:
+    """The agent of dedicated servers, where this worker is on their host.
+
+    Raises HostUnavailable, SettingsError.
+    """
+    if settings.folder is None:
+        return None
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsError("set both BROKER_HOST__TLS_CERT and BROKER_HOST__TLS_KEY, or neither")
+    tls = (
+        Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+    )
+    return make_host(settings.folder, user=settings.user, install=settings.postgres, tls=tls)
 
 
 def build_tickets(settings: Settings) -> TicketSystem | None:

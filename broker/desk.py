@@ -89,6 +89,7 @@ class Desk:
             Lease.next_try_at.is_not(None),
             Lease.platform_id.is_(None),
             Lease.storage_id.is_(None),
+            Lease.port.is_(None),
             Lease.attempts == 0,
         )
         with self._database.begin(_WORKER) as tx:

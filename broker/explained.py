@@ -135,7 +135,11 @@ def list_registered(tx: Tx, opener: LoginOpener) -> list[Server]:
     """Every registered server. A login that can't be opened is told and left out."""
     rows: list[TenantDatabase | TestServer] = [
         *tx.session.scalars(sa.select(TenantDatabase).where(TenantDatabase.removed_at.is_(None))),
-        *tx.session.scalars(sa.select(TestServer).where(TestServer.removed_at.is_(None))),
+        *tx.session.scalars(
+            sa.select(TestServer).where(
+                TestServer.removed_at.is_(None), TestServer.kind == "shared"
+            )
+        ),
     ]
     found: dict[str, list[Login]] = {}
     for row in sorted(rows, key=lambda row: row.registered_at):

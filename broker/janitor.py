@@ -18,6 +18,7 @@ an operator has said that the record may be acted on (`broker.quarantine`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from broker.db import Busy
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres.copying import CopyFailed
 from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
+from broker.engines.postgres.dedicated import Seen
+from broker.engines.postgres.dedicated.host import SandboxHost
 from broker.engines.postgres.looks import AccountTooWeak, list_marked_roles, list_reachable
 from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import drop_scope, list_scope_schemas, owner_of
@@ -51,8 +54,10 @@ from broker.ids import TenantId, is_id
 from broker.labels import read_label
 from broker.logs import get_log
 from broker.retries import FAILURES, describe
+from broker.secret import Secret
 from broker.signs import Signs, read_signs, sandbox_name
 from broker.snapshots.artifacts import LABEL, delete_all
+from broker.snapshots.dedicated import DECOY, revive, volume_place
 from broker.snapshots.ports import Ports
 from broker.snapshots.remnants import condemn_remnant
 from broker.tx import system
@@ -87,8 +92,10 @@ def look_everywhere(ports: Ports) -> int:
     with ports.database.begin(_ACTOR) as tx:
         servers = list_registered(tx, ports.keys)
     ended = _try("keyring", partial(_look_at_keys, ports))
+    ended += _try("volume keys", partial(_look_at_keys, ports, "volume/", "volume keys"))
     places: list[tuple[str, Callable[[], int]]] = [
         ("store", partial(_look_at_store, ports)),
+        *([("test host", partial(_look_at_host, ports, ports.host))] if ports.host else []),
         *((server.place, partial(_look_at_server, ports, server)) for server in servers),
     ]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
@@ -193,18 +200,18 @@ def _remnant(place: str, kind: str, name: str, snapshot_id: str, row: Row, on: s
 # The keyring and the store.
 
 
-def _look_at_keys(ports: Ports) -> int:
-    prefix, listed_at = "snapshot/", ports.database.now(_ACTOR)
+def _look_at_keys(ports: Ports, prefix: str = "snapshot/", place: str = "keyring") -> int:
+    listed_at = ports.database.now(_ACTOR)
     ids = {name.removeprefix(prefix) for name in ports.keys.list_names(prefix)}
     odd = sorted(identity for identity in ids if not is_id(identity, "snp"))
-    strangers = [_stranger("keyring", "key", prefix + i, "keyring", None) for i in odd]
+    strangers = [_stranger(place, "key", prefix + i, "keyring", None) for i in odd]
     ours = {("key", prefix + identity) for identity in ids}
-    _note_listing(ports, "keyring", listed_at, ours, strangers)
+    _note_listing(ports, place, listed_at, ours, strangers)
 
     def thing(snapshot_id: str, row: Row) -> _Thing:
         name = prefix + snapshot_id
         return _Thing(
-            _remnant("keyring", "key", name, snapshot_id, row, "keyring"),
+            _remnant(place, "key", name, snapshot_id, row, "keyring"),
             snapshot_id,
             read_snapshots,
             f"snapshot {snapshot_id}",
@@ -272,6 +279,50 @@ def _is_foreign(ports: Ports, snapshot_id: str) -> bool:
         return True
     else:
         return False
+
+
+# The host of dedicated servers, where this worker is on it.
+
+
+def _look_at_host(ports: Ports, host: SandboxHost) -> int:
+    """Servers of copies that no live row explains end; those of ready ones that a restart of the
+    host ended are started again.
+    """
+    listed_at, key = ports.database.now(_ACTOR), ports.keys.label_key()
+    ids: set[str] = set()
+    odd: set[str] = set()
+    for seen in host.look():
+        if (identity := _find_owner(seen, key)) is not None:
+            ids.add(identity)
+        elif seen.name != DECOY:
+            odd.add(seen.name)
+    strangers = [_stranger("test host", "server", name, "host", None) for name in sorted(odd)]
+    ours = {("server", sandbox_name(identity)) for identity in ids}
+    _note_listing(ports, "test host", listed_at, ours, strangers)
+
+    def thing(snapshot_id: str, row: Row) -> _Thing:
+        name = sandbox_name(snapshot_id)
+        return _Thing(
+            _remnant("test host", "server", name, snapshot_id, row, "host"),
+            snapshot_id,
+            read_snapshots,
+            f"snapshot {snapshot_id}",
+            is_there=lambda: host.see(name) != Seen.nothing(name),
+            end=lambda: host.destroy(name),
+        )
+
+    found = _list_unexplained(ports, read_snapshots, ids)
+    ended = _end_all(ports, (thing(*item) for item in found.items()))
+    revive(ports)
+    return ended
+
+
+def _find_owner(seen: Seen, key: Secret[bytes]) -> str | None:
+    """By its label; one that was cut short in its making or its removal has none, and its name."""
+    with contextlib.suppress(VerificationFailed):
+        return read_label(seen.label or "", volume_place(seen.name), key).id
+    identity = f"snp_{seen.name.removeprefix('sab_')}"
+    return identity if seen.label is None and is_id(identity, "snp") else None
 
 
 # Servers.

@@ -52,6 +52,7 @@ _GIVEN = {
     "storage_s": "number",
     "starts_at": "instant",
     "develop": "yes or no",
+    "dedicated": "yes or no",
     **_COUNTS,
 }
 _STOOD_IN = {"for": "id", "delegation": "id"}  # of an admin's delegate
@@ -69,6 +70,7 @@ _POLICY = {
     "escalate_after_s": "number",
     "escalate_to": "words",
     "masked_only": "yes or no",
+    "dedicated_only": "yes or no",
     "break_glass": "yes or no",
     "break_glass_max_s": "number",
 }
@@ -184,7 +186,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "drill.failed": Kind("Something outlived the end, or the drill broke off.", "drill"),
-    "server.registered": Kind("A test server was registered.", "server"),
+    "server.registered": Kind("A test server was registered.", "server", {"kind": "word"}),
     "platform.registered": Kind(
         "A platform was registered: it may be asked for, and tokens for it name it.",
         "platform",
@@ -397,6 +399,7 @@ KINDS: Mapping[str, Kind] = {
             "storage_s": "number",
             "break_glass": "yes or no",
             "develop": "yes or no",
+            "dedicated": "yes or no",
         },
         ("reason",),
     ),

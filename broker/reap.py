@@ -33,6 +33,7 @@ import psycopg
 from broker.addresses import parse_address
 from broker.engines import Target
 from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
+from broker.engines.postgres.dedicated.host import SandboxHost, make_host
 from broker.engines.postgres.looks import list_marked_roles, session
 from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import ScopeInUse, drop_scope, label_place, owner_of
@@ -41,6 +42,7 @@ from broker.errors import BrokerError, Invalid, Unavailable, VerificationFailed
 from broker.labels import Label, read_label
 from broker.secret import Secret
 from broker.snapshots.artifacts import LABEL
+from broker.snapshots.dedicated import volume_place
 from broker.stores import Store, StoreUnavailable
 from broker.stores.folder import FolderStore
 
@@ -199,6 +201,15 @@ def reap_store(store: Store, key: Secret[bytes], now: datetime) -> Round:
     return done
 
 
+def reap_host(host: SandboxHost, key: Secret[bytes], now: datetime) -> Round:
+    """End every dedicated server whose label is past its end. Raises HostUnavailable."""
+    done = Round()
+    found = [(seen.name, volume_place(seen.name), seen.label) for seen in host.look()]
+    for name in _of_kind(done.find_due(found, now, key), "sandbox"):
+        done.try_to_end(f"server {name}", partial(host.destroy, name))
+    return done
+
+
 def _read_label_object(store: Store, prefix: str) -> str | None:
     try:
         with store.open(prefix + LABEL) as source:
@@ -343,6 +354,18 @@ def store_command(*, folder: Path, label_key: Path, once: bool, every: int) -> N
         now = datetime.now(UTC)
         check_host_clock(folder, now)
         return reap_store(FolderStore(folder), key, now)
+
+    _repeat(act, None if once else every)
+
+
+@reap.command("host", help="On a host of dedicated test servers, as the user that runs them.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), required=True)
+@_label_key
+@_once
+@_every
+def host_command(*, folder: Path, label_key: Path, once: bool, every: int) -> None:
+    def act() -> Round:
+        return reap_host(make_host(folder), read_label_key(label_key), datetime.now(UTC))
 
     _repeat(act, None if once else every)
 

@@ -97,6 +97,18 @@ class Store(Section):
     encryption_key: str | None = None
 
 
+class Host(Section):
+    """Of a worker on a host of dedicated test servers. `user` runs them, where we are root;
+    `postgres` is the folder of their PostgreSQL, e.g. /usr/lib/postgresql/17.
+    """
+
+    folder: Path | None = None
+    user: str = Field(default="nobody", pattern=r"^[a-z_][a-z0-9_-]*$")
+    postgres: Path | None = None
+    tls_cert: Path | None = None  # both, off loopback
+    tls_key: Path | None = None
+
+
 class Sts(Section):
     """The token service for sessions on tenants' objects; `role` is what they are sessions of."""
 
@@ -189,6 +201,7 @@ class Settings(Section):
     web: Web = Web()
     keys: Keys = Keys()
     store: Store = Store()
+    host: Host = Host()
     sts: Sts = Sts()
     mail: Mail = Mail()
     tickets: Tickets = Tickets()

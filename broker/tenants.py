@@ -29,6 +29,9 @@ from broker.tx import Tx
 _NAME = re.compile(r"\A[^\x00-\x1f]{1,200}\Z")
 
 
+KINDS = ("shared", "dedicated")  # of test servers
+
+
 class Tenant(Base):
     """`ticket_customer` is the tenant's id in the ticket system; `log_origin` names its log."""
 
@@ -86,6 +89,10 @@ class TenantDatabase(Base, Contacted):
 
 
 class TestServer(Base, Contacted):
+    """`kind`: `shared`, one server for many copies; or `dedicated`, a host on which each copy gets
+    a server of its own, on ports from `port` on. What is met, swept and checked are shared ones.
+    """
+
     __tablename__ = "test_server"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
@@ -94,8 +101,13 @@ class TestServer(Base, Contacted):
     login: Mapped[str]
     sealed_password: Mapped[bytes]
     ca_file: Mapped[str | None]
+    kind: Mapped[str] = mapped_column(default="shared")
     registered_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
+
+    @property
+    def is_dedicated(self) -> bool:
+        return self.kind == "dedicated"
 
 
 class PublishedKey(Base):
@@ -225,11 +237,14 @@ def register_server(tx: Tx, server: TestServer) -> ServerId:
     server.id = new_id("srv")
     server.name = check_name(server.name)
     server.registered_at = tx.at
+    server.kind = server.kind or "shared"
+    if server.kind not in KINDS:
+        raise Invalid("a test server is shared or dedicated", fields={"kind": ", ".join(KINDS)})
     if tx.session.scalar(sa.select(TestServer.id).where(TestServer.name == server.name)):
         raise Conflict(f"a test server named {server.name} is registered already")
     tx.session.add(server)
     tx.session.flush()
-    trail.record(tx, None, "server.registered", server.id)
+    trail.record(tx, None, "server.registered", server.id, {"kind": server.kind})
     return ServerId(server.id)
 
 

@@ -44,6 +44,8 @@ CLOCKS: Mapping[str, str] = {
 }
 # Files in which a secret is taken out of its wrapping, and where it goes from there.
 REVEALING: Mapping[str, str] = {
+    "engines/postgres/dedicated/cluster.py": "to initdb, through a pipe",
+    "engines/postgres/dedicated/volume.py": "to gocryptfs, through a pipe",
     "api/oauth.py": "a new platform token, once, to the engineer who asked for it",
     "api/platforms.py": "a platform's new secret, once, to the operator who registered it",
     "api/tokens.py": "a new token, once, to the person who made it",

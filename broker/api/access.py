@@ -107,6 +107,10 @@ class AskBody(Sent):
         load_default=MASKED,
         metadata={"description": f"what is to be seen: {', '.join(KINDS)}; write is refused"},
     )
+    dedicated = fields.Boolean(
+        load_default=False,
+        metadata={"description": "the copy on a server of its own, on an encrypted volume"},
+    )
     develop = fields.Boolean(
         load_default=False,
         metadata={"description": "on the copy, logins that may change its definitions too"},
@@ -200,6 +204,9 @@ class GrantAnswer(Answer):
     )
     approvals_needed = fields.Integer()
     approvals_given = fields.Integer()
+    asked_dedicated = fields.Boolean(
+        metadata={"description": "a copy on a server of its own, as asked or as the policy says"}
+    )
     asked_develop = fields.Boolean(
         metadata={"description": "logins that may change the copy's definitions; see the plan"}
     )
@@ -278,6 +285,8 @@ class StoragePlanAnswer(Answer):
 
 
 class CopyPlanAnswer(Answer):
+    server = fields.String(metadata={"description": "shared, or dedicated: of its own"})
+    residue = fields.String(metadata={"description": "what may remain after its destruction"})
     develop = fields.Boolean(
         metadata={"description": "logins on the copy may change its definitions too"}
     )
@@ -487,7 +496,12 @@ def request_grant(tx: Tx, body: Json) -> GrantView:
         storage_s=body["storage_s"],
         platform_id=body["platform"],
         storage_id=body["storage"],
-        wanted=Wanted(body["kind"], tuple(sorted(set(body["raw_columns"]))), body["develop"]),
+        wanted=Wanted(
+            body["kind"],
+            tuple(sorted(set(body["raw_columns"]))),
+            body["develop"],
+            body["dedicated"],
+        ),
         break_glass=body["break_glass"],
     )
     grant_id = requests.request(tx, ask, the_broker().settings.times, the_broker().queue)

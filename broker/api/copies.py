@@ -94,6 +94,9 @@ class SnapshotAnswer(Answer):
         allow_none=True,
         metadata={"description": "what its requester said last that they took out of it"},
     )
+    dedicated = fields.Boolean(
+        metadata={"description": "on a server of its own, on an encrypted volume"}
+    )
     develop = fields.Boolean(
         metadata={"description": "its logins may change its definitions too, where asked so"}
     )

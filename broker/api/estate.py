@@ -137,7 +137,11 @@ class StandbysBody(Sent):
 
 
 class ServerBody(ServerFields):
-    pass
+    kind = fields.String(
+        load_default="shared",
+        validate=validate.OneOf(tenants.KINDS),
+        metadata={"description": "dedicated: a host where each copy gets a server of its own"},
+    )
 
 
 class ServerAnswer(Answer):
@@ -147,6 +151,7 @@ class ServerAnswer(Answer):
     port = fields.Integer()
     login = fields.String()
     ca_file = fields.String(allow_none=True)
+    kind = fields.String(metadata={"description": "shared, or dedicated: one for each copy"})
     registered_at = fields.AwareDateTime()
     rotated_at = fields.AwareDateTime(allow_none=True)
     refused_since = fields.AwareDateTime(

@@ -16,6 +16,7 @@ blueprint = new_blueprint("policies", "Approval policies")
 _APPROVALS = {"description": "how many admins must approve, 1 to 3"}
 _APPROVERS = {"description": "ids of the admins who may; none: every admin"}
 
+_DEDICATED_ONLY = {"description": "every copy lives on a server of its own, on an encrypted volume"}
 _MASKED_ONLY = {"description": "nobody may ask for columns in clear"}
 _BREAK_GLASS = {"description": "two leads of the vendor may let one in without asking"}
 
@@ -51,6 +52,7 @@ class PolicyBody(Sent):
         identity("psn"), load_default=[], validate=validate.Length(0, 100), metadata=_ESCALATE_TO
     )
     masked_only = fields.Boolean(load_default=False, metadata=_MASKED_ONLY)
+    dedicated_only = fields.Boolean(load_default=False, metadata=_DEDICATED_ONLY)
     break_glass = fields.Boolean(load_default=False, metadata=_BREAK_GLASS)
     break_glass_max_s = seconds(load_default=BREAK_GLASS_DEFAULT_S)
 
@@ -66,6 +68,7 @@ class PolicyFields(Answer):
     escalate_after_s = fields.Integer(allow_none=True, metadata=_ESCALATE)
     escalate_to = fields.List(fields.String(), metadata=_ESCALATE_TO)
     masked_only = fields.Boolean(metadata=_MASKED_ONLY)
+    dedicated_only = fields.Boolean(metadata=_DEDICATED_ONLY)
     break_glass = fields.Boolean(metadata=_BREAK_GLASS)
     break_glass_max_s = fields.Integer()
 

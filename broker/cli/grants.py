@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 _WHO = (
     *("requester_name", "ticket_external_id", "ticket_title", "database_name"),
-    *("category", "reason", "asked_kind", "asked_develop", "raw_columns"),
+    *("category", "reason", "asked_kind", "asked_develop", "asked_dedicated", "raw_columns"),
 )
 _DECIDED = (
     *("id", "verdict", "settles", "person_name", "stood_in_for_name", "side", "via", "at"),
@@ -92,6 +92,7 @@ def plan(session: Session, grant: str, which: str) -> None:
 )
 @click.option("--kind", type=click.Choice(_KINDS), help="What is seen; masked rows if not named.")
 @click.option("--raw", multiple=True, metavar="COLUMN", help="In clear: schema.table.column.")
+@click.option("--dedicated", is_flag=True, help="The copy on a server of its own.")
 @click.option("--develop", is_flag=True, help="Change the copy's definitions too: DDL.")
 @click.option("--platform", metavar="PLATFORM", help="Its application, by tokens; with --tokens.")
 @click.option("--tokens", "platform_s", type=Duration(), help="For how long, e.g. 1h.")
@@ -115,6 +116,7 @@ def request(
     copy_s: int,
     kind: str | None,
     raw: tuple[str, ...],
+    dedicated: bool,
     develop: bool,
     platform: str | None,
     storage: str | None,
@@ -146,6 +148,7 @@ def request(
         "extends": extends,
         "break_glass": break_glass or None,
         "develop": develop or None,
+        "dedicated": dedicated or None,
     }
     body |= {name: value for name, value in optional.items() if value is not None}
     made = api.post("grants", body=body)

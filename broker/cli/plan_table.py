@@ -42,7 +42,10 @@ def show_plan(answer: Mapping[str, Any], cut: Cut = Cut()) -> None:
     if storage is not None:
         where = f"{plain(storage['bucket'])}/{plain(storage['prefix'])}"
         click.echo(f"Storage: sessions that list and read the objects under {where}")
-    if answer.get("copy", {}).get("develop"):
+    copy = answer.get("copy")
+    if copy is not None and (answer.get("asked_copy_s", 1) or copy["develop"]):
+        click.echo(f"Copy: {plain(copy['residue'])}")
+    if copy is not None and copy["develop"]:
         click.echo(_DEVELOP)
     for remark in answer["remarks"]:
         click.echo(f"Remark: {plain(remark)}")

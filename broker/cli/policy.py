@@ -35,6 +35,7 @@ def show(session: Session, tenant: str) -> None:
 @click.option("--break-glass", is_flag=True, help="Two leads of the vendor may open, unasked.")
 @click.option("--break-glass-max", "break_glass_max_s", type=Duration(), help="1h if not said.")
 @click.option("--second-person", is_flag=True, help="Changing the policy needs another admin.")
+@click.option("--dedicated-only", is_flag=True, help="Each copy on a server of its own.")
 @click.option("--masked-only", is_flag=True, help="Nobody may ask for columns in clear.")
 @click.option(
     "--remind",

@@ -18,7 +18,7 @@ from broker.cli.logins import (
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
 
-_COLUMNS = ("id", "name", "host", "port", "registered_at")
+_COLUMNS = ("id", "name", "kind", "host", "port", "registered_at")
 
 
 @click.group(cls=Noun)
@@ -46,6 +46,7 @@ def show(session: Session, server: str) -> None:
 @click.option("--host", required=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True)
 @click.option("--login", required=True, help="The role that setup-sql made.")
+@click.option("--dedicated", is_flag=True, help="A host where each copy gets its own server.")
 @click.option("--ca-file", help="The server's certificate authority, as the workers find it.")
 @password_options
 @pass_session
@@ -56,6 +57,7 @@ def create(
     host: str,
     port: int,
     login: str,
+    dedicated: bool,
     ca_file: str | None,
     password_stdin: bool,
     password_file: Path | None,
@@ -74,6 +76,8 @@ def create(
             api, password, login_context("server", host, port, login)
         ),
     }
+    if dedicated:
+        body["kind"] = "dedicated"
     if ca_file is not None:
         body["ca_file"] = ca_file
     print_item(api.post("servers", body=body), session.output)

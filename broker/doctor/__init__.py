@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy as sa
 
 from broker.db import Database
-from broker.doctor import control, logins, places, tools
+from broker.doctor import control, dedicated, logins, places, tools
 from broker.doctor.line import Line, bad
 from broker.errors import BrokerError
 from broker.logs import redact
@@ -39,7 +39,8 @@ def examine(settings: Settings) -> list[Line]:
         if not any(line.what == "control database" and line.verdict == "bad" for line in lines):
             lines += _all(control.checks(database, settings))
             lines += _all(logins.checks(database, settings))
-        return lines + _all(places.checks(settings)) + _all(tools.checks(settings))
+        lines += _all(places.checks(settings)) + _all(dedicated.checks(settings))
+        return lines + _all(tools.checks(settings))
     finally:
         database.close()
 

@@ -62,7 +62,8 @@ def _check(database: Database, settings: Settings) -> Iterator[Line]:
 def _list_places(database: Database, keys: LoginOpener) -> list[_Place]:
     with database.begin(_ACTOR) as tx:
         databases = tx.session.scalars(sa.select(TenantDatabase).order_by(TenantDatabase.id)).all()
-        servers = tx.session.scalars(sa.select(TestServer).order_by(TestServer.id)).all()
+        shared = sa.select(TestServer).where(TestServer.kind == "shared")
+        servers = tx.session.scalars(shared.order_by(TestServer.id)).all()
     live = [_Place(row.id, "databases", partial(live_target, keys, row)) for row in databases]
     return live + [_Place(row.id, "servers", partial(server_target, keys, row)) for row in servers]
 

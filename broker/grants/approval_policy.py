@@ -48,7 +48,8 @@ class PolicyRow(Base):
 class ApprovalPolicy:
     """`approvers` are ids of admins, empty for all of them. Maxima are seconds; None leaves the
     broker's own. `second_person`: a change of the policy needs another admin. `masked_only`: nobody
-    may ask for columns in clear. `reminders`: at which percent of its time a request is told of
+    may ask for columns in clear. `dedicated_only`: every copy lives on a server of its own, on an
+    encrypted volume. `reminders`: at which percent of its time a request is told of
     again. `escalate_after_s`: when `escalate_to`, or every admin where that is empty, are told and
     may decide; None: never. `break_glass`: two people of the vendor may let one in without asking,
     for `break_glass_max_s` at most.
@@ -61,6 +62,7 @@ class ApprovalPolicy:
     unanswered_s: int | None = None
     second_person: bool = False
     masked_only: bool = False
+    dedicated_only: bool = False
     reminders: tuple[int, ...] = REMINDERS
     escalate_after_s: int | None = None
     escalate_to: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from broker.engines.postgres.watching import SessionSeen, list_sessions
 from broker.grants.glass import KEPT, GlassLook
 from broker.grants.model import Lease
 from broker.grants.states import LEASE_OPEN
-from broker.grants.targets import LoginOpener, live_target, server_target
+from broker.grants.targets import LoginOpener, live_target, sandbox_target
 from broker.keys.passing import seal
 from broker.retries import FAILURES, describe
 from broker.tx import Tx, system
@@ -82,7 +82,7 @@ def _list_places(tx: Tx, opener: LoginOpener, row: GlassLook) -> list[_Place]:
 def _target(tx: Tx, opener: LoginOpener, lease: Lease) -> Target:
     if lease.database_id is not None:
         return live_target(opener, tenants.get_database(tx, lease.database_id))
-    return server_target(opener, tenants.get_server(tx, lease.server_id or ""))
+    return sandbox_target(opener, tenants.get_server(tx, lease.server_id or ""), lease.port)
 
 
 def _look_at(place: _Place, open_session: OpenSession) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from broker.grants.pausing import is_paused
 from broker.grants.plan import Plan, check_same_tenancy
 from broker.grants.scope_views import list_keys, list_views
 from broker.grants.states import LEASE_ISSUED, LEASE_OPEN, LEASE_REVOKED
-from broker.grants.targets import LoginOpener, live_target, server_target
+from broker.grants.targets import LoginOpener, live_target, sandbox_target
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.keys import Signer
@@ -108,7 +108,7 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
         else:
             # Not by way of the sandbox: the role must be ended also when its database is gone.
             registered = tenants.get_server(tx, lease.server_id or "")
-            target = server_target(port, registered)
+            target = sandbox_target(port, registered, lease.port)
         if queue is not None and refusal is None:
             try:
                 target = contacts.to_make(registered, target)
@@ -130,7 +130,7 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
             paused=is_paused(lease, grant),
             held=lease.held_at is not None,
             registered_id=registered.id,
-            is_known=registered.cluster is not None,
+            is_known=registered.cluster is not None or lease.port is not None,
             schemas=schemas,
             digest=grant.given_digest,
             problem=_find_problem(tx, port, lease, grant) if asks else None,
@@ -392,6 +392,16 @@ def _confirm_revoked(database: Database, lease_id: str, ended: Ended) -> None:
         )
         retries.note_success(lease)
         ring(tx, lease_id)
+
+
+def note_server_gone(database: Database, lease_id: str) -> None:
+    """A login on a copy's own server, of which a fresh look found no process, mount or folder."""
+    with database.exclusive(f"lease {lease_id}", wait_s=WAIT_S):
+        with database.begin(_WORKER) as tx:
+            if get_lease(tx, lease_id).state != "revoking":
+                return
+            at = tx.at
+        _confirm_revoked(database, lease_id, Ended(at, at, at, found_absent=True))
 
 
 def end_instants(ended: Ended) -> dict[str, datetime]:

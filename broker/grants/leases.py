@@ -66,6 +66,7 @@ class LeasePlan:
     database_id: str | None = None
     server_id: str | None = None
     snapshot_id: str | None = None
+    port: int | None = None  # of a copy's own server
 
 
 def scope_name(plan_digest: str, database_id: str) -> str:
@@ -147,6 +148,7 @@ def ask_lease(
         database_id=where.database_id,
         server_id=where.server_id,
         dbname=where.dbname,
+        port=where.port,
         role_name=f"sab_l_{identity[4:16]}_{secrets.token_hex(4)}",
         scope_name=where.scope_name,
         verifier=verifier,
@@ -187,7 +189,7 @@ def job_of(lease: Lease) -> str:
 
 def call(tx: Tx, lease: Lease, queue: Queue) -> None:
     """Have a login made or ended now. If the call is lost, a sweep puts a job at `next_try_at`."""
-    if lease.platform_id is not None:
+    if lease.platform_id is not None or lease.port is not None:  # a copy's own server: one by one
         queue.put(tx, job_of(lease), lease.id, queue="access")
         return
     queue.call(tx, lease.id, lease.database_id or lease.server_id or "", lease.scope_name)

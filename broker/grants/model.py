@@ -58,6 +58,7 @@ class Grant(StatefulRow, Retried):
     asked_kind: Mapped[str] = mapped_column(default="masked")  # of `scope_kinds.KINDS`
     raw_columns: Mapped[list[str]] = mapped_column(JSONB, default=list)  # asked in clear, by name
     given_kind: Mapped[str | None]
+    asked_dedicated: Mapped[bool] = mapped_column(default=False)
     asked_develop: Mapped[bool] = mapped_column(default=False)  # what is given, its plan says
     escalated_at: Mapped[datetime | None]  # see `escalating`
     altered_at: Mapped[datetime | None]  # found to be not what was signed (see `mismatch`)
@@ -224,6 +225,7 @@ class Lease(StatefulRow, Retried):
     platform_id: Mapped[str | None] = mapped_column(sa.ForeignKey("platform.id"))
     storage_id: Mapped[str | None] = mapped_column(sa.ForeignKey("storage.id"))
     dbname: Mapped[str]
+    port: Mapped[int | None]  # of a copy's own server; else that of the registered one
     role_name: Mapped[str] = mapped_column(unique=True)
     scope_name: Mapped[str]
     verifier: Mapped[str | None]

@@ -102,17 +102,38 @@ class StoragePlan:
     prefix: str
 
 
+RESIDUE = {
+    "shared": "on a shared test server: what was on its disk, masked rows and columns kept as they "
+    "are, may remain in freed blocks until these are overwritten or the disk's key is changed",
+    "dedicated": "on a server of its own, on an encrypted volume whose key dies with the copy: "
+    "what remains on the disk is unreadable",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CopyPlan:
-    """What a copy is more than usual. `develop`: its logins may change its definitions too."""
+    """What a copy is more than usual. `develop`: its logins may change its definitions too.
+    `dedicated`: it lives on a server of its own, on an encrypted volume.
+    """
 
     develop: bool = False
+    dedicated: bool = False
+
+    @property
+    def server(self) -> str:
+        """Of `tenants.KINDS`."""
+        return "dedicated" if self.dedicated else "shared"
+
+    @property
+    def residue(self) -> str:
+        """What may remain after its destruction, in a sentence; see docs/residue.md."""
+        return RESIDUE[self.server]
 
     def is_within(self, other: CopyPlan) -> bool:
-        return self.develop <= other.develop
+        return self.develop <= other.develop and self.dedicated >= other.dedicated
 
     def meet(self, other: CopyPlan) -> CopyPlan:
-        return CopyPlan(develop=self.develop and other.develop)
+        return CopyPlan(self.develop and other.develop, self.dedicated or other.dedicated)
 
 
 USUAL_COPY = CopyPlan()
@@ -301,7 +322,7 @@ def make_plan(
         plans = tuple(_without_rows(table) for table in plans)
     remarks = (*_remarks(catalogue), *_not_raw(plans, wanted))
     structure = wanted.kind == STRUCTURE
-    copy = CopyPlan(develop=wanted.develop)
+    copy = CopyPlan(wanted.develop, wanted.dedicated)
     return Plan(policy.version, plans, remarks, tenancy, structure=structure, copy=copy)
 
 

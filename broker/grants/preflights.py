@@ -115,7 +115,12 @@ class PreflightView:
 
 
 def ask(tx: Tx, target: str, queue: Queue) -> None:
-    """Order a look, whatever the last one found; two orders before it are one look."""
+    """Order a look, whatever the last one found; two orders before it are one look.
+
+    None is made at a host of dedicated servers: there is none before a copy is made.
+    """
+    if is_id(target, "srv") and tenants.get_server(tx, target).is_dedicated:
+        return
     values: Mapping[str, Any] = {
         "asked_at": tx.at,
         "next_try_at": tx.at + timedelta(seconds=HINT_S),
@@ -138,7 +143,9 @@ def put_due(tx: Tx, queue: Queue, limit: int) -> int:
     """Enqueue looks that are due: the first, the daily one, and those that failed."""
     registered = sa.union_all(
         sa.select(TenantDatabase.id).where(TenantDatabase.removed_at.is_(None)),
-        sa.select(TestServer.id).where(TestServer.removed_at.is_(None)),
+        sa.select(TestServer.id).where(
+            TestServer.removed_at.is_(None), TestServer.kind == "shared"
+        ),
     ).subquery()
     rows = tx.session.execute(
         sa.select(registered.c.id, Preflight)
@@ -216,7 +223,7 @@ def list_views(tx: Tx) -> list[PreflightView]:
         *tx.session.scalars(query.order_by(TenantDatabase.name, TenantDatabase.id))
     ]
     if people.may(tx, "server:check"):
-        targets += tenants.list_servers(tx)
+        targets += [server for server in tenants.list_servers(tx) if not server.is_dedicated]
     ids = [item.id for item in targets]
     rows = {
         row.target: row

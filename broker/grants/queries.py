@@ -85,6 +85,7 @@ class GrantView:
     raw_columns: tuple[str, ...]
     given_kind: str | None
     asked_develop: bool
+    asked_dedicated: bool
     platform_id: str | None
     storage_id: str | None
     platform: str | None
@@ -248,6 +249,7 @@ def _view(row: sa.Row[Any]) -> GrantView:
         raw_columns=tuple(grant.raw_columns),
         given_kind=grant.given_kind,
         asked_develop=grant.asked_develop,
+        asked_dedicated=grant.asked_dedicated,
         platform_id=grant.platform_id,
         storage_id=grant.storage_id,
         platform=row.platform,
@@ -340,7 +342,7 @@ _LEASES: sa.Select[*tuple[Any, ...]] = (
         _lease.scope_name.label("scope"),
         Platform.__table__.c.audience,
         sa.func.coalesce(_database.host, _server.host).label("host"),
-        sa.func.coalesce(_database.port, _server.port).label("port"),
+        sa.func.coalesce(_lease.port, _database.port, _server.port).label("port"),
         sa.func.coalesce(_lease.paused_at, _grant.paused_at).label("paused_at"),
         sa.func.coalesce(_lease.paused_side, _grant.paused_side).label("paused_side"),
         *(_lease.held_at, _lease.login_refused_at, _lease.last_session_dead_at),

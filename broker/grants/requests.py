@@ -125,6 +125,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         platform_id=ask.platform_id,
         asked_kind=ask.wanted.kind,
         asked_develop=ask.wanted.develop,
+        asked_dedicated=_is_dedicated(ask, policy),
         raw_columns=list(ask.wanted.raw),
         storage_id=ask.storage_id,
         next_try_at=tx.at + timedelta(seconds=retries.HINT_S),
@@ -144,6 +145,11 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     return GrantId(grant.id)
 
 
+def _is_dedicated(ask: Ask, policy: ApprovalPolicy) -> bool:
+    """As asked, or as the customer wants every copy."""
+    return ask.copy_s > 0 and (ask.wanted.dedicated or policy.dedicated_only)
+
+
 def _facts_asked(grant: Grant) -> dict[str, str | int]:
     start = grant.starts_at
     more = {
@@ -155,6 +161,7 @@ def _facts_asked(grant: Grant) -> dict[str, str | int]:
         "starts_at": start.isoformat() if start else None,
         "break_glass": grant.break_glass or None,
         "develop": grant.asked_develop or None,
+        "dedicated": grant.asked_dedicated or None,
     }
     return {
         "ticket": grant.ticket_id,
@@ -293,7 +300,12 @@ def keep_plan(
         find_obstacle,
         whose=owned.whose,
         tenancy=tenancy.digest(),
-        wanted=Wanted(grant.asked_kind, tuple(grant.raw_columns), grant.asked_develop),
+        wanted=Wanted(
+            grant.asked_kind,
+            tuple(grant.raw_columns),
+            grant.asked_develop,
+            grant.asked_dedicated,
+        ),
     )
     plan = replace(made, platform=_plan_platform(tx, grant), storage=_plan_storage(tx, grant))
     digest = plan.digest()
@@ -478,6 +490,7 @@ def facts_given(shown_digest: str, given: Given) -> dict[str, str | int]:
         **storage,
         **({"starts_at": start.isoformat()} if (start := given.windows.starts_at) else {}),
         **({"develop": True} if given.plan.copy.develop else {}),
+        **({"dedicated": True} if given.plan.copy.dedicated else {}),
         **_counts(given.plan),
     }
 

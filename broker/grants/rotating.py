@@ -162,6 +162,8 @@ def put_due(tx: Tx, every_s: int, queue: Queue, limit: int) -> int:
         query = sa.select(model.id).where(
             model.removed_at.is_(None), sa.or_(old, model.next_sealed_password.is_not(None))
         )
+        if model is TestServer:  # a dedicated one is made with it, and lives as long as its copy
+            query = query.where(TestServer.kind == "shared")
         due += tx.session.scalars(query.limit(limit))
     for identity in due:
         queue.put(tx, "rotate_login", identity, queue="access")

@@ -30,12 +30,14 @@ _NO_WRITING = (
 class Wanted:
     """`raw` holds full names, `schema.table.column`, each once and in order; of the kind RAW.
 
-    `develop`: on a copy, logins that may change its definitions too.
+    Of a copy, `develop`: logins that may change its definitions too; `dedicated`: a server of its
+    own.
     """
 
     kind: str = MASKED
     raw: tuple[str, ...] = ()
     develop: bool = False
+    dedicated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +66,6 @@ def find_problems(wanted: Wanted, ways: Ways) -> dict[str, str]:
         fields["kind"] = "applications and objects show values; ask for these by themselves"
     if wanted.develop and not ways.copy:
         fields["develop"] = "definitions are changed on a copy alone; ask for one too"
+    if wanted.dedicated and not ways.copy:
+        fields["dedicated"] = "a server of its own is for a copy; ask for one too"
     return fields

@@ -155,6 +155,7 @@ def state_decision(decision: Decision, grant: Grant, signed_at: datetime) -> dic
             "extends": grant.extends,
             "break_glass": grant.break_glass,
             **({"develop": True} if grant.asked_develop else {}),
+            **({"dedicated": True} if grant.asked_dedicated else {}),
         },
         "policy": {"version": grant.policy_version, "approvals": grant.approvals_needed},
         "standing": _standing(decision),

@@ -30,6 +30,15 @@ def server_target(opener: LoginOpener, row: TestServer, dbname: str = "postgres"
     return _target(opener, row, "server", dbname)
 
 
+def sandbox_target(opener: LoginOpener, row: TestServer, port: int | None) -> Target:
+    """The server on which a copy lives: the registered one, or its own on a dedicated host.
+
+    Each cluster there is made for one copy, so none is known beforehand.
+    """
+    target = server_target(opener, row)
+    return target if port is None else replace(target, port=port, cluster=None)
+
+
 def _target(
     opener: LoginOpener, row: TenantDatabase | TestServer, kind: str, dbname: str
 ) -> Target:

@@ -129,6 +129,22 @@ FRENCH: Final[Mapping[str, str]] = {
     "chaque objet, version et envoi inachevé a été supprimé ; scellés de bout en bout",
     "clear: the database was dropped and a checkpoint asked for": "clear : la base a été supprimée "
     "et un point de contrôle demandé",
+    "cryptographic erase: the volume's own wrapping key was erased": "effacement cryptographique : "
+    "la clé d'enveloppe propre au volume a été effacée",
+    "purge by cryptographic erase: it was encrypted from its first byte, its key was erased; then "
+    "unmounted and deleted": "purge par effacement cryptographique : chiffré dès son premier "
+    "octet, sa clé a été effacée ; puis démonté et supprimé",
+    "ended: every process of the copy's own server": "terminés : tous les processus du serveur "
+    "propre à la copie",
+    "purge by cryptographic erase: it was on the copy's own volume alone": "purge par effacement "
+    "cryptographique : elle n'était que sur le volume propre à la copie",
+    "listed the host's processes": "processus de l'hôte listés",
+    "listed the host's mounts and folders": "montages et dossiers de l'hôte listés",
+    "dedicated test server: freed blocks of its disk may hold the volume's ciphertext, whose key "
+    "is gone; what its memory held is the host's to forbid from swap and core dumps": "serveur de "
+    "test dédié : les blocs libérés de son disque peuvent contenir le chiffré du volume, dont la "
+    "clé n'existe plus ; ce que contenait sa mémoire, l'hôte doit l'interdire d'échange (swap) et "
+    "de vidage (core)",
     "clear: the role was dropped": "clear : le rôle a été supprimé",
     "asked to unwrap, which must be refused; listed the keys": "déchiffrement demandé, qui doit "
     "être refusé ; clés listées",

@@ -45,6 +45,20 @@ METHODS = {
     "sandbox database": "clear: the database was dropped and a checkpoint asked for",
     "sandbox role": "clear: the role was dropped",
 }
+# On a server of its own, what was on the volume went with the volume's key.
+METHODS_DEDICATED = {
+    **METHODS,
+    "volume key": "cryptographic erase: the volume's own wrapping key was erased",
+    "server volume": "purge by cryptographic erase: it was encrypted from its first byte, its key "
+    "was erased; then unmounted and deleted",
+    "server process": "ended: every process of the copy's own server",
+    "sandbox database": "purge by cryptographic erase: it was on the copy's own volume alone",
+    "sandbox role": "purge by cryptographic erase: it was on the copy's own volume alone",
+}
+RESIDUE_DEDICATED = (
+    "dedicated test server: freed blocks of its disk may hold the volume's ciphertext, whose key "
+    "is gone; what its memory held is the host's to forbid from swap and core dumps"
+)
 RESIDUE_SHARED = (
     "shared test server: freed blocks of its volume and write-ahead log segments not yet removed "
     "may hold masked rows, columns that were approved as kept, and what engineers wrote, until "
@@ -255,8 +269,8 @@ def _statement(tx: Tx, identity: CertificateId, snapshot: Snapshot, origin: str)
             for item in list_inventory(tx, snapshot.id)
         ],
         "looks": _looks(looked),
-        "method": METHODS,
-        "residue": [RESIDUE_SHARED],
+        "method": METHODS if snapshot.port is None else METHODS_DEDICATED,
+        "residue": [RESIDUE_SHARED if snapshot.port is None else RESIDUE_DEDICATED],
         **_about_holds(tx, snapshot.id),
         "attested": [
             {"by": said.person_id, "took": said.took, "at": _instant(said.at)}

@@ -3,6 +3,8 @@
     leases revoked → key erased → sandbox searched and dropped → objects deleted
     → independent looks → destroyed
 
+A copy on a server of its own loses both keys first, and then the server with all its logins.
+
 The key dies first of all that holds data: from then on what is sealed is unreadable, whatever fails
 later. A later step goes on when an earlier one is stuck, but nothing is called destroyed before
 every look passed (G7, G8). A legal hold stops it half way: see `holds` and `_close`. Every step is
@@ -31,6 +33,7 @@ from broker.labels import Label
 from broker.retries import FAILURES, describe
 from broker.snapshots import holds, looks, searching
 from broker.snapshots.artifacts import delete_all, replace_label
+from broker.snapshots.dedicated import Dedicated, find_dedicated
 from broker.snapshots.holds import LegalHold
 from broker.snapshots.later_looks import add_looks, plan_looks
 from broker.snapshots.looks import Found
@@ -47,7 +50,7 @@ _WORKER = system("worker")
 @dataclass(frozen=True, slots=True)
 class _Work:
     snapshot: Snapshot
-    server: Target
+    server: Target | Dedicated
     hold: LegalHold | None
 
 
@@ -99,21 +102,55 @@ def _read(ports: Ports, identity: str) -> _Work | None:
             return None
         row = tenants.get_server(tx, snapshot.server_id)
         hold = None if remnant else holds.find_or_rule_out(tx, snapshot.id)
-        return _Work(snapshot, server_target(ports.keys, row), hold)
+        own = find_dedicated(ports, row, snapshot)
+        return _Work(snapshot, own or server_target(ports.keys, row), hold)
 
 
 def _end(ports: Ports, work: _Work) -> list[str]:
     """All steps in order; returns what is in the way, a sentence each."""
     snapshot = work.snapshot
-    canaries = searching.read_canaries(ports, snapshot)
-    steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("leases", lambda: revoke_leases(ports, snapshot, "the copy is condemned")),
-        ("data key", lambda: _erase_key(ports, snapshot)),
-        ("search", lambda: searching.search(ports, work.server, snapshot, canaries)),
-        ("sandbox", lambda: _drop_sandbox(work)),
+    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+        *_first_steps(ports, work, lambda: _erase_key(ports, snapshot)),
         ("artifact", lambda: _delete_objects(ports, snapshot)),
     )
     return _do_all(steps)
+
+
+def _first_steps(
+    ports: Ports, work: _Work, close_key: Callable[[], object]
+) -> tuple[tuple[str, Callable[[], object]], ...]:
+    """Logins, key, sandbox; of a server of its own all logins go with it, and both keys before."""
+    snapshot, server = work.snapshot, work.server
+    why = "the copy is condemned"
+    canaries = searching.read_canaries(ports, snapshot)
+    if isinstance(server, Dedicated):
+        return (
+            ("data key", close_key),
+            ("search", lambda: searching.search(ports, server.target, snapshot, canaries)),
+            ("volume key", lambda: ports.keys.erase(snapshot.volume_key)),
+            ("server", server.destroy),
+            ("leases", lambda: _note_leases_gone(ports, server, why)),
+        )
+    return (
+        ("leases", lambda: revoke_leases(ports, snapshot, why)),
+        ("data key", close_key),
+        ("search", lambda: searching.search(ports, server, snapshot, canaries)),
+        ("sandbox", lambda: _drop_sandbox(snapshot, server)),
+    )
+
+
+def _note_leases_gone(ports: Ports, server: Dedicated, why: str) -> None:
+    """Nobody has a login or a session on a server of which nothing is there. Raises BrokerError."""
+    looks.place_decoys(ports.database, ports.keys, ports.store, server)
+    left = looks.list_left(looks.look_at_server(server, server.snapshot))
+    if left:
+        raise BrokerError("; ".join(left))
+    with ports.database.begin(_WORKER) as tx:
+        open_ = leases.list_open(tx, snapshot_id=server.snapshot.id)
+        for lease in open_:
+            leases.end(tx, lease, why, ports.queue)
+    for lease in open_:
+        lease_steps.note_server_gone(ports.database, lease.id)
 
 
 def _do_all(steps: Sequence[tuple[str, Callable[[], object]]]) -> list[str]:
@@ -132,13 +169,9 @@ def _close(ports: Ports, work: _Work, hold: LegalHold) -> list[str]:
     its key stay, under a label whose end is the hold's, which the reaper reads.
     """
     snapshot = work.snapshot
-    canaries = searching.read_canaries(ports, snapshot)
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("leases", lambda: revoke_leases(ports, snapshot, "the copy is condemned")),
-        ("data key", lambda: ports.keys.hold(snapshot.wrapping_key)),
+        *_first_steps(ports, work, lambda: ports.keys.hold(snapshot.wrapping_key)),
         ("artifact", lambda: _label_until(ports, snapshot, hold.ends_at or snapshot.ends_at)),
-        ("search", lambda: searching.search(ports, work.server, snapshot, canaries)),
-        ("sandbox", lambda: _drop_sandbox(work)),
         ("looks", lambda: _look_at_closed(ports, work)),
     )
     problems = _do_all(steps)
@@ -158,6 +191,8 @@ def _look_at_closed(ports: Ports, work: _Work) -> None:
     looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
     left = looks.list_left(looks.look_at_server(work.server, work.snapshot))
     snapshot = work.snapshot
+    if snapshot.port is not None:
+        left += looks.list_left(looks.look_at_volume_key(ports.keys, snapshot))
     if snapshot.wrapped_key is not None:
         try:
             ports.keys.unwrap(snapshot.wrapping_key, snapshot.wrapped_key, snapshot.id.encode())
@@ -216,15 +251,14 @@ def _erase_key(ports: Ports, snapshot: Snapshot) -> None:
             trail.record(tx, TenantId(snapshot.tenant_id), "key.erased", snapshot.id, facts)
 
 
-def _drop_sandbox(work: _Work) -> None:
+def _drop_sandbox(snapshot: Snapshot, server: Target) -> None:
     """By name, and by label: an engineer's clone or a renamed database goes too."""
-    snapshot = work.snapshot
     own_roles = [snapshot.owner_role, snapshot.use_role]
-    sandbox.drop_sandbox(work.server, snapshot.sandbox, own_roles)
-    for found in sandbox.list_sandboxes(work.server):
+    sandbox.drop_sandbox(server, snapshot.sandbox, own_roles)
+    for found in sandbox.list_sandboxes(server):
         label = found.label_text or ""
         if label.startswith("sab1 sandbox ") and snapshot.id in label:
-            sandbox.drop_sandbox(work.server, found.name, own_roles)
+            sandbox.drop_sandbox(server, found.name, own_roles)
 
 
 def _delete_objects(ports: Ports, snapshot: Snapshot) -> None:
@@ -246,7 +280,11 @@ def _confirm(ports: Ports, identity: str, found: list[Found]) -> None:
                 tx,
                 snapshot,
                 DESTROYED,
-                values={"destroyed_at": tx.at, "wrapped_key": None},
+                values={
+                    "destroyed_at": tx.at,
+                    "wrapped_key": None,
+                    "wrapped_volume_key": None,
+                },
                 facts={"looks": len(found), "attempts": snapshot.attempts},
             )
         row = remnant or snapshot

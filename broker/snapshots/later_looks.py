@@ -20,6 +20,7 @@ from broker.grants.targets import server_target
 from broker.ids import TenantId
 from broker.retries import FAILURES, describe
 from broker.snapshots import looks
+from broker.snapshots.dedicated import Dedicated, find_dedicated
 from broker.snapshots.looks import Found
 from broker.snapshots.model import LaterLook, Look, Snapshot
 from broker.snapshots.ordering import get_snapshot
@@ -34,7 +35,7 @@ AFTER_S = (3600, 86400, 7 * 86400, 30 * 86400)
 @dataclass(frozen=True, slots=True)
 class _Work:
     snapshot: Snapshot
-    server: Target
+    server: Target | Dedicated
 
 
 def plan_looks(tx: Tx, snapshot_id: str, of_id: str) -> None:
@@ -82,7 +83,8 @@ def _read(ports: Ports, snapshot_id: str) -> _Work | None:
             return None
         snapshot = get_snapshot(tx, snapshot_id)
         server = tenants.get_server(tx, snapshot.server_id)
-        return _Work(snapshot, server_target(ports.keys, server))
+        own = find_dedicated(ports, server, snapshot)
+        return _Work(snapshot, own or server_target(ports.keys, server))
 
 
 def _list_due(tx: Tx, snapshot_id: str) -> Sequence[LaterLook]:

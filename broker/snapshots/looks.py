@@ -19,6 +19,7 @@ from broker.engines.postgres.copying import sandbox
 from broker.keys import KeyErased, KeyState, KeyUnavailable, Sealer
 from broker.labels import Label
 from broker.retries import FAILURES, describe
+from broker.snapshots.dedicated import Dedicated, volume_place
 from broker.snapshots.model import Snapshot
 from broker.stores import Store, StoreUnavailable
 from broker.tx import system
@@ -40,14 +41,18 @@ class Found:
     found: bool
 
 
-def place_decoys(database: Database, keys: Sealer, store: Store, server: Target) -> None:
+def place_decoys(
+    database: Database, keys: Sealer, store: Store, server: Target | Dedicated
+) -> None:
     """See that the decoys are there; a look that misses them is refused. Idempotent."""
     key = keys.label_key()
     keys.create(_DECOY_KEY)
     if not any(stored.name == _DECOY_OBJECT for stored in store.list_all("decoys/")):
         with store.create(_DECOY_OBJECT) as sink:
             sink.write(b"a decoy: a look that does not see it is blind\n")
-    if not any(found.name == _DECOY_DATABASE for found in sandbox.list_sandboxes(server)):
+    if isinstance(server, Dedicated):
+        server.place_decoy()
+    elif not any(found.name == _DECOY_DATABASE for found in sandbox.list_sandboxes(server)):
         end = database.now(system("looks")) + _FAR
         owner = f"{_DECOY_DATABASE}_o"
         sandbox.create_sandbox(
@@ -65,27 +70,37 @@ def look_at_key(keys: Sealer, snapshot: Snapshot) -> list[Found]:
     """Ask for a decryption that must fail, and list the keys."""
     if keys.find_state(_DECOY_KEY) is not KeyState.LIVE:
         raise KeyUnavailable("the look at the keys is blind: it does not see its decoy")
-    listed = snapshot.wrapping_key in keys.list_names("snapshot/")
-    opened = False
-    if snapshot.wrapped_key is not None:
+    found = [_look_at_one(keys, "data key", snapshot.wrapping_key, snapshot.wrapped_key, snapshot)]
+    return found + (look_at_volume_key(keys, snapshot) if snapshot.port is not None else [])
+
+
+def look_at_volume_key(keys: Sealer, snapshot: Snapshot) -> list[Found]:
+    name, wrapped = snapshot.volume_key, snapshot.wrapped_volume_key
+    return [_look_at_one(keys, "volume key", name, wrapped, snapshot)]
+
+
+def _look_at_one(
+    keys: Sealer, kind: str, name: str, wrapped: bytes | None, snapshot: Snapshot
+) -> Found:
+    listed, opened = name in keys.list_names(f"{name.partition('/')[0]}/"), False
+    if wrapped is not None:
         try:
-            keys.unwrap(snapshot.wrapping_key, snapshot.wrapped_key, snapshot.id.encode())
+            keys.unwrap(name, wrapped, snapshot.id.encode())
             opened = True
         except KeyErased:
             pass
-    erased = keys.find_state(snapshot.wrapping_key) is KeyState.ERASED
-    return [
-        Found(
-            "data key",
-            snapshot.wrapping_key,
-            "asked to unwrap, which must be refused; listed the keys",
-            listed or opened or not erased,
-        )
-    ]
+    erased = keys.find_state(name) is KeyState.ERASED
+    method = "asked to unwrap, which must be refused; listed the keys"
+    return Found(kind, name, method, listed or opened or not erased)
 
 
-def look_at_server(server: Target, snapshot: Snapshot) -> list[Found]:
-    """List databases and roles; ours by name or by label, so that a renamed one is found too."""
+def look_at_server(server: Target | Dedicated, snapshot: Snapshot) -> list[Found]:
+    """List databases and roles; ours by name or by label, so that a renamed one is found too.
+
+    Of a copy's own server: its processes, its mount and its folder.
+    """
+    if isinstance(server, Dedicated):
+        return _look_at_own(server, snapshot)
     databases = sandbox.list_sandboxes(server)
     members = roles.list_marked_roles(server)
     blind = not any(found.name == _DECOY_DATABASE for found in databases) or not any(
@@ -115,6 +130,15 @@ def look_at_server(server: Target, snapshot: Snapshot) -> list[Found]:
     ]
 
 
+def _look_at_own(server: Dedicated, snapshot: Snapshot) -> list[Found]:
+    seen, name = server.see(), snapshot.sandbox
+    volume = "listed the host's mounts and folders"
+    return [
+        Found("server process", name, "listed the host's processes", seen.processes > 0),
+        Found("server volume", volume_place(name), volume, seen.mounted or seen.folder),
+    ]
+
+
 def _names(label_text: str | None, snapshot_id: str) -> bool:
     """Whether a label, of whatever truth, speaks of this snapshot."""
     return labels.is_marked(label_text) and snapshot_id in (label_text or "")
@@ -137,7 +161,7 @@ def look_at_store(store: Store, snapshot: Snapshot) -> list[Found]:
 
 
 def look_everywhere(
-    keys: Sealer, store: Store, server: Target, snapshot: Snapshot
+    keys: Sealer, store: Store, server: Target | Dedicated, snapshot: Snapshot
 ) -> tuple[list[Found], list[str]]:
     """All looks; one that fails is a sentence in the second list and does not keep the others."""
     found: list[Found] = []

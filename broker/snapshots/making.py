@@ -18,6 +18,7 @@ from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.connect import AnotherServer, ServerRestored, StandbyAnswers
 from broker.engines.postgres.copying import CopyFailed, SourceBusy
+from broker.engines.postgres.dedicated import HostUnavailable
 from broker.faults import crash_point
 from broker.grants import contacts, grounds, mismatch, requests
 from broker.grants.grounds import UNUSABLE, Made, Unusable
@@ -31,6 +32,7 @@ from broker.sealing import new_data_key
 from broker.secret import Secret
 from broker.snapshots import loading
 from broker.snapshots.artifacts import delete_all
+from broker.snapshots.dedicated import find_dedicated, make_volume_key, volume_place
 from broker.snapshots.loading import Filled
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ordering import condemn, get_snapshot, write_down
@@ -95,7 +97,8 @@ def _is_met(ports: Ports, snapshot_id: str) -> bool:
         source = tenants.get_database(tx, snapshot.database_id)
         server = tenants.get_server(tx, snapshot.server_id)
         new = [(source.id, live_target(ports.keys, source))] if source.cluster is None else []
-        new += [(server.id, server_target(ports.keys, server))] if server.cluster is None else []
+        if server.cluster is None and not server.is_dedicated:  # that one is made, not met
+            new.append((server.id, server_target(ports.keys, server)))
     try:
         for registered_id, target in new:
             contacts.meet(ports.database, target, registered_id, ports.keys.label_key())
@@ -125,8 +128,11 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
             if (held := quarantine.find_refusal(tx, ports.keys)) is not None:
                 raise held
             source = contacts.to_make(database, live_target(ports.keys, database))
-            server = contacts.to_make(host, server_target(ports.keys, host))
-        except (Quarantined, ServerRestored) as error:
+            own = find_dedicated(ports, host, snapshot)
+            server = own.target if own else contacts.to_make(host, server_target(ports.keys, host))
+            if own is not None:
+                _ = own.on_host  # else another worker must do it
+        except (Quarantined, ServerRestored, HostUnavailable) as error:
             _wait(tx, snapshot, error.message)
             return None
         plan = prove(tx, ports, snapshot)
@@ -137,8 +143,12 @@ def _begin(ports: Ports, snapshot_id: str) -> Work | None:
         for role in (snapshot.owner_role, snapshot.use_role):
             write_down(tx, snapshot.id, "sandbox role", role)
         write_down(tx, snapshot.id, "artifact", snapshot.prefix)
+        if own is not None:
+            write_down(tx, snapshot.id, "volume key", snapshot.volume_key)
+            write_down(tx, snapshot.id, "server volume", volume_place(snapshot.sandbox))
+            write_down(tx, snapshot.id, "server process", snapshot.sandbox)
         return Work(
-            places=Places(snapshot, server, ports.keys.label_key()),
+            places=Places(snapshot, server, ports.keys.label_key(), own),
             plan=plan,
             # The tenant's DBA sees which copy it is, and this copy knows its own sessions by it.
             source=replace(source, application_name=f"{source.application_name} {snapshot.id}"),
@@ -172,12 +182,14 @@ def _refuse(ports: Ports, snapshot_id: str, found: Unusable) -> None:
 
 def clear(ports: Ports, work: Work) -> None:
     """Take away whatever an earlier try left."""
-    work.places.drop_sandbox()
+    work.places.clear()
     delete_all(ports.store, work.snapshot.prefix)
 
 
 def _fill(ports: Ports, work: Work, held: Held) -> Filled:
     data_key = _make_data_key(ports, work.snapshot)
+    if work.places.own is not None:
+        work.places.own.make(ports.keys, make_volume_key(ports, work.snapshot))
     roots = {table.partition_of for table in work.plan.tables}  # they hold no rows themselves
     tables = sum(t.rows and t.full_name not in roots for t in work.plan.tables)
     watch = Watch(ports.database, held, work.snapshot.id, tables)

@@ -31,6 +31,8 @@ class Snapshot(StatefulRow, Retried):
     erasing_at: Mapped[datetime | None]  # the intent to erase its key
     destroyed_at: Mapped[datetime | None]
     wrapped_key: Mapped[bytes | None]
+    port: Mapped[int | None]  # of its own server, on a host of dedicated ones
+    wrapped_volume_key: Mapped[bytes | None]
     manifest_size: Mapped[int | None]
     manifest_sha256: Mapped[str | None]
     progress: Mapped[Json]
@@ -57,6 +59,10 @@ class Snapshot(StatefulRow, Retried):
     @property
     def wrapping_key(self) -> str:
         return f"snapshot/{self.id}"
+
+    @property
+    def volume_key(self) -> str:
+        return f"volume/{self.id}"
 
     @property
     def prefix(self) -> str:

@@ -14,9 +14,11 @@ from broker.grants.requests import GrantRefused
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
 from broker.jobs import Queue
 from broker.settings import Rates
+from broker.snapshots.dedicated import choose_port
 from broker.snapshots.model import InventoryItem, Snapshot
 from broker.snapshots.states import ALIVE, CONDEMN, NOT_DESTROYED
 from broker.states import StateConflict, advance, record_birth
+from broker.tenants import TestServer
 from broker.tx import Tx
 
 
@@ -35,14 +37,16 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
     )
     if alive is not None:
         raise Conflict(f"{grant.id} has a copy already: {alive}; destroy it before another is made")
-    server = _choose_server(tx, server_id)
+    plan = requests.get_plan(tx, grant.id, grant.given_digest)
+    server = _choose_server(tx, server_id, plan.copy.server)
     snapshot = Snapshot(
         id=new_id("snp"),
         tenant_id=grant.tenant_id,
         state="ordered",
         grant_id=grant.id,
         database_id=grant.database_id,
-        server_id=server,
+        server_id=server.id,
+        port=choose_port(tx, server) if server.is_dedicated else None,
         requester_id=grant.requester_id,
         plan_digest=grant.given_digest,
         ordered_at=tx.at,
@@ -61,19 +65,26 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
     return SnapshotId(snapshot.id)
 
 
-def _choose_server(tx: Tx, server_id: str | None) -> str:
-    """The one that was named, or the first that no finding forbids. Raises PreflightRefused."""
+def _choose_server(tx: Tx, server_id: str | None, kind: str) -> TestServer:
+    """The one that was named, or the first that no finding forbids; of the kind that was approved.
+
+    Raises Conflict, PreflightRefused.
+    """
     if server_id is not None:
         servers = [tenants.get_server(tx, server_id)]
+        if servers[0].kind != kind:
+            raise Conflict(f"{server_id} is {servers[0].kind}; the plan that was given says {kind}")
     else:
-        servers = list(tenants.list_servers(tx))
+        servers = [server for server in tenants.list_servers(tx) if server.kind == kind]
     if not servers:
-        raise Conflict("no test server is registered; an operator does it: broker servers create")
+        raise Conflict(
+            f"no {kind} test server is registered; an operator does it: broker servers create"
+        )
     refusals = []
     for server in servers:
         refusal = preflights.find_refusal(tx, server.id)
         if refusal is None:
-            return server.id
+            return server
         refusals.append(refusal)
     raise refusals[0]
 
@@ -111,6 +122,7 @@ def ask_sandbox_lease(
         ends_at=snapshot.ends_at,
         server_id=snapshot.server_id,
         snapshot_id=snapshot.id,
+        port=snapshot.port,
     )
     return leases.ask_lease(tx, grant, verifier, where, queue, limits)
 

@@ -16,6 +16,7 @@ from broker.faults import crash_point
 from broker.labels import Label
 from broker.secret import Secret
 from broker.snapshots.artifacts import put_label
+from broker.snapshots.dedicated import Dedicated
 from broker.snapshots.model import Snapshot
 from broker.stores import Store
 
@@ -24,11 +25,14 @@ _LOAD_MAX = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`server` is the test server with the broker's own login there."""
+    """`server` is the test server with the broker's own login there; `own` where it is this copy's
+    alone.
+    """
 
     snapshot: Snapshot
     server: Target
     label_key: Secret[bytes]
+    own: Dedicated | None = None
 
     def through(self, lines: Lines) -> Places:
         """The same, whose sessions can be cut off."""
@@ -69,6 +73,13 @@ class Places:
 
     def let_leases_in(self) -> None:
         sandbox.grant_connect(self.server, self.snapshot.sandbox, self.snapshot.use_role)
+
+    def clear(self) -> None:
+        """Whatever an earlier try made; of a server of its own, the whole of it."""
+        if self.own is not None:
+            self.own.destroy()
+        else:
+            self.drop_sandbox()
 
     def drop_sandbox(self) -> None:
         """Also a half-made one; idempotent."""

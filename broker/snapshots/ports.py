@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker.db import Database
+from broker.engines.postgres.dedicated.host import SandboxHost
 from broker.grants.policy import Policy
 from broker.jobs import Queue
 from broker.keys import Sealer, Signer
@@ -26,6 +27,7 @@ class Ports:
     policy: Policy
     sessions: Sessions | None = None
     listing: Store | None = None  # the store through another login, where there is one
+    host: SandboxHost | None = None  # where this worker is on a host of dedicated servers
 
     @property
     def looked_at(self) -> Store:

@@ -32,7 +32,7 @@ VALIDITIES = ("valid", "revoked")  # of a certificate
 class SnapshotView:
     """`progress`: `step`, `tables_done`, `tables`, `bytes`; `report`: what differs from origin;
     `attested`: what its requester said last that they took out of it; `develop`: logins may change
-    its definitions too.
+    its definitions too; `dedicated`: on a server of its own.
     """
 
     id: str
@@ -61,6 +61,7 @@ class SnapshotView:
     stuck_reason: str | None
     attested: str | None
     develop: bool
+    dedicated: bool
     certificate_id: str | None
 
 
@@ -136,6 +137,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         stuck_since=snapshot.stuck_since,
         stuck_reason=snapshot.stuck_reason,
         attested=row.attested,
+        dedicated=snapshot.port is not None,
         develop=bool((row.copy_plan or {}).get("develop")),
         certificate_id=row.certificate,
     )

@@ -33,6 +33,7 @@ from broker.retries import FAILURES, describe
 from broker.sealing import Sealed
 from broker.snapshots.artifacts import Artifact, open_artifact
 from broker.snapshots.contents import DEFINITIONS, Contents, SealedTable
+from broker.snapshots.dedicated import find_dedicated
 from broker.snapshots.destroying import revoke_leases
 from broker.snapshots.loading import restore_post_data
 from broker.snapshots.model import Snapshot
@@ -73,12 +74,16 @@ def _begin(ports: Ports, snapshot_id: str) -> Places | None:
         snapshot = get_snapshot(tx, snapshot_id)
         if not snapshot.being_reset:
             return None
-        server = server_target(ports.keys, tenants.get_server(tx, snapshot.server_id))
-        return Places(snapshot, server, ports.keys.label_key())
+        row = tenants.get_server(tx, snapshot.server_id)
+        own = find_dedicated(ports, row, snapshot)
+        server = own.target if own else server_target(ports.keys, row)
+        return Places(snapshot, server, ports.keys.label_key(), own)
 
 
 def _reset(ports: Ports, places: Places, held: Held) -> None:
     snapshot = places.snapshot
+    if places.own is not None:
+        places.own.ensure_running(ports.keys)
     artifact = open_artifact(ports, snapshot)
     manifest = artifact.read_manifest()
     contents = Contents.from_facts(manifest.facts)

@@ -84,7 +84,7 @@ def _read_wanted(form: Form) -> Wanted:
     """Columns in clear stand one a line."""
     lines = (line.strip() for line in form.get("raw_columns", "").splitlines())
     raw = tuple(sorted({line for line in lines if line}))
-    return Wanted(form.get("kind", MASKED), raw, "develop" in form)
+    return Wanted(form.get("kind", MASKED), raw, "develop" in form, "dedicated" in form)
 
 
 def read_instant(form: Form, name: str) -> datetime | None:

@@ -34,6 +34,7 @@ _FIELDS = {
     "kind": mark("What is seen"),
     "raw_columns": mark("Columns in clear"),
     "develop": mark("Definitions of the copy"),
+    "dedicated": mark("Server of the copy"),
 }
 
 

@@ -91,6 +91,7 @@ class PlanShown:
     hidden_out: tuple[str, ...]
     hidden_mask: tuple[str, ...]
     develop: bool
+    server: str  # of the copy: shared or dedicated
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def show_plan(plan: Plan, wanted: Filter, ticked: Narrowing) -> PlanShown:
         hidden_out=tuple(sorted(ticked.tables_out - on_page)),
         hidden_mask=tuple(sorted(ticked.columns_masked - columns_on_page)),
         develop=plan.copy.develop,
+        server=plan.copy.server,
     )
 
 

@@ -77,6 +77,7 @@ def _read(form: Form) -> ApprovalPolicy:
         escalate_to=tuple(form.getlist("escalate_to")),
         escalate_after_s=read_seconds(form, "escalate_after_s") or None,
         masked_only="masked_only" in form,
+        dedicated_only="dedicated_only" in form,
         break_glass="break_glass" in form,
         break_glass_max_s=BREAK_GLASS_DEFAULT_S if glass_s is None else glass_s,
         live_max_s=own["live_max_s"],

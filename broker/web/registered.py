@@ -214,6 +214,7 @@ def _read_server(form: Form) -> TestServer:
         login=form["login"].strip(),
         sealed_password=sealed,
         ca_file=form.get("ca_file", "").strip()[:_PATH] or None,
+        kind="dedicated" if "dedicated" in form else "shared",
     )
 
 
