@@ -13,6 +13,7 @@ from pathlib import Path
 
 from broker import mail, people, signin, tenants
 from broker.api_tokens import SCOPES, Limits
+from broker.audit.epochs import give_slot
 from broker.audit.export import verifier_keys
 from broker.audit.note import VerifierKey
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, SettingsError, Unavailable
@@ -77,7 +78,7 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
         admin_name=new.admin_name,
         log_host=settings.vendor.host,
     )
-    keys = list_keys(tx, tenant_id)
+    keys, slot = list_keys(tx, tenant_id), give_slot(tx, tenant_id)
     first = phrase(
         "%(vendor)s has enrolled %(name)s, and you are its first admin: you decide who of our "
         "support may see what, and for how long.",
@@ -87,7 +88,10 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
     pin = phrase(
         "Keep this mail. Your log and every certificate of destruction are signed by these keys; "
         "compare their fingerprints before you pin them, best through another channel:\n%(keys)s",
-        keys=[f"  {key.name}\n    SHA-256 {key.fingerprint()}" for key in keys],
+        keys=[
+            *(f"  {key.name}\n    SHA-256 {key.fingerprint()}" for key in keys),
+            f"  {slot.root} [{slot.number}]\n    SHA-256 {slot.digest}",
+        ],
     )
     said = [first, *_how_to_begin(settings), pin]
     _invite(tx, person_id, tenant_id, said, settings)

@@ -1,6 +1,7 @@
 """Check a bundle whole: also its place in the root log, the log of all logs, and what was pruned.
 
     python verify_root.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
+        [--witness KEYFILE]... [--slot NUMBER:SHA256]
 
 Checks all that `broker_verify.py` does, which must lie beside this file. An entry that was pruned
 left its hash; the log must say so, and nothing younger than half a year may be gone. A timestamp
@@ -17,11 +18,13 @@ have two faces.
 
 from __future__ import annotations
 
+import argparse
 import hmac
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:  # a checker sees the folder as a package, Python the two files side by side
@@ -53,6 +56,28 @@ def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -
     if last:
         raise ValueError("the proof is too short")
     return node
+
+
+def check_cosignature(note: str, key: str) -> str:
+    """The name of a witness, `<name>+<key id>+<base64>`, that cosigned a note (C2SP
+    tlog-cosignature, Ed25519). Raises Refused or ValueError.
+    """
+    name, identity, encoded = (*key.split("+", 2), "", "")[:3]  # base64 has + too
+    blob = base.bytes_of(encoded, 33)
+    known = sha256(base.a_name(name).encode() + b"\n" + blob).digest()[:4]
+    if blob[:1] != b"\x04" or known.hex() != identity:
+        raise base.Refused("this is no key of a witness")
+    text, _, tail = note.rpartition("\n\n")
+    for line in tail.splitlines():
+        if not line.startswith(f"— {name} "):
+            continue
+        signature = base.bytes_of(line.removeprefix(f"— {name} "))
+        if signature[:4] == known and len(signature) == 76:
+            at = int.from_bytes(signature[4:12], "big")
+            message = f"cosignature/v1\ntime {at}\n{text}\n".encode()
+            base.Key(name, blob[1:]).check(signature[12:], message)
+            return name
+    raise base.Refused(f"{name} has not cosigned it")
 
 
 def check_place(
@@ -89,8 +114,13 @@ def check_place(
 
 
 class Placed(base.Bundle):
-    """A bundle of which everything is looked at that needs no other library."""
+    """A bundle of which everything is looked at that needs no other library. `witnesses` must have
+    cosigned the root log; `told` is the slot that its reader was told, and its key's SHA-256.
+    """
 
+    witnesses: Sequence[str] = ()
+    told: tuple[int, str] | None = None
+    root_note = ""  # the root log's checkpoint in the last place
     slots: frozenset[base.Json] = frozenset()
     places = run = gone = until = 0  # `gone` entries were pruned, the last before `until`
     after: base.Entry | None = None  # the entry at `until`
@@ -139,6 +169,10 @@ class Placed(base.Bundle):
 
     def check_tree(self) -> None:
         super().check_tree()
+        for key in self.witnesses:
+            with self.report.naming("The root log's checkpoint"):
+                name = check_cosignature(self.root_note, key)
+                self.report.good(f"{name} cosigned the root log.")
         if self.gone:
             with self.report.naming(f"That {self.gone} entries are not here"):
                 self.check_pruned()
@@ -171,6 +205,11 @@ class Placed(base.Bundle):
             slot, epoch = check_place(line, self.origin, sizes, self.keys(self.origin))
             if self.slots != {str(slot)}:
                 raise base.Refused("the log names another slot, or none, or more than one")
+            place = base.read_json(line)
+            digest = sha256(base.bytes_of(place["blind"])).hexdigest()
+            if self.told not in {None, (slot, digest)}:
+                raise base.Refused("it is not the slot that you were told: this is a fork")
+            self.root_note = base.take(str, place["checkpoint"])
             self.report.good(f"It stands in slot {slot} of the root log's epoch {epoch}.")
 
     def size_of(self, note: str) -> list[int]:
@@ -179,7 +218,25 @@ class Placed(base.Bundle):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return base.main(arguments, Placed)
+    parser = argparse.ArgumentParser("verify_root", add_help=False, allow_abbrev=False)
+    parser.add_argument("--witness", type=Path, action="append", default=[])
+    parser.add_argument("--slot")
+    args, rest = parser.parse_known_args(arguments)
+    number, _, digest = (args.slot or "").partition(":")
+    if args.slot is not None and not (number.isascii() and number.isdigit() and digest):
+        parser.error("a slot is its number, a colon, and the SHA-256 of its key")
+
+    try:
+        lines = [line for file in args.witness for line in file.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    keys = [key for line in lines if (key := line.partition("#")[0].strip())]
+
+    class Asked(Placed):
+        told = None if args.slot is None else (int(number), digest)
+        witnesses = keys
+
+    return base.main(rest, Asked)
 
 
 if __name__ == "__main__":

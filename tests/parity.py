@@ -201,6 +201,7 @@ COMMANDS: Mapping[str, str | Only] = {
     "get_checkpoint": "log check",
     "mail_checkpoint": "log mail",
     "prove_consistency": "log check",
+    "get_slot": "tenants pin",
     "prove_entry": "log prove",
     "get_tile": Only("programs that read the log as C2SP tiles; people have `broker log prove`"),
     "list_databases": "databases list",

@@ -8,13 +8,16 @@ from __future__ import annotations
 from flask import Response
 from marshmallow import fields, validate
 
+from broker import people
 from broker.api.operations import new_blueprint, operation
 from broker.api.shapes import Answer, Sent
 from broker.audit import mailing, proofs
+from broker.audit.epochs import Slot, find_slot
 from broker.audit.proof_text import format_proof
 from broker.audit.proofs import Consistency
 from broker.audit.tiles import WIDTH, parse_path
 from broker.db import Json
+from broker.errors import NOT_THERE, NotFound
 from broker.ids import TenantId
 from broker.tx import Tx
 
@@ -102,6 +105,22 @@ def prove_entry(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
 def prove_consistency(tx: Tx, query: Json, tenant_id: TenantId) -> Consistency:
     """That the log only grew since it had `old` entries (RFC 9162, 2.1.4)."""
     return proofs.prove_consistency(tx, tenant_id, query["old"], query.get("size"))
+
+
+class SlotAnswer(Answer):
+    root = fields.String(metadata={"description": "the name of the root log"})
+    slot = fields.Integer(attribute="number")
+    digest = fields.String(metadata={"description": "SHA-256 of the slot's key, hexadecimal"})
+
+
+@operation(blueprint, "GET /tenants/<id:tenant_id>/log/slot", answer=SlotAnswer)
+def get_slot(tx: Tx, tenant_id: TenantId) -> Slot:
+    """The one slot of the root log in which this log stands, as it was told at enrolment."""
+    people.check(tx, "log:read", tenant_id)
+    slot = find_slot(tx, tenant_id)
+    if slot is None:
+        raise NotFound(NOT_THERE)
+    return slot
 
 
 def _text(content: str) -> Response:

@@ -7,8 +7,10 @@ an epoch held is remembered by size alone, so its tree can be made again.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -48,9 +50,14 @@ def seal_due(database: Database, every_s: int) -> bool:
         return True
 
 
+def _lock(tx: Tx) -> None:
+    """Slots are given by one at a time."""
+    tx.session.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('root log'))"))
+
+
 def _get_root(tx: Tx) -> AuditLog:
     """The root log, locked, made when it is not there; after the vendor's own."""
-    tx.session.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('root log'))"))
+    _lock(tx)
     root = tx.session.scalar(sa.select(AuditLog).where(AuditLog.root))
     if root is None:
         own = sa.select(AuditLog.origin).where(AuditLog.tenant_id.is_(None), ~AuditLog.root)
@@ -81,13 +88,47 @@ def _places(tx: Tx, epoch: int) -> dict[str, int]:
     return {row[0]: row[1] for row in tx.session.execute(query)}
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a log stands in every epoch, for good, and the SHA-256 of the key that goes with it:
+    what a tenant is told when it is enrolled.
+    """
+
+    root: str
+    number: int
+    digest: str
+
+
+def give_slot(tx: Tx, tenant_id: TenantId) -> Slot:
+    """The slot of a tenant's log, given now if it has none. Raises Conflict when none is free."""
+    _lock(tx)
+    log = tx.session.scalars(sa.select(AuditLog).where(AuditLog.tenant_id == tenant_id)).one()
+    if log.slot is None:
+        _assign(tx, [log])
+    return _told(log)
+
+
+def find_slot(tx: Tx, tenant_id: TenantId) -> Slot | None:
+    log = tx.session.scalars(sa.select(AuditLog).where(AuditLog.tenant_id == tenant_id)).one()
+    return None if log.slot is None else _told(log)
+
+
+def _told(log: AuditLog) -> Slot:
+    digest = hashlib.sha256(log.blind or b"").hexdigest()
+    return Slot(root_origin(log.origin), log.slot or 0, digest)
+
+
 def _give_slots(tx: Tx) -> None:
-    """A random free slot to each log that has none. Raises Conflict when there are too many."""
+    """To each log that has none: the vendor's own, and those that were made before slots were."""
     logs = tx.session.scalars(
         sa.select(AuditLog).where(~AuditLog.root, AuditLog.slot.is_(None)).order_by(AuditLog.id)
     ).all()
-    if not logs:
-        return
+    if logs:
+        _assign(tx, logs)
+
+
+def _assign(tx: Tx, logs: Sequence[AuditLog]) -> None:
+    """A random free slot to each. Raises Conflict when there are too many."""
     used = set(tx.session.scalars(sa.select(AuditLog.slot).where(AuditLog.slot.is_not(None))))
     free = [slot for slot in range(SLOTS) if slot not in used]
     if len(free) < len(logs):

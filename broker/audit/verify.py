@@ -12,6 +12,7 @@ who kept a checkpoint passes it as `kept`, and a log that no longer contains it 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,11 +67,13 @@ def load_trusted(text: str) -> tuple[VerifierKey, ...]:
 @dataclass(frozen=True, slots=True)
 class Others:
     """Third parties whom the reader trusts: `witnesses` must have cosigned the root log, in which
-    the bundle's place is shown; `tsa_roots` are those of timestamping authorities.
+    the bundle's place is shown; `tsa_roots` are those of timestamping authorities. `slot` is no
+    party but what the reader was told: its number in the root log, and SHA-256 of the slot's key.
     """
 
     witnesses: Sequence[WitnessKey] = ()
     tsa_roots: Sequence[Certificate] = ()
+    slot: tuple[int, str] | None = None
 
 
 _NOBODY = Others()
@@ -323,6 +326,9 @@ class _Check:
     def _check_place(self, place: Place) -> int:
         if self.slots != {str(place.slot)}:
             raise VerificationFailed("the log names another slot, or none, or more than one")
+        shown = (place.slot, hashlib.sha256(place.blind).hexdigest())
+        if self.others.slot not in {None, shown}:
+            raise VerificationFailed("it is not the slot that you were told: this is a fork")
         held = zip(self.header.checkpoints, self.signed, strict=False)
         notes = [note for note, checkpoint in held if checkpoint.size == place.size]
         if not notes or len(self.signed) != len(self.header.checkpoints):

@@ -207,13 +207,13 @@ def verify(
     from broker.audit.timestamps import load_roots
     from broker.audit.verify import Others, verify_bundle
     from broker.cli.findings import show_report
-    from broker.cli.trust import find_seen, load_keys, load_witnesses, remember_seen
+    from broker.cli.trust import find_seen, find_slot, load_keys, load_witnesses, remember_seen
 
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
     with open_file(file) as bundle:
         origin = None if no_memory else find_origin(bundle)
         bundle.seek(0)
-        seen = find_seen(session.home, origin) if origin else None
+        seen = None if origin is None else find_seen(session.home, origin)
         report = verify_bundle(
             bundle,
             load_keys(keys, session.home),
@@ -221,6 +221,7 @@ def verify(
             Others(
                 [key for one in witnesses for key in load_witnesses(one)],
                 [root for one in tsa for root in load_roots(read_file(one))],
+                None if origin is None else find_slot(session.home, origin),
             ),
         )
     show_report(report, session.output, f"The log in {file}")

@@ -8,7 +8,7 @@ from broker.cli.command import Noun
 from broker.cli.output import print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
-from broker.errors import Unavailable, VerificationFailed
+from broker.errors import NotFound, Unavailable, VerificationFailed
 
 _COLUMNS = ("id", "name", "ticket_customer", "created_at")
 
@@ -88,6 +88,17 @@ def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bo
         click.confirm("Are the offered fingerprints those that you were told?", abort=True)
     file = trust.pin(session.home, origin, keys, replace=replace)
     click.echo(f"Pinned in {file}.")
+    try:
+        told = api.get("tenants", tenant, "log", "slot")
+    except NotFound:
+        return  # none yet
+    slot, digest = told.get("slot"), told.get("digest")
+    if not isinstance(slot, int) or not isinstance(digest, str):
+        raise Unavailable("the broker named no slot of the root log")
+    trust.pin_slot(session.home, origin, (slot, digest))
+    click.echo(
+        f"Slot {slot} of {plain(str(told.get('root')))} is pinned too; SHA-256 {plain(digest)}"
+    )
 
 
 @tenants.command("end-everything")

@@ -5,6 +5,7 @@ the last checkpoint that this reader saw.
 key is stored only for the names that it is asked for, and another key never takes the place of one
 that is pinned without the person being told. `<origin>.checkpoint` is a note, trusted on first use:
 it moves only to what was verified and contains it, so a log that forks or forgets is caught.
+`<origin>.slot` is the log's one slot in the root log, which never changes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from broker.audit.cosigning import WitnessKey
 from broker.audit.note import VerifierKey
 from broker.audit.verify import load_trusted
 from broker.cli.files import read_text, replace_file
-from broker.errors import Conflict, VerificationFailed
+from broker.errors import Conflict, Invalid, VerificationFailed
 
 
 def parse_keys(texts: Sequence[str], origin: str) -> tuple[VerifierKey, ...]:
@@ -66,6 +67,32 @@ def pin(home: Path, origin: str, keys: Sequence[VerifierKey], *, replace: bool) 
     file = trust_file(home, origin)
     replace_file(file, "".join(f"{key.format()}\n" for key in keys).encode())
     return file
+
+
+def find_slot(home: Path, origin: str) -> tuple[int, str] | None:
+    """The slot that was told when the keys were pinned, and the digest of its key."""
+    file = _slot_file(home, origin)
+    if not file.exists():
+        return None
+    number, _, digest = read_text(file).strip().partition(" ")
+    if not (number.isascii() and number.isdigit() and len(digest) == 64):
+        raise Invalid(f"{file} holds no slot; pin the keys again: broker tenants pin TENANT")
+    return int(number), digest
+
+
+def pin_slot(home: Path, origin: str, slot: tuple[int, str]) -> None:
+    """A slot is given once and for good: another one is a fork. Raises Conflict."""
+    pinned = find_slot(home, origin)
+    if pinned is not None and pinned != slot:
+        raise Conflict(
+            f"{origin} has slot {pinned[0]} of the root log, and is said to have {slot[0]} now, or "
+            "another key: a slot never changes, so this is a fork; keep what you have"
+        )
+    replace_file(_slot_file(home, origin), f"{slot[0]} {slot[1]}\n".encode())
+
+
+def _slot_file(home: Path, origin: str) -> Path:
+    return home / "trust" / f"{quote(origin, safe='')}.slot"
 
 
 def list_pinned(home: Path) -> tuple[VerifierKey, ...]:

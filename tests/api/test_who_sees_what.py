@@ -404,6 +404,7 @@ LOG = (
     "mail_checkpoint",
     "get_tile",
     "prove_entry",
+    "get_slot",
     "prove_consistency",
 )
 STORAGES = ("register_storage", "remove_storage")

@@ -6,6 +6,7 @@ import io
 import random
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +17,8 @@ from broker.audit import epochs, merkle
 from broker.audit.bundle import Bundle, build_bundle, parse_bundle
 from broker.audit.note import Checkpoint, checkpoint_text, sign_note
 from broker.audit.root_log import SLOTS, EpochTree, Place, Taken, root_origin, slot_leaf, text_of
-from broker.audit.verify import verify_bundle
+from broker.audit.verify import Others, verify_bundle
+from broker.cli import trust
 from broker.entries import EntryDraft, build_entry, encode_base64
 from broker.errors import Conflict
 from broker.ids import TenantId
@@ -24,7 +26,7 @@ from broker.keys import LOG_KEY
 from broker.tx import system
 from tests.audit.signing import SigningKey
 from tests.audit.world import AT, Log
-from tests.verify.standalone import standalone, verdict
+from tests.verify.standalone import standalone, verdict, with_root
 from tests.verify.vendor import Vendor
 
 BLIND = b"b" * 32
@@ -178,3 +180,37 @@ def test_more_logs_than_slots_are_told(vendor: Vendor, monkeypatch: pytest.Monke
     monkeypatch.setattr(epochs, "SLOTS", 1)
     with pytest.raises(Conflict, match="more logs than that"):
         epochs.seal_due(vendor.database, 1)
+
+
+def test_a_slot_is_told_at_enrolment_and_another_one_is_a_fork(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    tenant_id, _ = vendor.enrol()
+    with vendor.as_(vendor.operator) as tx:
+        told = epochs.give_slot(tx, tenant_id)
+        assert epochs.give_slot(tx, tenant_id) == told == epochs.find_slot(tx, tenant_id)
+    sealed(vendor)
+    data, pinned = vendor.export(tenant_id), vendor.pinned(tenant_id)
+    place = parse_bundle(data).place
+    assert place is not None
+    assert place.slot == told.number
+    right, wrong = (told.number, told.digest), (told.number, "0" * 64)
+    assert verify_bundle(data, pinned, others=Others(slot=right)).ok
+    assert not verify_bundle(data, pinned, others=Others(slot=wrong)).ok
+    bundle, keys = tmp_path / "bundle", tmp_path / "keys"
+    bundle.write_bytes(data)
+    keys.write_text("".join(f"{key.format()}\n" for key in pinned))
+    command = [str(bundle), "--key", str(keys), "--slot"]
+    assert with_root.main([*command, f"{right[0]}:{right[1]}"]) == 0
+    assert with_root.main([*command, f"{wrong[0]}:{wrong[1]}"]) == 9
+
+
+def test_a_pinned_slot_is_never_another(tmp_path: Path) -> None:
+    digest = "ab" * 32
+    assert trust.find_slot(tmp_path, "a.example/log/1") is None
+    for _ in range(2):
+        trust.pin_slot(tmp_path, "a.example/log/1", (7, digest))
+    assert trust.find_slot(tmp_path, "a.example/log/1") == (7, digest)
+    for other in ((8, digest), (7, "cd" * 32)):
+        with pytest.raises(Conflict, match="this is a fork"):
+            trust.pin_slot(tmp_path, "a.example/log/1", other)

@@ -17,7 +17,7 @@ from broker.entries import encode_base64
 from broker.errors import SettingsError, VerificationFailed
 from broker.keys import LOG_KEY
 from tests.audit.signing import SigningKey
-from tests.verify.standalone import verdict
+from tests.verify.standalone import standalone, verdict, with_root
 from tests.verify.test_root_log import age, sealed
 from tests.verify.vendor import Vendor
 from tests.verify.witness import SmallWitness, running
@@ -75,6 +75,13 @@ def test_a_witness_follows_the_root_log_and_a_bundle_shows_it(vendor: Vendor) ->
         assert report.ok, report.findings
         assert any("cosigned the root log" in finding.text for finding in report.findings)
         assert not verify_bundle(data, pinned, others=Others([_stranger()])).ok
+        cosigned = parse_bundle(data).place
+        assert cosigned is not None
+        note, check = cosigned.checkpoint, with_root.check_cosignature
+        assert check(note, small.key.format()) == small.key.name
+        for spoilt, key in [(note, _stranger()), (note.replace("\n4\n", "\n5\n"), small.key)]:
+            with pytest.raises(standalone.Refused):
+                check(spoilt, key.format())
         bare = replace(parse_bundle(data), place=None)
         assert not verify_bundle(build_bundle(bare), pinned, others=Others([small.key])).ok
 
