@@ -20,6 +20,7 @@ from broker import people, sweeps
 from broker.db import Database
 from broker.grants.queries import list_grants
 from broker.jobs import Queue
+from broker.paging import Page
 from broker.settling import settle
 from broker.snapshots.queries import list_snapshots
 from broker.tx import Actor, system
@@ -93,8 +94,8 @@ def test_the_newest_of_many_are_found_without_reading_all(control: tuple[Any, An
         connection.execute("ANALYZE")
     with noting(database) as sent, database.begin(Actor("vendor", "token", person)) as tx:
         for listed, instant in ((list_grants, "requested_at"), (list_snapshots, "ordered_at")):
-            last = listed(tx, limit=50)[-1]
-            assert len(listed(tx, before=(getattr(last, instant), last.id), limit=50)) == 50
+            last = listed(tx)[-1]
+            assert len(listed(tx, page=Page(after=(getattr(last, instant), last.id)))) == 50
     assert len(sent) >= 4
     check_plans(database, sent)
 
