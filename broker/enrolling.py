@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from broker import mail, people, signin, tenants
@@ -21,8 +22,9 @@ from broker.ids import PersonId, TenantId
 from broker.keys import LOG_KEY, STATEMENTS_KEY
 from broker.letters import Letter, Phrase, own, phrase
 from broker.people import Person
-from broker.settings import Settings
-from broker.tx import Tx
+from broker.secret import Secret
+from broker.settings import Settings, Workload
+from broker.tx import Actor, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,23 @@ def get_service(tx: Tx, person_id: str) -> PersonId:
         raise NotFound(NOT_THERE)
     _check_may_change(tx, "person:add", TenantId(held.tenant_id) if held.tenant_id else None)
     return PersonId(held.person_id)
+
+
+def let_workload_in(tx: Tx, workload: Workload) -> Secret[str]:
+    """A short token of the program that the settings name, once its platform's token was verified.
+
+    Raises Denied when there is no such program any more, or its limits can't be meant.
+    """
+    held = people.find_service(tx, workload.service)
+    person = None if held is None else tx.session.get_one(Person, held.person_id)
+    if held is None or person is None or person.disabled_at is not None:
+        raise Denied("the program that the settings name for this is not there")
+    until = tx.at + timedelta(seconds=workload.lives_s)
+    mine = replace(tx, actor=Actor(person.side, "workload", PersonId(person.id), until))
+    tenants_of = None if workload.tenants is None else frozenset(workload.tenants)
+    limits = Limits(frozenset(workload.scopes), tenants_of)
+    check_limits(mine, limits, service=True)
+    return signin.create_token(mine, "workload", 1, limits)[1]
 
 
 def check_limits(tx: Tx, limits: Limits, *, service: bool) -> None:

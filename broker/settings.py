@@ -195,6 +195,20 @@ class Log(Section):
     tsa_every_s: PositiveInt = 3600
 
 
+class Workload(Section):
+    """Whose tokens are exchanged for ours (`workloads.py`): who shows a token of `issuer`, made for
+    `audience`, about a `subject` of this form, acts as the program `service`, so limited.
+    """
+
+    issuer: str
+    audience: str = Field(min_length=1)
+    subject: str = Field(min_length=1)  # `*` stands for anything but `:` and `/`
+    service: str  # psn_…, of `broker services create`
+    scopes: list[str] = []
+    tenants: list[str] | None = None
+    lives_s: int = Field(default=900, ge=60, le=3600)
+
+
 class Settings(Section):
     vendor: Vendor = Vendor()
     control: Control
@@ -209,6 +223,7 @@ class Settings(Section):
     times: Times = Times()
     rates: Rates = Rates()
     tools: Tools = Tools()
+    workloads: list[Workload] = []
 
 
 def load_settings(file: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
@@ -234,10 +249,11 @@ def load_settings(file: Path | None = None, environ: dict[str, str] | None = Non
 
 def _put(values: dict[str, Any], name: str, value: str) -> None:
     section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
-    if not separator or section not in Settings.model_fields:
+    sections = set(Settings.model_fields) - {"workloads"}  # a list: it stands in the file
+    if not separator or section not in sections:
         raise SettingsError(
             f"{name} is no setting; settings are {PREFIX}<SECTION>__<KEY>, with a section of: "
-            + ", ".join(sorted(Settings.model_fields))
+            + ", ".join(sorted(sections))
         )
     part = values.setdefault(section, {})
     part[key] = value.split(",") if key in {"webhook_secrets", "trusted_hosts"} else value

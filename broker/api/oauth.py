@@ -2,7 +2,8 @@
 
     POST /oauth/device_authorization   RFC 8628  a command line asks to be let in by a person
     POST /oauth/token        RFC 8628  … and asks whether it was
-                             RFC 8693  an engineer's API token, exchanged for a platform's
+                             RFC 8693  an engineer's API token, exchanged for a platform's;
+                                       a CI job's token of its own platform, for one of ours
     POST /oauth/introspect   RFC 7662  does this token hold? asked by the platform itself
     POST /oauth/revoke       RFC 7009  end a token, by whoever holds it
     GET  /oauth/jwks         RFC 7517  the keys that sign
@@ -22,9 +23,9 @@ from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from flask import Blueprint, Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 
-from broker import device_logins, platforms, signin
+from broker import device_logins, enrolling, platforms, signin
 from broker.api.operations import check_scope, the_broker
 from broker.api.problems import find_status
 from broker.api.waiting import wait_for
@@ -39,6 +40,7 @@ from broker.platforms import Platform
 from broker.secret import Secret
 from broker.signin import SignedIn
 from broker.tx import Tx, system
+from broker.workloads import WorkloadRefused, Workloads
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 DEVICE_CLIENT = "broker-cli"  # public, without a secret: it is no proof of anything
@@ -46,6 +48,7 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # a type's name
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 WAIT_S = 10
+WORKLOADS = "broker.workloads"
 _MOST = 4096
 _UNPRINTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749, section 5.2
 _ACTOR = system("oauth")
@@ -67,7 +70,7 @@ class OAuthError(BrokerError):
 
 
 def register_oauth(app: Flask, broker: Broker) -> Blueprint:
-    del broker  # found by `the_broker`, as in every operation
+    app.extensions[WORKLOADS] = Workloads(broker.settings.workloads)
     blueprint = Blueprint("oauth", __name__)
     blueprint.add_url_rule("/oauth/token", "token", _answering(make_token), methods=["POST"])
     blueprint.add_url_rule(
@@ -170,6 +173,8 @@ def exchange() -> Response:
 
     `scope` may name the grant, where several live ones give this audience.
     """
+    if _field("subject_token_type") == JWT:
+        return exchange_workload()
     if _field("subject_token_type") != ACCESS_TOKEN:
         raise OAuthError("invalid_request", f"subject_token_type is {ACCESS_TOKEN}")
     if _field("requested_token_type", ACCESS_TOKEN) not in {ACCESS_TOKEN, JWT}:
@@ -184,6 +189,26 @@ def exchange() -> Response:
         token_type="Bearer",  # noqa: S106  # its kind
         expires_in=ends_in_s,
         scope=SCOPE,
+    )
+
+
+def exchange_workload() -> Response:
+    """A JWT of a platform that the settings trust, for a short and limited token of a program."""
+    trusted: Workloads = current_app.extensions[WORKLOADS]
+    with the_broker().database.begin(_ACTOR) as tx:
+        at = tx.at
+    try:
+        workload = trusted.verify(_field("subject_token"), at.timestamp())
+    except WorkloadRefused as error:
+        raise OAuthError("invalid_request", error.message) from None
+    with the_broker().database.begin(_ACTOR) as tx:
+        token = enrolling.let_workload_in(tx, workload)
+    return jsonify(
+        access_token=token.reveal(),
+        issued_token_type=ACCESS_TOKEN,
+        token_type="Bearer",  # noqa: S106  # its kind
+        expires_in=workload.lives_s,
+        scope=" ".join(sorted(workload.scopes)),
     )
 
 
