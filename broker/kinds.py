@@ -116,6 +116,12 @@ KINDS: Mapping[str, Kind] = {
         "person",
         {"openings": "number"},
     ),
+    "log.pruned": Kind(
+        "Of entries at lower positions than `until`, those of these kinds whose time is over went; "
+        "their hashes stay.",
+        "log",
+        {"until": "number", "pruned": "number", "before": "instant", "kinds": "words"},
+    ),
     "slot.assigned": Kind(
         "This log has this slot in every epoch of the root log, for good.",
         "log",

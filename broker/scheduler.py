@@ -97,6 +97,7 @@ def intervals(times: Times) -> dict[str, int]:
         "integrate_logs": times.integrate_s,
         "ask_witnesses": 60,
         "ask_timestamps": 60,
+        "prune_logs": max(times.janitor_s, 3600),
         "mail_checkpoints": max(times.janitor_s, 600),
         "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
         "send_mails": 2,

@@ -40,6 +40,7 @@ class AuditLog(Base):
     slot: Mapped[int | None] = mapped_column(unique=True)
     blind: Mapped[bytes | None]
     mailed_at: Mapped[datetime | None]
+    pruned_until: Mapped[int] = mapped_column(default=0)
     origin: Mapped[str] = mapped_column(unique=True)
     size: Mapped[int] = mapped_column(default=0)
     frontier: Mapped[list[bytes]] = mapped_column(sa.ARRAY(sa.LargeBinary), default=list)

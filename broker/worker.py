@@ -24,6 +24,7 @@ from broker.audit.anchoring import build_tsa, stamp_root
 from broker.audit.epochs import seal_due
 from broker.audit.integrate import integrate_all
 from broker.audit.mailing import mail_due
+from broker.audit.pruning import load_retention, prune_due
 from broker.audit.witnessing import ask_all, parse_witness
 from broker.bootstrap import Broker
 from broker.desk import Desk
@@ -85,6 +86,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "look_again": lambda i: later_looks.look_again(ports, i),
     }
     times = broker.settings.times
+    kept = load_retention(broker.settings.tools.config / "log_retention.toml")
     by_fence: dict[str, Callable[[int], int]] = {
         "sweep_ends": lambda fence: _sweep_ends(broker, ports, fence),
         "sweep_retries": lambda fence: sweeps.sweep_retries(database, ports.queue, fence),
@@ -98,6 +100,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "integrate_logs": lambda _: integrate_all(database, keys),
         "seal_epochs": lambda _: seal_due(database, times.epoch_s),
         "mail_checkpoints": lambda _: mail_due(database),
+        "prune_logs": lambda _: prune_due(database, kept),
         "ask_witnesses": lambda _: ask_all(database, witnesses),
         "send_mails": lambda _: mail.send_due(
             database, broker.settings, certificates.read_attachment

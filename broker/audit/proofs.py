@@ -59,7 +59,9 @@ def get_tile(tx: Tx, tenant_id: TenantId, tile: Tile) -> bytes:
         .where(AuditEntry.log_id == signed.log_id)
         .where(AuditEntry.idx >= first, AuditEntry.idx < first + width)
         .order_by(AuditEntry.idx)
-    )
+    ).all()
+    if len(entries) != width:
+        raise NotFound("entries of this tile were pruned: their hashes are served, they are not")
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
