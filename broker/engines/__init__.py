@@ -143,10 +143,12 @@ class Fate:
 
     `mask` names one of the engine's masks; `keep` leaves the value as it is. Columns with the same
     `label` give the same output for the same input, so that joins hold; others do not link.
-    `paths` are those of a JSON document that stay, each with `keep` or a mask.
+    `paths` are those of a JSON document that stay, each with `keep` or a mask. `subject` is the
+    column of the same row by whose value a date is shifted.
     """
 
     mask: str
     label: str
     why: str
     paths: tuple[tuple[str, str], ...] = ()
+    subject: str = ""

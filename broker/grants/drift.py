@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from broker.errors import Conflict
@@ -40,11 +41,14 @@ def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePla
     columns: list[ColumnPlan] = []
     for column in table.columns:
         before = next((c for c in old.columns if c.name == column.name), None)
-        if before is not None and before.type == column.type:
+        known = {one.name for one in table.columns}
+        if before is not None and before.type == column.type and _has_subject(before, known):
             columns.append(replace(column, fate=before.fate, obstacles=before.obstacles))
             continue
         where = f"{table.full_name}.{column.name}"
         change = "is new" if before is None else "changed its type"
+        if before is not None and not _has_subject(before, known):
+            change = f"has lost {before.fate.subject}, by which it was shifted"
         masked = mask_kept(column, f"{change} since the plan was approved")
         if masked is None:
             drift.append(f"{where} {change} and can't be masked: structure only")
@@ -52,6 +56,10 @@ def _meet(old: TablePlan | None, table: TablePlan, drift: list[str]) -> TablePla
         drift.append(f"{where} {change}: {masked.fate.mask}")
         columns.append(masked)
     return replace(table, columns=tuple(columns), only=old.only)
+
+
+def _has_subject(before: ColumnPlan, known: Collection[str]) -> bool:
+    return not before.fate.subject or before.fate.subject in known
 
 
 def _is_changed(old: TablePlan, table: TablePlan, name: str) -> bool:

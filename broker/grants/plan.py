@@ -21,7 +21,7 @@ import rfc8785
 from broker.engines import Catalogue, Column, Fate, Table
 from broker.engines.ownership import Whose
 from broker.errors import Conflict, Invalid
-from broker.grants.policy import BY_PATH, KEEP, Choice, Policy
+from broker.grants.policy import BY_PATH, KEEP, SHIFT, Choice, Policy
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE, Wanted
 from broker.restricting import Restriction
 
@@ -212,6 +212,7 @@ def _table_document(table: TablePlan) -> dict[str, Any]:
                     if column.fate.paths
                     else {}
                 ),
+                **({"subject": column.fate.subject} if column.fate.subject else {}),
                 **({"raw": True} if column.raw else {}),
                 **({"enum": True} if column.enum else {}),
             }
@@ -229,7 +230,7 @@ def _only_document(one: Restriction) -> dict[str, Any]:
 
 def _read_fate(column: Mapping[str, Any]) -> Fate:
     paths = tuple((path, mask) for path, mask in column.get("paths", ()))
-    return Fate(column["mask"], column["label"], column["why"], paths)
+    return Fate(column["mask"], column["label"], column["why"], paths, column.get("subject", ""))
 
 
 def from_document(document: Mapping[str, Any]) -> Plan:
@@ -458,10 +459,15 @@ def _plan_column(table: Table, column: Column, rules: _Rules) -> tuple[ColumnPla
         return _raw(table, column, choice, rules), None
     tried = [f"raw: never: {never}"] if never else []
     for mask in choice.masks:
+        subject = choice.find_subject(table, column) if mask == SHIFT else None
         obstacle = rules.find_obstacle(mask, column, table)
+        if mask == SHIFT and subject is None:
+            obstacle = "no column of the table says whose a row is"
         if obstacle is None:
             fallback = _find_fallback(choice.masks, column, table, rules) if mask == KEEP else ""
             fate = _fate(mask, own_label, choice)
+            if subject is not None:
+                fate = _shifted(table, subject, choice, rules)
             return ColumnPlan(column.name, column.type, fate, tuple(tried), fallback), None
         tried.append(f"{mask}: {obstacle}")
     return _impossible(column, own_label, tuple(tried))
@@ -474,6 +480,14 @@ def _fate(mask: str, label: str, choice: Choice) -> Fate:
     masked = ", ".join(f"{path} ({made})" for path, made in choice.paths if made != KEEP)
     by_path = f"of its JSON stays: {kept}" + (f"; masked: {masked}" if masked else "")
     return Fate(mask, label, f"{choice.why}; {by_path}; all else goes", choice.paths)
+
+
+def _shifted(table: Table, subject: str, choice: Choice, rules: _Rules) -> Fate:
+    """With the label of the subject's class of foreign keys: its dates in all tables move alike."""
+    own = f"{table.full_name}.{subject}"
+    label = rules.joined.get(((table.schema, table.name), subject), own)
+    why = f"{choice.why}; all dates of one {subject} are moved by the same number of days"
+    return Fate(SHIFT, f"shift by {label}", why, subject=subject)
 
 
 _JOINS_RAW = "raw: it joins tables, and in clear it would join them no more"
@@ -496,7 +510,8 @@ def _impossible(
 
 
 def _find_fallback(masks: tuple[str, ...], column: Column, table: Table, rules: _Rules) -> str:
-    rest = (m for m in masks if m != KEEP and rules.find_obstacle(m, column, table) is None)
+    others = (mask for mask in masks if mask not in {KEEP, SHIFT})  # a shift wants its subject
+    rest = (mask for mask in others if rules.find_obstacle(mask, column, table) is None)
     return next(rest, "")
 
 

@@ -19,6 +19,7 @@ _UNREADABLE = (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError
 ANY_TYPE = "*"
 KEEP = "keep"
 BY_PATH = "json_paths"
+SHIFT = "shift"
 Paths = tuple[tuple[str, str], ...]
 
 
@@ -33,6 +34,7 @@ class Rule:
     key: bool = False
     never_raw: bool = False  # nobody sees it in clear, whoever asks
     paths: Paths = ()  # into JSON, for the mask `json_paths`
+    subject: re.Pattern[str] | None = None  # of columns that say whose the row is, for `shift`
 
     def matches(self, table: Table, column: Column) -> bool:
         return (
@@ -50,6 +52,13 @@ class Choice:
     masks: tuple[str, ...]
     why: str
     paths: Paths = ()
+    subject: re.Pattern[str] | None = None
+
+    def find_subject(self, table: Table, of: Column) -> str | None:
+        """The first column of the table that says whose a row is."""
+        names = (column.name for column in table.columns if column.name != of.name)
+        wanted = self.subject
+        return next((n for n in names if wanted and wanted.fullmatch(n.lower())), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class Policy:
         for rule in self.rules:
             if rule.matches(table, column):
                 rest = tuple(mask for mask in default if mask not in rule.masks)
-                return Choice((*rule.masks, *rest), rule.why, rule.paths)
+                return Choice((*rule.masks, *rest), rule.why, rule.paths, rule.subject)
         return Choice(default, "nobody classified this column, so it is masked")
 
     def find_never_raw(self, table: Table, column: Column) -> str | None:
@@ -92,10 +101,10 @@ def load_policy(
         raise SettingsError(f"the masking policy {file} can't be read: {error!r}") from None
     for name, chain in defaults.items():
         unknown = set(chain) - masks
-        if unknown or {KEEP, BY_PATH} & set(chain) or not chain:
+        if unknown or {KEEP, BY_PATH, SHIFT} & set(chain) or not chain:
             raise SettingsError(
                 f"the default {name!r} of {file} must name known masks and never {KEEP!r}, nor "
-                f"{BY_PATH!r}, which wants paths"
+                f"{BY_PATH!r}, which wants paths, nor {SHIFT!r}, which wants a subject"
             )
     if ANY_TYPE not in defaults:
         raise SettingsError(f"{file} has no default for {ANY_TYPE!r}")
@@ -104,12 +113,16 @@ def load_policy(
 
 def _rule(entry: dict[str, object], masks: frozenset[str], text_masks: frozenset[str]) -> Rule:
     known = {"name", "why", "masks", "columns", "tables", "types", "key", "never_raw", "paths"}
+    known.add("subject")
     if set(entry) - known:
         msg = f"unknown keys {sorted(set(entry) - known)} in rule {entry.get('name')!r}"
         raise ValueError(msg)
     chain, types = entry["masks"], entry.get("types")
     if not isinstance(chain, list) or not chain or set(chain) - masks:
         msg = f"rule {entry.get('name')!r} names masks that do not exist"
+        raise ValueError(msg)
+    if (SHIFT in chain) != ("subject" in entry):
+        msg = f"rule {entry.get('name')!r}: {SHIFT!r} and a subject want each other"
         raise ValueError(msg)
     return Rule(
         name=str(entry["name"]),
@@ -121,6 +134,7 @@ def _rule(entry: dict[str, object], masks: frozenset[str], text_masks: frozenset
         key=bool(entry.get("key", False)),
         never_raw=bool(entry.get("never_raw", False)),
         paths=_paths(entry, text_masks) if BY_PATH in chain or "paths" in entry else (),
+        subject=re.compile(str(entry["subject"])) if "subject" in entry else None,
     )
 
 

@@ -99,7 +99,8 @@ def tables(sessions: list[psycopg.Connection]) -> dict[str, Table]:
 
 def copied(session: psycopg.Connection, table: Table, mask: str, label: str = "l") -> list[bytes]:
     """Lines of COPY's text format, as a copy would move them."""
-    select, _ = masked_select(table, {"c": Fate(mask, label, "")}, SESSION_KEY)
+    fate = Fate(mask, label, "", subject="c" if mask == "shift" else "")
+    select, _ = masked_select(table, {"c": fate}, SESSION_KEY)
     with session.cursor() as cursor:
         statement = b"COPY (" + select.as_string(session).encode() + b") TO STDOUT"
         with cursor.copy(statement) as copy:

@@ -28,6 +28,10 @@ Of a JSON document `json_paths` keeps or masks the scalars that a rule names by 
 of `config/masking.toml`), and the plan shows each path; every other key and value goes, also an
 object that stands where a string was named. Of two equal keys in `json` the last counts.
 
+`shift` wants a `subject` in its rule, a pattern of columns that say whose a row is
+(`customer_id`). All dates of one of them move alike, in every table that a foreign key ties to it:
+what came first comes first, and after as many days.
+
 | mask | what becomes of a value | keeps | risk | keyed | unique | joining |
 |---|---|---|---|---|---|---|
 """

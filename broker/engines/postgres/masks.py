@@ -204,7 +204,9 @@ def masked(column: Column, fate: Fate) -> sql.Composed:
         raise Invalid(f"column {column.name}: {obstacle}")
     if fate.label == SPOT_LABEL:
         raise Invalid(f"the label {SPOT_LABEL!r} is taken by the look for canaries")
-    if fate.paths:
+    if fate.mask == "shift":
+        expression = _shifted(column, fate)
+    elif fate.paths:
         expression = masks_json.by_path(column, fate.label, fate.paths, _mask_text)
     else:
         expression = MASKS[fate.mask].expression(column, fate.label)
@@ -213,6 +215,12 @@ def masked(column: Column, fate: Fate) -> sql.Composed:
     return sql.SQL("CASE WHEN {} IS NULL THEN NULL ELSE {} END").format(
         value_of(column), expression
     )
+
+
+def _shifted(column: Column, fate: Fate) -> sql.Composed:
+    if not fate.subject:
+        raise Invalid(f"column {column.name}: a shift wants the column that says whose a row is")
+    return masks_numbers.shifted(column, fate.label, sql.Identifier("t", fate.subject))
 
 
 def _mask_text(mask: str, column: Column, label: str) -> sql.Composed:

@@ -219,6 +219,32 @@ def _jitter(column: Column, label: str) -> sql.Composed:
     return between(column, ("0001-01-01", "9999-12-31"), keyed(column, label, moved))
 
 
+_HOURS_OF_A_DAY = 24
+_SHIFT_DAYS = 60
+
+
+def shifted(column: Column, label: str, subject: sql.Composable) -> sql.Composed:
+    """Moved by 1 to 60 days, back or on, drawn from the subject's text; never by none.
+
+    In hours, so that intervals stay to the microsecond whatever the session's time zone is.
+    """
+    days = operate(below(_SHIFT_DAYS, 1), "+", _int8(1))
+    sign = operate(_int8(1), "-", operate(_int8(2), "*", below(2, 14)))
+    step = call("int4", operate(days, "*", sign))
+    if column.base_type != "date":
+        none = sql.Literal("0")
+        hours = operate(step, "*", _int4(_HOURS_OF_A_DAY))
+        step = call("make_interval", none, none, none, none, hours)
+    moved = operate(value_of(column), "+", step)
+    drawn = once("h", hmac_hex(label, as_text(subject)), moved)
+    return between(column, ("0001-01-01", "9999-12-31"), drawn)
+
+
+def _shift(column: Column, label: str) -> sql.Composed:
+    """For the page of masks: here the column is its own subject."""
+    return shifted(column, label, value_of(column))
+
+
 def _birth_band(column: Column, label: str) -> sql.Composed:
     """1 January of a year that five divides; before 1935 is 1930, for the very old are few."""
     del label
@@ -299,6 +325,12 @@ MASKS: tuple[Mask, ...] = (
         "jitter", "The date is moved by up to 30 days; equal dates move alike.",
         "roughly when", "the order of near dates is lost",
         _fits_time, _jitter, needs_key=True, may_coincide=True,
+    ),
+    Mask(
+        "shift", "The date is moved by up to 60 days; all dates of one subject move alike.",
+        "order and intervals of one subject's dates",
+        "one known date of a subject tells all its others",
+        _fits_time, _shift, needs_key=True, may_coincide=True,
     ),
     Mask(
         "birth_band", "The birth date becomes 1 January of one year in five.",
