@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import device_logins, idempotency, mail, passkeys, people, signin, trail
+from broker import device_logins, entering, idempotency, mail, passkeys, people, signin, trail
 from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.model import Grant, Lease
@@ -66,6 +66,7 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     _check_over(tx, person)
     identity = PersonId(person.id)
     mail.forget_person(tx, identity)
+    entering.forget_person(tx, identity)
     signin.forget_person(tx, person)
     passkeys.forget_person(tx, identity)
     device_logins.forget_person(tx, identity)

@@ -38,6 +38,12 @@ class NotAuthenticated(BrokerError):
     type = "not-authenticated"
 
 
+class CodeNeeded(NotAuthenticated):
+    """The password was right; a code of the authenticator is needed beside it."""
+
+    type = "code-needed"
+
+
 class Denied(BrokerError):
     """This person may not do this: 403, exit 4."""
 

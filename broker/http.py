@@ -33,6 +33,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from broker import api, bootstrap
 from broker.api import hooks, oauth
 from broker.api.problems import find_status, from_http, problem
+from broker.authenticators import SEED_BOX, SeedBox
 from broker.bootstrap import Broker
 from broker.errors import BrokerError, SettingsError, Unavailable
 from broker.logs import get_log, setup_logs
@@ -95,6 +96,7 @@ def wsgi() -> Flask:
 def _configure(app: Flask, web: Web) -> None:
     if web.secret_key is None:
         raise SettingsError("the setting web.secret_key is missing; set BROKER_WEB__SECRET_KEY")
+    app.extensions[SEED_BOX] = SeedBox(web.secret_key)
     app.config.update(
         SECRET_KEY=web.secret_key.reveal(),
         TRUSTED_HOSTS=list(web.trusted_hosts),

@@ -99,7 +99,7 @@ KINDS: Mapping[str, Kind] = {
     "member.added": Kind("A person was given a role.", "person", _ROLE, _NAME),
     "member.removed": Kind("A person's roles here ended.", "person", {"roles": "words"}),
     "person.signed_in": Kind(
-        "A person signed in, with a password unless it says a passkey.",
+        "A person signed in; `code` is a password with a code of an authenticator.",
         "person",
         {"with": "word"},
     ),
@@ -108,6 +108,12 @@ KINDS: Mapping[str, Kind] = {
         "passkey",
         {"key": "digest"},
     ),
+    "authenticator.added": Kind(
+        "A person set up an authenticator app: a password alone opens nothing of theirs.", "person"
+    ),
+    "authenticator.removed": Kind("A person removed their authenticator app.", "person"),
+    "recovery_codes.made": Kind("A person made new recovery codes.", "person"),
+    "recovery_code.used": Kind("A recovery code was taken in place of a code.", "person"),
     "passkey.removed": Kind("A person removed a passkey.", "passkey"),
     "passkey.cloned": Kind("A passkey was used by two devices, and was ended.", "passkey"),
     "person.disabled": Kind("A person was shut out.", "person"),

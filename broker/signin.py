@@ -125,10 +125,10 @@ def change_password(tx: Tx, current: Secret[str], new: Secret[str]) -> None:
     record_for_all(tx, person, "password.changed")
 
 
-def sign_in(
+def check_sign_in(
     database: Database, email: str, password: Secret[str], *, address: str
-) -> tuple[Secret[str], PersonId]:
-    """Check a password and open a session; returns the session's token and the person.
+) -> PersonId:
+    """Check an address and its password; opens nothing (`entering` does, with what else is asked).
 
     Raises TooMany or NotAuthenticated; the failure is recorded in a transaction of its own, before
     the password is looked at, so that tries side by side all count.
@@ -144,26 +144,13 @@ def sign_in(
         if not _password_holds(person, password) or person is None:
             raise NotAuthenticated(mark("the address or the password is wrong"))
         forget_attempt(tx, attempt)
-        return open_session(tx, person, "password"), PersonId(person.id)
-
-
-def confirm_password(
-    database: Database, session_id: str, password: Secret[str], *, address: str
-) -> None:
-    """Note that the session's person proved again who they are. Raises as `sign_in` does, and
-    counts as a try of it.
-    """
-    with database.begin(system("sign-in")) as tx:
-        person_id = PersonId(_find_person(tx, session_id))
-    check_password(database, person_id, password, address=address)
-    with database.begin(system("sign-in")) as tx:
-        note_confirmed(tx, session_id, "password")
+        return PersonId(person.id)
 
 
 def check_password(
     database: Database, person_id: PersonId, password: Secret[str], *, address: str
 ) -> None:
-    """Raises as `sign_in` does, and counts as a try of it: no way to guess beside it."""
+    """Raises as `check_sign_in` does, and counts as a try of it: no way to guess beside it."""
     with database.begin(system("sign-in")) as tx:
         key = tx.session.get_one(Person, person_id).address_key
     attempt = count_attempt(database, _account_digest(key), address)
@@ -173,8 +160,8 @@ def check_password(
         forget_attempt(tx, attempt)
 
 
-def _find_person(tx: Tx, session_id: str) -> str:
-    return tx.session.get_one(WebSession, session_id).person_id
+def find_person(tx: Tx, session_id: str) -> PersonId:
+    return PersonId(tx.session.get_one(WebSession, session_id).person_id)
 
 
 def note_confirmed(tx: Tx, session_id: str, via: str) -> None:
@@ -228,7 +215,9 @@ def _password_holds(person: Person | None, password: Secret[str]) -> bool:
 
 
 def open_session(tx: Tx, person: Person, via: str) -> Secret[str]:
-    """`via` is `password` or `passkey`: how the person proved who they are."""
+    """`via` is how the person proved who they are: `password`, `passkey`, or `code`, which is a
+    password with a code beside it.
+    """
     token = Secret(secrets.token_urlsafe(32))
     tx.session.add(
         WebSession(

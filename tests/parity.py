@@ -35,6 +35,9 @@ class Only(str):
 _BROWSER = Only("a browser's own: its session")
 _PASSKEY = Only("passkeys are a browser's; the API has tokens, named and ended by `broker tokens`")
 _DEVICE = Only("a person lets a command line in: `broker login` asks for it")
+_CODES = Only(
+    "an authenticator app is set up on a page, which shows its key once; `login` takes it"
+)
 _STEP = Only("a step before an act, which shows what the act's own answers hold")
 
 # Endpoint of the console -> operations of the API.
@@ -156,6 +159,10 @@ PAGES: Mapping[str, tuple[str, ...] | Only] = {
     "devices.find": _DEVICE,
     "devices.approve": _DEVICE,
     "devices.refuse": _DEVICE,
+    "codes.begin": _CODES,
+    "codes.confirm": _CODES,
+    "codes.renew": _CODES,
+    "codes.remove": _CODES,
     "passkeys.ask_registration": _PASSKEY,
     "passkeys.register": _PASSKEY,
     "passkeys.rename": _PASSKEY,

@@ -46,6 +46,9 @@ CLOCKS: Mapping[str, str] = {
 REVEALING: Mapping[str, str] = {
     "engines/postgres/dedicated/cluster.py": "to initdb, through a pipe",
     "engines/postgres/dedicated/volume.py": "to gocryptfs, through a pipe",
+    "authenticators.py": "a seed, into the address that is shown once; codes, to be compared",
+    "entering.py": "a browser's value, into its digest",
+    "web/codes.py": "a seed and recovery codes, once, to the person whose they are",
     "api/oauth.py": "a new platform token, once, to the engineer who asked for it",
     "api/platforms.py": "a platform's new secret, once, to the operator who registered it",
     "api/tokens.py": "a new token, once, to the person who made it",

@@ -161,7 +161,7 @@ def test_wrong_passwords_tried_side_by_side_all_count(world: World) -> None:
 
     def attempt(_: int) -> type[BrokerError]:
         try:
-            signin.sign_in(
+            signin.check_sign_in(
                 world.broker.database, "nobody@x.test", Secret("wrong"), address="192.0.2.7"
             )
         except BrokerError as error:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import request
+from flask import current_app, request
 from marshmallow import fields, validate
 
-from broker import enrolling, erasing, lifecycle, people, readers, signin, tenants
+from broker import enrolling, entering, erasing, lifecycle, people, readers, signin, tenants
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.api.tokens import NewTokenAnswer, confirm, show_new
+from broker.authenticators import SEED_BOX, SeedBox
 from broker.consents import contacting
 from broker.db import Json
 from broker.enrolling import NewMember
+from broker.entering import Given
 from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.ids import PersonId, TenantId
 from broker.languages import LANGUAGES
@@ -30,6 +32,11 @@ _SIGN_IN_DAYS = 1
 class SignInBody(Sent):
     email = text(254)
     password = text(200)
+    code = text(
+        40,
+        required=False,
+        metadata={"description": "of the authenticator app, or a recovery code, where one is on"},
+    )
 
 
 class AcceptBody(Sent):
@@ -117,13 +124,15 @@ class AccessEndedAnswer(Answer):
 def sign_in(body: Json) -> Json:
     """Sign in with a password, for a token of one day.
 
+    Where an authenticator app is on, 401 of type `code-needed` asks for its code beside it.
+
     End it with `DELETE /tokens/{id}`.
     """
     broker = the_broker()
-    address = request.remote_addr or ""
-    session, _ = signin.sign_in(
-        broker.database, body["email"], Secret(body["password"]), address=address
-    )
+    code = Secret(str(body["code"])) if body.get("code") else None
+    given = Given(Secret(body["password"]), code, request.remote_addr or "")
+    box: SeedBox = current_app.extensions[SEED_BOX]
+    session, _ = entering.sign_in(broker.database, body["email"], given, box)
     with broker.database.begin(system("sign-in")) as tx:
         found = signin.find_session(tx, session, broker.settings.times)
         signin.end_session(tx, session)

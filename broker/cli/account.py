@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from broker.cli.command import ApiCommand
@@ -9,8 +11,11 @@ from broker.cli.output import print_item
 from broker.cli.plain import plain
 from broker.cli.secrets_in import read_line, read_secret
 from broker.cli.session import Login, Session, pass_session
-from broker.errors import BrokerError, Invalid, NotAuthenticated
+from broker.errors import BrokerError, CodeNeeded, Invalid, NotAuthenticated
 from broker.secret import Secret
+
+if TYPE_CHECKING:
+    from broker.cli.api import Api, Item
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input."
@@ -49,11 +54,22 @@ def login(
     address = email or click.prompt("E-mail", err=True)
     password = read_secret("Password", from_stdin=password_stdin)
     api = session.anonymous_api()
-    answer = api.post("sign-in", body={"email": address, "password": password.reveal()})
+    body = {"email": address, "password": password.reveal()}
+    answer = _sign_in(api, body)
     token = answer.get("token")
     if not isinstance(token, str):
         raise Invalid(f"{api.url} signed nobody in")
     _keep(session, api.url, Secret(token), answer.get("id"))
+
+
+def _sign_in(api: Api, body: dict[str, str]) -> Item:
+    """Asks for the authenticator's code where one is on."""
+    try:
+        return api.post("sign-in", body=body)
+    except CodeNeeded:
+        pass  # asked for outside, so that its own failure stands alone
+    code = click.prompt("Code of your authenticator, or a recovery code", err=True)
+    return api.post("sign-in", body={**body, "code": code})
 
 
 def _keep(session: Session, url: str, token: Secret[str], token_id: str | None) -> None:

@@ -21,6 +21,7 @@ from broker.cli.failures import WaitTimedOut
 from broker.cli.session import is_loopback
 from broker.errors import (
     BrokerError,
+    CodeNeeded,
     Conflict,
     Denied,
     Invalid,
@@ -247,4 +248,6 @@ def _problem(url: str, answer: httpx.Response) -> BrokerError:
         or f"the answer was {status}"
     )
     family = _BY_STATUS.get(status, Unavailable if status >= 500 else Invalid)
+    if str(problem.get("type", "")).endswith(CodeNeeded.type):
+        family = CodeNeeded
     return family(message, fields=problem.get("fields"))

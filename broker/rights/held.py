@@ -42,6 +42,9 @@ HOLDINGS = (
     Holding("api_token", ("id",), ("person_id",), "your API tokens", ERASED),
     Holding("invitation", ("id",), ("person_id",), "invitations to you", ERASED),
     Holding("device_login", ("id",), ("person_id",), "command lines that you let in", ERASED),
+    Holding("authenticator", ("person_id",), ("person_id",), "your authenticator", ERASED),
+    Holding("recovery_code", ("code_digest",), ("person_id",), "your recovery codes", ERASED),
+    Holding("known_device", ("token_digest",), ("person_id",), "your browsers", ERASED),
     Holding("passkey", ("id",), ("person_id",), "your passkeys", ERASED),
     Holding("mail", ("id",), ("person_id",), "mails to you", ERASED),
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),
@@ -97,7 +100,7 @@ _LEFT_OUT = (
         "public",
     ),
     *("wrapped_key", "salt", "plan", "address_key", "address_fold"),
-    *("credential_id", "cose_key", "public_key", "assertion"),
+    *("credential_id", "cose_key", "public_key", "assertion", "last_step"),
 )
 # Texts that people wrote, in which somebody may be named: (table, key, column).
 TEXTS = (

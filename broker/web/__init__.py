@@ -13,6 +13,7 @@ from flask_wtf.csrf import CSRFError
 from broker.bootstrap import Broker
 from broker.web import (
     account,
+    codes,
     consents,
     contacts,
     copies,
@@ -24,6 +25,7 @@ from broker.web import (
     holds,
     home,
     new_request,
+    packed,
     pages,
     passkeys,
     policies,
@@ -42,6 +44,7 @@ from broker.web import (
 # Each holds its blueprint as `pages`.
 PARTS = (
     account,
+    codes,
     home,
     grants,
     new_request,
@@ -74,6 +77,7 @@ def register_console(app: Flask, broker: Broker) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # a form stays good as long as the session that it was made in
     )
     pages.set_up(app, broker)
+    packed.set_up(app)
     console = Blueprint(
         "console",
         __name__,

@@ -15,12 +15,21 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from broker import readers, signin
+from broker import entering, readers, signin
+from broker.entering import Given
 from broker.errors import Invalid, NotAuthenticated, NotFound
 from broker.secret import Secret
 from broker.tx import system
 from broker.web.languages import gettext, mark, remember
-from broker.web.session import begin, drop_cookie, end_session, local_path, open_session, the_broker
+from broker.web.session import (
+    begin,
+    drop_cookie,
+    end_session,
+    local_path,
+    open_session,
+    seed_box,
+    the_broker,
+)
 
 pages = Blueprint("account", __name__)
 
@@ -34,10 +43,9 @@ def show_sign_in() -> ResponseReturnValue:
 def sign_in() -> ResponseReturnValue:
     target = local_path(request.form.get("next", "/"))
     email = request.form.get("email", "")
-    password = Secret(request.form.get("password", ""))
     try:
-        token, person_id = signin.sign_in(
-            the_broker().database, email, password, address=request.remote_addr or ""
+        token, person_id = entering.sign_in(
+            the_broker().database, email, read_given("password", "code"), seed_box()
         )
     except NotAuthenticated as error:
         return _sign_in_page(target, email, error.message), 401
@@ -46,6 +54,15 @@ def sign_in() -> ResponseReturnValue:
 
 def _sign_in_page(target: str, email: str = "", problem: str = "") -> str:
     return render_template("console/sign_in.html", target=target, email=email, problem=problem)
+
+
+def read_given(password: str, code: str) -> Given:
+    """What a form holds in the fields of these names."""
+    return Given(
+        password=Secret(request.form.get(password, "")),
+        code=Secret(request.form[code]) if request.form.get(code) else None,
+        address=request.remote_addr or "",
+    )
 
 
 @pages.post("/sign-out")

@@ -7,7 +7,7 @@ import secrets
 from flask import Blueprint, flash, jsonify, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import passkeys, readers, signin
+from broker import authenticators, passkeys, readers, signin
 from broker.errors import NotAuthenticated, TooMany
 from broker.letters import DECLINABLE, KINDS
 from broker.passkeys import Answered, Party
@@ -27,12 +27,16 @@ def show() -> ResponseReturnValue:
         held = passkeys.list_passkeys(tx)
         sessions = signin.list_sessions(tx, the_broker().settings.times)
         reading = readers.read(tx)
+        coded = authenticators.is_on(tx, visitor().person_id)
+        left = authenticators.count_recovery_codes(tx, visitor().person_id)
     return render_template(
         "console/account.html",
         passkeys=held,
         sessions=sessions,
         own=visitor().signed_in.session_id,
         reading=reading,
+        coded=coded,
+        recovery_left=left,
         notices=KINDS,
         declinable=DECLINABLE,
     )

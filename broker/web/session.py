@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from flask import Response, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import people, readers, signin
+from broker import entering, people, readers, signin
+from broker.authenticators import SEED_BOX, SeedBox
 from broker.bootstrap import Broker
 from broker.errors import Invalid, NotAuthenticated
 from broker.ids import PersonId
@@ -25,6 +26,8 @@ from broker.tx import Tx, system
 from broker.web.languages import current, mark
 
 COOKIE = "__Host-session"
+DEVICE = "__Host-device"  # opens nothing: a browser without it is told of as new
+_YEAR_S = 365 * 86400
 _PUBLIC = frozenset(
     f"console.{name}"
     for name in ("static", "account.show_sign_in", "account.sign_in", "account.show_invitation")
@@ -55,6 +58,11 @@ class Visitor:
 def the_broker() -> Broker:
     broker: Broker = current_app.extensions["broker"]
     return broker
+
+
+def seed_box() -> SeedBox:
+    box: SeedBox = current_app.extensions[SEED_BOX]
+    return box
 
 
 def guard() -> ResponseReturnValue | None:
@@ -115,11 +123,22 @@ def open_session(token: Secret[str], person_id: PersonId, target: str) -> Respon
     """Give the cookie, and a form token that nobody could have known before."""
     end_session()
     session.clear()
+    before = request.cookies.get(DEVICE)
     with the_broker().database.begin(system("sign-in")) as tx:
         readers.note_language(tx, person_id, current())
+        device = entering.note_device(tx, person_id, Secret(before) if before else None)
     response = Response(status=303, headers={"Location": local_path(target)})
     response.set_cookie(
         COOKIE, token.reveal(), path="/", secure=True, httponly=True, samesite="Lax"
+    )
+    response.set_cookie(
+        DEVICE,
+        device.reveal(),
+        max_age=_YEAR_S,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="Lax",
     )
     return response
 

@@ -12,12 +12,12 @@ from datetime import timedelta
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import passkeys, signin
+from broker import authenticators, entering, passkeys, signin
 from broker.errors import BrokerError, NotAuthenticated, TooMany
-from broker.secret import Secret
 from broker.tx import Tx, system
 from broker.web import fetched
-from broker.web.session import begin, local_path, the_broker, visitor
+from broker.web.account import read_given
+from broker.web.session import begin, local_path, seed_box, the_broker, visitor
 
 pages = Blueprint("stepup", __name__)
 RECENT = timedelta(minutes=5)
@@ -30,13 +30,14 @@ _ASKED_AGAIN = frozenset(
         *("delegates.name", "reviews.close", "consents.give", "rights.export"),
         *("registered.register_platform", "registered.register_storage"),
         *("registered.register_server", "registered.replace_secret", "registered.replace_password"),
+        *("codes.begin", "codes.remove", "codes.renew"),
         *("passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
         *("records.download_bundle", "records.download_events", "devices.approve"),
     )
 )
 # What a passkey signs for just this decision says more than having signed in lately.
 _BY_PASSKEY = frozenset({"console.grants.approve", "console.grants.refuse"})
-PASSWORD, ANSWER = "confirm_password", "confirm_answer"  # names of fields
+PASSWORD, CODE, ANSWER = "confirm_password", "confirm_code", "confirm_answer"  # names of fields
 
 
 def require() -> ResponseReturnValue | None:
@@ -83,13 +84,13 @@ def _options(tx: Tx) -> fetched.Options:
 def _confirm() -> BrokerError | None:
     """Check what was sent of a person's proof, and note it on the session; what is wrong of it."""
     broker, session_id = the_broker(), visitor().signed_in.session_id or ""
-    answer, password = request.form.get(ANSWER, ""), request.form.get(PASSWORD, "")
+    answer = request.form.get(ANSWER, "")
     try:
         if answer:
             _confirm_passkey(answer, session_id)
         else:
-            address = request.remote_addr or ""
-            signin.confirm_password(broker.database, session_id, Secret(password), address=address)
+            given = read_given(PASSWORD, CODE)
+            entering.confirm(broker.database, session_id, given, seed_box())
     except (NotAuthenticated, TooMany) as error:
         return error
     return None
@@ -111,15 +112,17 @@ def _page(
     action: str, problem: BrokerError | None, target: str | None = None
 ) -> ResponseReturnValue:
     """The fields of the form that waits are sent on with it, but not its token nor the proof."""
-    own = {"csrf_token", PASSWORD, ANSWER, "next"}
+    own = {"csrf_token", PASSWORD, CODE, ANSWER, "next"}
     kept = [] if target else [pair for pair in _fields() if pair[0] not in own]
     with begin() as tx:
         held = bool(passkeys.list_passkeys(tx))
+        coded = authenticators.is_on(tx, visitor().person_id)
     page = render_template(
         "console/confirm.html",
         action=action,
         fields=[("next", target)] if target else kept,
         has_passkey=held,
+        needs_code=coded,
         problem=problem.message if problem else "",
     )
     asked_only = problem is None and request.method == "GET"

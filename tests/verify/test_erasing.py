@@ -170,7 +170,7 @@ def test_a_failed_sign_in_is_forgotten_with_its_person(vendor: Vendor) -> None:
     tenant_id, _ = vendor.enrol()
     person, mark = add_admin(vendor, tenant_id)
     with pytest.raises(NotAuthenticated, match="wrong"):
-        signin.sign_in(
+        signin.check_sign_in(
             vendor.database, f"{mark}@people.test", Secret("not the password"), address="192.0.2.7"
         )
     assert "192.0.2.7" in dump(vendor)

@@ -16,7 +16,14 @@ _READ = {"aria-label", "placeholder", "title", "alt"}  # attributes that a perso
 _SAME = {"code", "pre", "style", "script"}
 _NAMES = {"UTC"} | {
     f"placeholder={example}"
-    for example in ("Europe/Paris", "schema.table.column", "grant.approved", "psn_…", "tkt_…")
+    for example in (
+        "Europe/Paris",
+        "schema.table.column",
+        "grant.approved",
+        "psn_…",
+        "tkt_…",
+        "BCDF-GHJK",
+    )
 }
 
 
