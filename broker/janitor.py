@@ -31,7 +31,7 @@ from broker.db import Busy
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres.copying import CopyFailed
 from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
-from broker.engines.postgres.dedicated import Seen
+from broker.engines.postgres.dedicated import Seen, volume_place
 from broker.engines.postgres.dedicated.host import SandboxHost
 from broker.engines.postgres.looks import AccountTooWeak, list_marked_roles, list_reachable
 from broker.engines.postgres.revoking import revoke
@@ -57,7 +57,7 @@ from broker.retries import FAILURES, describe
 from broker.secret import Secret
 from broker.signs import Signs, read_signs, sandbox_name
 from broker.snapshots.artifacts import LABEL, delete_all
-from broker.snapshots.dedicated import DECOY, revive, volume_place
+from broker.snapshots.dedicated import DECOY, revive
 from broker.snapshots.ports import Ports
 from broker.snapshots.remnants import condemn_remnant
 from broker.tx import system

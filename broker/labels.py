@@ -24,6 +24,7 @@ _TEXT = re.compile(
 )
 
 
+OBJECT = "label"  # its name in a store, under the prefix of which it speaks
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 

@@ -33,16 +33,15 @@ import psycopg
 from broker.addresses import parse_address
 from broker.engines import Target
 from broker.engines.postgres.copying.sandbox import drop_sandbox, list_sandboxes
+from broker.engines.postgres.dedicated import volume_place
 from broker.engines.postgres.dedicated.host import SandboxHost, make_host
 from broker.engines.postgres.looks import list_marked_roles, session
 from broker.engines.postgres.revoking import revoke
 from broker.engines.postgres.scopes import ScopeInUse, drop_scope, label_place, owner_of
 from broker.engines.postgres.standbys import end_open_sessions
 from broker.errors import BrokerError, Invalid, Unavailable, VerificationFailed
-from broker.labels import Label, read_label
+from broker.labels import OBJECT, Label, read_label
 from broker.secret import Secret
-from broker.snapshots.artifacts import LABEL
-from broker.snapshots.dedicated import volume_place
 from broker.stores import Store, StoreUnavailable
 from broker.stores.folder import FolderStore
 
@@ -212,7 +211,7 @@ def reap_host(host: SandboxHost, key: Secret[bytes], now: datetime) -> Round:
 
 def _read_label_object(store: Store, prefix: str) -> str | None:
     try:
-        with store.open(prefix + LABEL) as source:
+        with store.open(prefix + OBJECT) as source:
             return source.read(_MAX_LABEL_BYTES).decode("ascii", errors="replace")
     except BrokerError:
         return None  # no label that can be read: not ours to touch
@@ -220,7 +219,7 @@ def _read_label_object(store: Store, prefix: str) -> str | None:
 
 def _delete(store: Store, prefix: str) -> None:
     """The label last, and only when a fresh listing shows nothing else."""
-    label = prefix + LABEL
+    label = prefix + OBJECT
     for stored in list(store.list_all(prefix)):
         if stored.name != label:
             store.delete(stored)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from broker import labels
 from broker.errors import NotFound, VerificationFailed
 from broker.sealing import (
     MANIFEST_NAME,
@@ -24,7 +25,7 @@ from broker.snapshots.ports import Ports
 from broker.stores import Store
 
 Loaded = Callable[[SealedTable, Iterator[bytes]], None]
-LABEL = "label"  # in clear, for the reaper: what this prefix is, and until when
+LABEL = labels.OBJECT  # in clear, for the reaper: what this prefix is, and until when
 
 
 @contextmanager

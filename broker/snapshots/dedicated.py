@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from broker import tenants
 from broker.db import Busy
 from broker.engines import Target
-from broker.engines.postgres.dedicated import HostUnavailable, NewServer, Seen
+from broker.engines.postgres.dedicated import HostUnavailable, NewServer, Seen, volume_place
 from broker.engines.postgres.dedicated.host import SandboxHost
 from broker.engines.postgres.scram import make_verifier
 from broker.errors import Conflict
@@ -39,11 +39,6 @@ _KEY_BYTES = 32
 _MOST = 200  # servers on one host
 DECOY = "sab_decoy"
 _log = get_log(__name__)
-
-
-def volume_place(name: str) -> str:
-    """How a volume is called in inventories and on labels; the host's folder is nobody's to know"""
-    return f"dedicated/{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from broker.db import Database
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres import looks as roles
 from broker.engines.postgres.copying import sandbox
+from broker.engines.postgres.dedicated import volume_place
 from broker.keys import KeyErased, KeyState, KeyUnavailable, Sealer
 from broker.labels import Label
 from broker.retries import FAILURES, describe
-from broker.snapshots.dedicated import Dedicated, volume_place
+from broker.snapshots.dedicated import Dedicated
 from broker.snapshots.model import Snapshot
 from broker.stores import Store, StoreUnavailable
 from broker.tx import system

@@ -18,7 +18,7 @@ from broker.db import Busy, Held
 from broker.engines import Target
 from broker.engines.postgres.connect import AnotherServer, ServerRestored, StandbyAnswers
 from broker.engines.postgres.copying import CopyFailed, SourceBusy
-from broker.engines.postgres.dedicated import HostUnavailable
+from broker.engines.postgres.dedicated import HostUnavailable, volume_place
 from broker.faults import crash_point
 from broker.grants import contacts, grounds, mismatch, requests
 from broker.grants.grounds import UNUSABLE, Made, Unusable
@@ -32,7 +32,7 @@ from broker.sealing import new_data_key
 from broker.secret import Secret
 from broker.snapshots import loading
 from broker.snapshots.artifacts import delete_all
-from broker.snapshots.dedicated import find_dedicated, make_volume_key, volume_place
+from broker.snapshots.dedicated import find_dedicated, make_volume_key
 from broker.snapshots.loading import Filled
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ordering import condemn, get_snapshot, write_down

@@ -28,6 +28,11 @@ class HostUnavailable(Unavailable):
     type = "host-unavailable"
 
 
+def volume_place(name: str) -> str:
+    """How a volume is called in inventories and on labels; the host's folder is nobody's to know"""
+    return f"dedicated/{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class NewServer:
     """`name` begins with `sab_`; `label` names its end for the reaper. `verifier` is SCRAM's, of
