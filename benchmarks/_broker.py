@@ -11,7 +11,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +69,9 @@ class NoQueue(Queue):
     """What is made before the measurement is made here, by no job."""
 
     def put(self, tx: Tx, name: str, identity: str, *, queue: str) -> None:
+        pass
+
+    def put_all(self, tx: Tx, name: str, identities: Sequence[str], *, queue: str) -> None:
         pass
 
     def call(self, tx: Tx, identity: str, place: str, scope: str) -> None:

@@ -1,6 +1,7 @@
 """What has ended, until it is seen that nothing open rests on it: then it is settled, for good.
 
     ticket, person, role in the vendor  ended ─▶ their grants ended            ─▶ settled
+    standing approval               withdrawn ─▶ its grants ended              ─▶ settled
     grant                               over  ─▶ its logins and copies ended   ─▶ settled
     login                             revoked ─▶ its scope dropped, or in use  ─▶ settled
 
@@ -13,14 +14,15 @@ locked first, passing over who is under way, and looked at by a later statement 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from broker.db import Base
-from broker.grants.model import Grant, Lease, LiveScope
+from broker.due import Due, find_due
+from broker.grants.model import Grant, Lease, LiveScope, Standing
 from broker.grants.states import LEASE_OPEN
 from broker.people import Membership, Person
 from broker.snapshots.model import Snapshot
@@ -41,10 +43,18 @@ class _Cause:
     model: type[Base]
     unsettled: sa.ColumnElement[bool]
     is_clear: sa.ColumnElement[bool]
+    due: Due[Any]  # whether any is unsettled
 
     @property
     def id(self) -> Any:
         return sa.inspect(self.model).columns["id"]
+
+
+def _cause(
+    model: type[Base], unsettled: sa.ColumnElement[bool], is_clear: sa.ColumnElement[bool]
+) -> _Cause:
+    due = Due(model, unsettled, sa.inspect(model).columns["id"])
+    return _Cause(model, unsettled, is_clear, due)
 
 
 def _open_grants(*where: sa.ColumnElement[bool]) -> sa.Exists:
@@ -61,17 +71,17 @@ _able = (  # another role in the vendor
     )
     .exists()
 )
-_TICKET = _Cause(
+_TICKET = _cause(
     Ticket,
     sa.and_(Ticket.ended_at.is_not(None), Ticket.settled_at.is_(None)),
     ~_open_grants(Grant.ticket_id == Ticket.id),
 )
-_PERSON = _Cause(
+_PERSON = _cause(
     Person,
     sa.and_(Person.disabled_at.is_not(None), Person.settled_at.is_(None)),
     ~_open_grants(Grant.requester_id == Person.id),
 )
-_ROLE = _Cause(
+_ROLE = _cause(
     Membership,
     sa.and_(
         Membership.ended_at.is_not(None),
@@ -80,7 +90,12 @@ _ROLE = _Cause(
     ),
     sa.or_(_able, ~_open_grants(Grant.requester_id == Membership.person_id)),
 )
-_GRANT = _Cause(
+_STANDING = _cause(
+    Standing,
+    sa.and_(Standing.state == "ended", ~Standing.keeps_grants, Standing.settled_at.is_(None)),
+    ~_open_grants(Grant.standing_id == Standing.id),
+)
+_GRANT = _cause(
     Grant,
     sa.and_(Grant.state.in_(("refused", "ended")), Grant.settled_at.is_(None)),
     sa.and_(
@@ -93,7 +108,7 @@ _GRANT = _Cause(
     ),
 )
 _also = sa.orm.aliased(Lease)
-_LEASE = _Cause(
+_LEASE = _cause(
     Lease,
     sa.and_(Lease.state == "revoked", Lease.settled_at.is_(None)),
     sa.or_(
@@ -107,17 +122,25 @@ _LEASE = _Cause(
 )
 
 
-def list_baseless_grants(tx: Tx) -> Sequence[Grant]:
-    """Open, though the ticket has ended or who asked may ask no more."""
-    tickets = _list_unsettled(tx, _TICKET, Ticket.id)
-    people = {
-        *_list_unsettled(tx, _PERSON, Person.id),
-        *_list_unsettled(tx, _ROLE, Membership.person_id),
-    }
+BASELESS = (_TICKET.due, _STANDING.due, _PERSON.due, _ROLE.due)
+GRANTS_OVER = _GRANT.due
+LEASES_OVER = _LEASE.due
+
+
+def list_baseless_grants(tx: Tx, due: Collection[Due[Any]]) -> Sequence[Grant]:
+    """Open, though the ticket has ended, who asked may ask no more, or the approval that was given
+    in advance was withdrawn. `due` are those of `BASELESS` of which there are any.
+    """
     found: dict[Grant, None] = {}
-    for column, ids in ((Grant.ticket_id, tickets), (Grant.requester_id, people)):
+    for cause, of_grant, named in (
+        (_TICKET, Grant.ticket_id, Ticket.id),
+        (_STANDING, Grant.standing_id, Standing.id),
+        (_PERSON, Grant.requester_id, Person.id),
+        (_ROLE, Grant.requester_id, Membership.person_id),
+    ):
+        ids = _list_unsettled(tx, cause, named) if cause.due in due else ()
         if ids:
-            query = sa.select(Grant).where(column.in_(ids), Grant.state.in_(GRANT_OPEN))
+            query = sa.select(Grant).where(of_grant.in_(ids), Grant.state.in_(GRANT_OPEN))
             found |= dict.fromkeys(tx.session.scalars(query.limit(_BATCH)))
     return list(found)
 
@@ -125,8 +148,6 @@ def list_baseless_grants(tx: Tx) -> Sequence[Grant]:
 def list_under_ended(tx: Tx) -> tuple[Sequence[Lease], Sequence[Snapshot]]:
     """Logins and copies that live, though their grant is over (G3)."""
     grants = _list_unsettled(tx, _GRANT, Grant.id)
-    if not grants:
-        return [], []
     leases = sa.select(Lease).where(Lease.grant_id.in_(grants), Lease.state.in_(LEASE_ALIVE))
     copies = sa.select(Snapshot).where(Snapshot.grant_id.in_(grants), Snapshot.state.in_(ALIVE))
     return (
@@ -138,8 +159,6 @@ def list_under_ended(tx: Tx) -> tuple[Sequence[Lease], Sequence[Snapshot]]:
 def list_with_unused_scopes(tx: Tx) -> Sequence[str]:
     """Ids of databases on which a scope stands, or may stand, that no open lease uses."""
     names = _list_unsettled(tx, _LEASE, Lease.scope_name)
-    if not names:
-        return []
     query = _unused_scopes(LiveScope.database_id).where(LiveScope.name.in_(names))
     return tx.session.scalars(query.distinct()).all()
 
@@ -162,7 +181,11 @@ def settle(tx: Tx) -> int:
 
     In a transaction of its own: one that has ended things holds locks that others wait for.
     """
-    return sum(_settle(tx, cause) for cause in (_TICKET, _PERSON, _ROLE, _GRANT, _LEASE))
+    due = find_due(tx, *(cause.due for cause in _CAUSES))
+    return sum(_settle(tx, cause) for cause in _CAUSES if cause.due in due)
+
+
+_CAUSES = (_TICKET, _PERSON, _ROLE, _STANDING, _GRANT, _LEASE)
 
 
 def _settle(tx: Tx, cause: _Cause) -> int:

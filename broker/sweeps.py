@@ -6,7 +6,7 @@ sweep. Batches are bounded and one bad row never keeps the rest: each is done in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from broker import finds, idempotency, lifecycle, retries, settling, unconsented
 from broker.consents import ledger, nightly
-from broker.db import Database
+from broker.db import Base, Database
+from broker.due import AT, Due, find_due
 from broker.errors import BrokerError
 from broker.finds import Find
 from broker.grants import (
@@ -51,7 +52,7 @@ from broker.tx import Tx, system
 _BATCH = 200
 _NIGHTLY = timedelta(hours=24)  # all logs are read against the ledger of consents
 _log = get_log(__name__)
-R = TypeVar("R")
+R = TypeVar("R", bound=Base)
 
 
 class Overtaken(BrokerError):
@@ -64,18 +65,27 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
     """End what should not exist now; returns how many things were ended."""
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
+        due = find_due(tx, *_ENDS)
         ended = _each(
-            tx, holds.list_due(tx), lambda hold: holds.end(tx, hold, "its time is over", queue)
+            tx,
+            _list_due(tx, due, holds.OVER, holds.UNANSWERED),
+            lambda hold: holds.end(tx, hold, "its time is over", queue),
         )
         ended += _each(
-            tx, _list_due_standing(tx), lambda row: lifecycle.end_overdue_standing(tx, row, queue)
+            tx,
+            _list_due(tx, due, _STANDING_OVER, _STANDING_UNANSWERED),
+            lambda row: lifecycle.end_overdue_standing(tx, row, queue),
         )
-        ended += _each(tx, _list_due_grants(tx), lambda grant: _end_grant(tx, grant, queue))
-        ended += _end_unconsented(tx, queue)
-        leases, copies = settling.list_under_ended(tx)
-        leases, copies = [*_list_due_leases(tx), *leases], [*_list_due_copies(tx), *copies]
+        grants = [
+            *_list_due(tx, due, _GRANTS_LAPSED, _GRANTS_OVER, _GRANTS_ALTERED),
+            *settling.list_baseless_grants(tx, due),
+        ]
+        ended += _each(tx, grants, lambda grant: _end_grant(tx, grant, queue))
+        ended += _end_unconsented(tx, due, queue)
+        under = settling.list_under_ended(tx) if settling.GRANTS_OVER in due else ([], [])
+        leases, copies = [*_list_due(tx, due, _LEASES), *under[0]], under[1]
         ended += _each(tx, leases, lambda lease: lifecycle.end_overdue_lease(tx, lease, queue))
-        ended += _each(tx, copies, lambda copy: lifecycle.condemn_overdue(tx, copy, queue))
+        ended += _end_copies(tx, [*_list_due(tx, due, _COPIES), *copies], queue)
         note_run(tx, "ends", fence, ended)
     with database.begin(system("sweep")) as tx:
         settling.settle(tx)
@@ -91,22 +101,27 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
     """Enqueue again what is due: whatever its job did, or if it was lost."""
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
+        found = find_due(tx, *_TRIES)
         due: list[tuple[Grant | Lease | Drill | Snapshot | Remnant | LaterLook, str, str]] = [
-            *[(g, "plan_grant", "access") for g in requests.list_without_plan(tx, _BATCH)],
-            *[(le, leases.job_of(le), "access") for le in _due(tx, Lease, leases.DUE_STATES)],
-            *[(s, _COPY_JOBS[s.state], "copies") for s in _due(tx, Snapshot, tuple(_COPY_JOBS))],
-            *[(r, _COPY_JOBS[r.state], "copies") for r in _due(tx, Remnant, _REMNANT_STATES)],
-            *[(drill, "run_drill", "access") for drill in _due(tx, Drill, ("ordered",))],
-            *[(look, "look_again", "copies") for look in _list_due_looks(tx)],
+            *[(g, "plan_grant", "access") for g in _list_due(tx, found, requests.WITHOUT_PLAN)],
+            *[(le, leases.job_of(le), "access") for le in _list_due(tx, found, _LEASE_TRIES)],
+            *[(s, _COPY_JOBS[s.state], "copies") for s in _list_due(tx, found, _COPY_TRIES)],
+            *[(r, _COPY_JOBS[r.state], "copies") for r in _list_due(tx, found, _REMNANT_TRIES)],
+            *[(drill, "run_drill", "access") for drill in _list_due(tx, found, _DRILL_TRIES)],
+            *[(look, "look_again", "copies") for look in _list_due(tx, found, _LOOKS)],
         ]
+        jobs: dict[tuple[str, str], list[str]] = {}
         for row, job, name in due:
             identity = row.snapshot_id if isinstance(row, LaterLook) else row.id
-            queue.put(tx, job, identity, queue=name)
+            jobs.setdefault((job, name), []).append(identity)
             retries.hint(row, tx.at)
+        for (job, name), identities in jobs.items():
+            queue.put_all(tx, job, identities, queue=name)
         for remnant_id in list_unrevoked(tx, _BATCH):
             queue.put(tx, "revoke_certificate", remnant_id, queue="copies")
-        for database_id in settling.list_with_unused_scopes(tx):
-            queue.put(tx, "drop_scopes", database_id, queue="access")
+        if settling.LEASES_OVER in found:
+            for database_id in settling.list_with_unused_scopes(tx):
+                queue.put(tx, "drop_scopes", database_id, queue="access")
         note_run(tx, "retries", fence, len(due))
     return len(due)
 
@@ -145,7 +160,6 @@ _COPY_JOBS = {
     "condemned": "destroy_snapshot",
     "destroyed": "certify_snapshot",  # due until it has its certificate
 }
-_REMNANT_STATES = ("condemned", "destroyed")
 
 
 def check_fence(tx: Tx, fence: int) -> None:
@@ -178,13 +192,25 @@ def _each(tx: Tx, rows: Sequence[R], act: Callable[[R], bool]) -> int:
     return done
 
 
-def _end_unconsented(tx: Tx, queue: Queue) -> int:
+def _end_copies(tx: Tx, copies: Sequence[Snapshot], queue: Queue) -> int:
+    """All at once; if one of them is in the way of the rest, each by itself."""
+    if not copies:
+        return 0
+    try:
+        with tx.session.begin_nested():
+            return lifecycle.condemn_all_overdue(tx, copies, queue)
+    except (BrokerError, sa.exc.SQLAlchemyError) as error:
+        _log.warning("swept_one_by_one", rows=len(copies), error=str(error))
+        return _each(tx, copies, lambda copy: lifecycle.condemn_overdue(tx, copy, queue))
+
+
+def _end_unconsented(tx: Tx, due: Collection[Due[Any]], queue: Queue) -> int:
     """What rests on no live consent; and what is over is written into the ledger after that."""
     ended = 0
     for tenant_id, gone in unconsented.list_lacking(tx).items():
         rows = unconsented.list_grants(tx, tenant_id)
         ended += _each(tx, rows, partial(unconsented.end, tx, gone=gone, queue=queue))
-    _each(tx, ledger.list_lapsing(tx), lambda act: unconsented.lapse(tx, act))
+    _each(tx, _list_due(tx, due, ledger.LAPSING), lambda act: unconsented.lapse(tx, act))
     return ended
 
 
@@ -193,69 +219,85 @@ def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
     return why is not None and lifecycle.end_grant(tx, grant, why, queue)
 
 
+def _list_due(tx: Tx, due: Collection[Due[Any]], *kinds: Due[R]) -> list[R]:
+    """A batch of each of `kinds` that is among `due`."""
+    return [row for kind in kinds if kind in due for row in kind.list(tx, _BATCH)]
+
+
 # Time has an index; what rests on something that is over is found by `settling`.
 
+_GRANTS_LAPSED = Due(
+    Grant, sa.and_(Grant.state == "requested", Grant.lapses_at <= AT), Grant.lapses_at
+)
+_GRANTS_OVER = Due(
+    Grant, sa.and_(Grant.state.in_(settling.GRANT_OPEN), Grant.ends_at <= AT), Grant.ends_at
+)
+_GRANTS_ALTERED = Due(
+    Grant,
+    sa.and_(Grant.state.in_(settling.GRANT_OPEN), Grant.altered_at.is_not(None)),
+    Grant.id,
+)
+_STANDING_OVER = Due(
+    Standing,
+    sa.and_(Standing.state.in_(("proposed", "given")), Standing.ends_at <= AT),
+    Standing.ends_at,
+)
+_STANDING_UNANSWERED = Due(
+    Standing, sa.and_(Standing.state == "proposed", Standing.lapses_at <= AT), Standing.lapses_at
+)
+_LEASES = Due(
+    Lease, sa.and_(Lease.state.in_(settling.LEASE_ALIVE), Lease.ends_at <= AT), Lease.ends_at
+)
+_COPIES = Due(
+    Snapshot, sa.and_(Snapshot.state.in_(ALIVE), Snapshot.ends_at <= AT), Snapshot.ends_at
+)
+_ENDS = (
+    holds.OVER,
+    holds.UNANSWERED,
+    _STANDING_OVER,
+    _STANDING_UNANSWERED,
+    _GRANTS_LAPSED,
+    _GRANTS_OVER,
+    _GRANTS_ALTERED,
+    *settling.BASELESS,
+    ledger.LAPSING,
+    settling.GRANTS_OVER,
+    _LEASES,
+    _COPIES,
+)
 
-def _list_due_grants(tx: Tx) -> Sequence[Grant]:
-    lapsed = (Grant.state == "requested", Grant.lapses_at <= tx.at)
-    over = (Grant.state.in_(settling.GRANT_OPEN), Grant.ends_at <= tx.at)
-    altered = (Grant.state.in_(settling.GRANT_OPEN), Grant.altered_at.is_not(None))
-    withdrawn = sa.select(Standing.id).where(
-        Standing.id == Grant.standing_id, Standing.state == "ended", ~Standing.keeps_grants
-    )
-    return [
-        *_list_due(tx, Grant, Grant.lapses_at, *lapsed),
-        *_list_due(tx, Grant, Grant.ends_at, *over),
-        *_list_due(tx, Grant, Grant.id, *altered),
-        *_list_due(tx, Grant, Grant.id, Grant.state == "approved", withdrawn.exists()),
-        *settling.list_baseless_grants(tx),
-    ]
 
-
-def _list_due_standing(tx: Tx) -> Sequence[Standing]:
-    is_open = Standing.state.in_(("proposed", "given"))
-    unanswered = sa.and_(Standing.state == "proposed", Standing.lapses_at <= tx.at)
-    over = sa.or_(Standing.ends_at <= tx.at, unanswered)
-    return tx.session.scalars(sa.select(Standing).where(is_open, over).limit(_BATCH)).all()
-
-
-def _list_due_leases(tx: Tx) -> Sequence[Lease]:
-    alive = Lease.state.in_(settling.LEASE_ALIVE)
-    return _list_due(tx, Lease, Lease.ends_at, alive, Lease.ends_at <= tx.at)
-
-
-def _list_due_copies(tx: Tx) -> Sequence[Snapshot]:
-    alive = Snapshot.state.in_(ALIVE)
-    return _list_due(tx, Snapshot, Snapshot.ends_at, alive, Snapshot.ends_at <= tx.at)
-
-
-def _list_due(tx: Tx, model: type[R], by: Any, *where: sa.ColumnElement[bool]) -> Sequence[R]:
-    return tx.session.scalars(sa.select(model).where(*where).order_by(by).limit(_BATCH)).all()
-
-
-def _due(tx: Tx, model: type[R], states: tuple[str, ...]) -> Sequence[R]:
+def _tries(model: type[R], states: tuple[str, ...]) -> Due[R]:
     columns = sa.inspect(model).columns
-    return tx.session.scalars(
-        sa.select(model)
-        .where(columns["state"].in_(states), columns["next_try_at"] <= tx.at)
-        .order_by(columns["next_try_at"])
-        .limit(_BATCH)
-    ).all()
+    at = columns["next_try_at"]
+    return Due(model, sa.and_(columns["state"].in_(states), at <= AT), at)
 
 
-def _list_due_looks(tx: Tx) -> Sequence[LaterLook]:
-    """Not while a remnant is condemned: its destruction ends with looks, and has the lock."""
-    open_remnants = sa.select(Remnant.snapshot_id).where(Remnant.state == "condemned")
-    return tx.session.scalars(
-        sa.select(LaterLook)
-        .where(
-            LaterLook.passed_at.is_(None),
-            LaterLook.next_try_at <= tx.at,
-            LaterLook.snapshot_id.not_in(open_remnants),
-        )
-        .order_by(LaterLook.next_try_at)
-        .limit(_BATCH)
-    ).all()
+_LEASE_TRIES = _tries(Lease, leases.DUE_STATES)
+_COPY_TRIES = _tries(Snapshot, tuple(_COPY_JOBS))
+_REMNANT_TRIES = _tries(Remnant, ("condemned", "destroyed"))
+_DRILL_TRIES = _tries(Drill, ("ordered",))
+# Not while a remnant is condemned: its destruction ends with looks, and has the lock.
+_LOOKS = Due(
+    LaterLook,
+    sa.and_(
+        LaterLook.passed_at.is_(None),
+        LaterLook.next_try_at <= AT,
+        LaterLook.snapshot_id.not_in(
+            sa.select(Remnant.snapshot_id).where(Remnant.state == "condemned")
+        ),
+    ),
+    LaterLook.next_try_at,
+)
+_TRIES = (
+    requests.WITHOUT_PLAN,
+    _LEASE_TRIES,
+    _COPY_TRIES,
+    _REMNANT_TRIES,
+    _DRILL_TRIES,
+    _LOOKS,
+    settling.LEASES_OVER,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,60 @@ def test_no_statement_of_a_sweep_reads_a_whole_table(control: tuple[Any, Any]) -
     check_plans(database, sent)
 
 
+def count_read(by_hand: Callable[[], Any], database: Database) -> int:
+    """Rows of the crowd that were read so far, by whatever plan."""
+    with database.begin(system("tests")) as tx:  # the only session: it tells what it has read
+        tx.session.execute(sa.text("SELECT pg_stat_force_next_flush()"))
+    query = (
+        "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname = ANY(%s)"
+    )
+    with by_hand() as connection:
+        return int(connection.execute(query, [list(CROWDED)]).fetchone()[0])
+
+
+def test_sweep_after_sweep_reads_only_what_is_due(control: tuple[Any, Any]) -> None:
+    """Also by the plan for whatever values, which a session may get that asks the same again."""
+    database, by_hand = control
+    sweep(database)  # what other tests left due
+
+    @sa.event.listens_for(database.engine, "connect")
+    def plan_once(connection: psycopg.Connection, _: object) -> None:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+
+    database.engine.dispose()
+    before = count_read(by_hand, database)
+    for _ in range(10):  # from the sixth on each statement is prepared
+        sweep(database)
+    assert count_read(by_hand, database) - before < LIVE
+    with by_hand() as connection:
+        crowd.make_due(connection, DUE)
+    before = count_read(by_hand, database)
+    sweep(database)
+    assert count_read(by_hand, database) - before < 20 * DUE
+
+
+def test_one_copy_that_can_not_be_condemned_keeps_no_other(control: tuple[Any, Any]) -> None:
+    database, by_hand = control
+    sweep(database)
+    due = "SELECT id FROM snapshot WHERE state = 'ready' AND ends_at <= now() ORDER BY id"
+    with by_hand() as connection:
+        crowd.make_due(connection, DUE)
+        bad = connection.execute(due).fetchone()[0]
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER refused BEFORE UPDATE ON snapshot FOR EACH ROW "
+            f"WHEN (NEW.id = '{bad}') EXECUTE FUNCTION refuse()"
+        )
+        assert sweeps.sweep_ends(database, Queue(), 0) == DUE - 1
+        assert connection.execute(due).fetchall() == [(bad,)]
+        connection.execute("DROP TRIGGER refused ON snapshot")
+        assert sweeps.sweep_ends(database, Queue(), 0) == 1
+        assert connection.execute(due).fetchall() == []
+
+
 def test_what_has_ended_is_settled_once_nothing_rests_on_it(control: tuple[Any, Any]) -> None:
     database, by_hand = control
     tables = ("ticket", "access_grant")

@@ -8,7 +8,7 @@ the withdrawal's stand in the log in the order in which they happened: `why` res
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,12 +20,12 @@ from broker.consents import recipients
 from broker.consents.model import ConsentAct
 from broker.consents.purposes import Purpose, PurposeRow, get_purpose
 from broker.db import Json
+from broker.due import AT, Due
 from broker.errors import Conflict, Denied, Invalid, NotFound
 from broker.ids import PersonId, TenantId, new_id
 from broker.tx import Tx
 
 GRANTING = ("given", "renewed")
-_BATCH = 200
 Sql = sa.ColumnElement[bool]
 _NOBODY, _NOTHING = sa.literal_column("''", sa.Text), sa.literal_column("''", sa.Text)
 
@@ -197,8 +197,7 @@ def lapse(tx: Tx, act: ConsentAct) -> None:
         _keep(tx, _act(tx, consent, "lapsed", act.version), kind="consent.lapsed")
 
 
-def list_lapsing(tx: Tx) -> Sequence[ConsentAct]:
-    """Given, the last word on it, and no longer live: by time, or by a text that changed."""
+def _is_lapsing() -> sa.ColumnElement[bool]:
     later = sa.orm.aliased(ConsentAct)
     followed = sa.select(later.number).where(
         later.tenant_id == ConsentAct.tenant_id,
@@ -210,9 +209,12 @@ def list_lapsing(tx: Tx) -> Sequence[ConsentAct]:
     newer = sa.select(PurposeRow.name).where(
         PurposeRow.name == ConsentAct.purpose, PurposeRow.counts_from > ConsentAct.version
     )
-    over = sa.or_(ConsentAct.lapses_at <= tx.at, newer.exists())
-    query = sa.select(ConsentAct).where(ConsentAct.lapses_at.is_not(None), over, ~followed.exists())
-    return tx.session.scalars(query.order_by(ConsentAct.number).limit(_BATCH)).all()
+    over = sa.or_(ConsentAct.lapses_at <= AT, newer.exists())
+    return sa.and_(ConsentAct.lapses_at.is_not(None), over, ~followed.exists())
+
+
+# Given, the last word on it, and no longer live: by time, or by a text that changed.
+LAPSING = Due(ConsentAct, _is_lapsing(), ConsentAct.number)
 
 
 def _check_giver(tx: Tx, consent: Consent, purpose: Purpose) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from broker import mail, people, trail
+from broker.due import plain
 from broker.grants.approval_policy import ApprovalPolicy, PolicyRow, get_version
 from broker.grants.model import Grant
 from broker.grants.telling import page_of, say_lapse
@@ -41,7 +42,7 @@ def _list_due(tx: Tx) -> Sequence[Grant]:
             (PolicyRow.tenant_id == Grant.tenant_id) & (PolicyRow.version == Grant.policy_version),
         )
         .where(
-            Grant.state == "requested",
+            plain(Grant.state == "requested"),
             Grant.lapses_at > tx.at,
             Grant.asked_digest.is_not(None),
             Grant.escalated_at.is_(None),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from broker import people, retries, tenants
+from broker.due import plain
 from broker.engines.postgres.scram import check_verifier
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
 from broker.grants import rates, requests
@@ -25,7 +26,7 @@ from broker.grants.states import (
 from broker.ids import LeaseId, TenantId, new_id
 from broker.jobs import Queue
 from broker.settings import Rates
-from broker.states import StateConflict, advance, record_birth
+from broker.states import StateConflict, advance, advance_all, record_birth
 from broker.tenants import TenantDatabase
 from broker.tx import Tx
 
@@ -177,6 +178,20 @@ def end(tx: Tx, lease: Lease, why: str, queue: Queue) -> bool:
         return False
     call(tx, lease, queue)
     return True
+
+
+def end_on(tx: Tx, snapshots: Collection[str], why: str, queue: Queue) -> None:
+    """End every login on the sandboxes of these copies: as `end`, in few statements."""
+    is_open = plain(Lease.state.in_(LEASE_OPEN))
+    query = sa.select(Lease).where(is_open, Lease.snapshot_id.in_(snapshots))
+    rows = tx.session.scalars(query.order_by(Lease.id)).all()
+    due, facts, ids = retries.afresh(tx.at), {"why": why}, [lease.id for lease in rows]
+    done = advance_all(tx, Lease, ids, LEASE_REVOKING, values=due, facts=facts) if ids else set()
+    for lease in rows:
+        if lease.id in done:
+            queue.call(tx, lease.id, lease.server_id or "", lease.scope_name)
+        else:  # somebody holds it, or was first
+            end(tx, lease, why, queue)
 
 
 def job_of(lease: Lease) -> str:

@@ -138,6 +138,7 @@ class Standing(StatefulRow):
     lapses_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     keeps_grants: Mapped[bool] = mapped_column(default=False)
+    settled_at: Mapped[datetime | None]
 
 
 class Voice(Base):

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import mail
 from broker.db import Base
+from broker.due import plain
 from broker.grants import approvals, delegates
 from broker.grants.approval_policy import REMINDERS, PolicyRow, get_version
 from broker.grants.model import Decision, Grant
@@ -56,7 +57,7 @@ def _list_due(tx: Tx) -> Sequence[Grant]:
         sa.select(Grant)
         .outerjoin(PolicyRow, frozen)
         .where(
-            Grant.state == "requested",
+            plain(Grant.state == "requested"),
             Grant.lapses_at > tx.at,
             Grant.asked_digest.is_not(None),
             ~Grant.break_glass,  # it does not wait for them

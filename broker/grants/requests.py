@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from broker import mail, people, platforms, retries, storages, tenants, trail
 from broker.consents import ledger
+from broker.due import AT, Due
 from broker.engines.ownership import Owned
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
 from broker.grants import approvals, break_glass, consented, delegates, mismatch, on_tickets
@@ -702,8 +703,8 @@ def note_plan_failure(tx: Tx, grant_id: str, error: Exception) -> None:
     retries.note_failure(grant, tx.at, retries.describe(error))
 
 
-def list_without_plan(tx: Tx, limit: int) -> Sequence[Grant]:
-    query = sa.select(Grant).where(
-        Grant.state == "requested", Grant.asked_digest.is_(None), Grant.next_try_at <= tx.at
-    )
-    return tx.session.scalars(query.order_by(Grant.next_try_at).limit(limit)).all()
+WITHOUT_PLAN = Due(
+    Grant,
+    sa.and_(Grant.state == "requested", Grant.asked_digest.is_(None), Grant.next_try_at <= AT),
+    Grant.next_try_at,
+)

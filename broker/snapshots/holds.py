@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import mail, people, retries, trail
+from broker.due import AT, Due
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import TenantId, new_id
 from broker.jobs import Queue
@@ -32,8 +33,7 @@ from broker.trail import Personal
 from broker.tx import Tx
 
 MAX_DAYS = 90
-UNANSWERED = timedelta(days=7)
-_BATCH = 200
+_ANSWERED_WITHIN = timedelta(days=7)
 
 
 class LegalHold(StatefulRow):
@@ -206,16 +206,15 @@ def _hurry(tx: Tx, snapshot: Snapshot, queue: Queue) -> None:
         queue.put(tx, "destroy_snapshot", snapshot.id, queue="copies")
 
 
-def list_due(tx: Tx) -> Sequence[LegalHold]:
-    """Those whose time is over, and those that nobody answered."""
-    over = sa.select(LegalHold).where(LegalHold.state == "in_force", LegalHold.ends_at <= tx.at)
-    unanswered = sa.select(LegalHold).where(
-        LegalHold.state == "asked", LegalHold.asked_at <= tx.at - UNANSWERED
-    )
-    return [
-        *tx.session.scalars(over.order_by(LegalHold.ends_at).limit(_BATCH)),
-        *tx.session.scalars(unanswered.order_by(LegalHold.asked_at).limit(_BATCH)),
-    ]
+# Those whose time is over, and those that nobody answered.
+OVER = Due(
+    LegalHold, sa.and_(LegalHold.state == "in_force", LegalHold.ends_at <= AT), LegalHold.ends_at
+)
+UNANSWERED = Due(
+    LegalHold,
+    sa.and_(LegalHold.state == "asked", LegalHold.asked_at <= AT - _ANSWERED_WITHIN),
+    LegalHold.asked_at,
+)
 
 
 def find_in_force(tx: Tx, snapshot_id: str) -> LegalHold | None:

@@ -1,0 +1,16 @@
+"""A standing approval that was withdrawn is settled once nothing open rests on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0057"
+down_revision = "0056"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0057_standing_settled.sql").read_text())
