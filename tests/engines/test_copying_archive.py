@@ -156,6 +156,18 @@ def test_an_entry_is_left_out_by_its_id_and_named(source: Target, sandbox: Sandb
         assert check_copy(there, here, {}, []) == ["the constraint public.b.far is missing"]
 
 
+def test_tables_are_in_the_archive_from_which_keys_are_restored(source: Target) -> None:
+    """Without them pg_restore runs keys in a circle side by side, which end in a deadlock."""
+    fill(source, "CREATE TABLE public.a (i int PRIMARY KEY)")
+    fill(source, "CREATE TABLE public.b (i int PRIMARY KEY REFERENCES public.a)")
+    fill(source, "ALTER TABLE public.a ADD FOREIGN KEY (i) REFERENCES public.b")
+    with dump(source) as archive:
+        first = [entry.kind for entry in list_entries(archive, "pre-data")]
+        second = [entry.kind for entry in list_entries(archive, "post-data")]
+    assert first == ["TABLE", "TABLE"]
+    assert second == ["CONSTRAINT", "CONSTRAINT", "FK CONSTRAINT", "FK CONSTRAINT"]
+
+
 def test_settings_of_the_database_are_not_in_the_archive(source: Target) -> None:
     """They may hold a password, and pg_dump leaves no choice."""
     name = source.dbname
