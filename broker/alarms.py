@@ -122,6 +122,7 @@ _WORDS = {
     "look": mark("the look at destroyed copy"),
     "find": mark("the end of what was found of"),
     "review": mark("the review of break-glass"),
+    "breach": mark("the notification of a breach"),
     "rights": mark("the answer to a person's request"),
     "ticket system": mark("the answer of ticket system"),
     "ticket": mark("the look at ticket"),

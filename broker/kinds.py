@@ -336,6 +336,23 @@ KINDS: Mapping[str, Kind] = {
         },
         ("reason",),
     ),
+    "breach.recorded": Kind(
+        "A breach of personal data became known; 72 hours run from `known_at`.",
+        "breach",
+        {"known_at": "instant", "due_at": "instant"},
+        ("said",),
+    ),
+    "breach.notified": Kind(
+        "The authority was notified of a breach, or it was written down why not.",
+        "breach",
+        {"notified": "yes or no"},
+    ),
+    "breach.told": Kind(
+        "The customer was told of a breach in which their log names what was breached.",
+        "breach",
+        {"since": "instant", "until": "instant"},
+        ("text",),
+    ),
     "retention.loaded": Kind(
         "A retention schedule was loaded; nothing is taken by it before it is confirmed.",
         "schedule",

@@ -36,6 +36,7 @@ from broker.grants.model import Grant, Lease, Review, Standing
 from broker.ids import TenantId
 from broker.jobs import Queue
 from broker.logs import get_log
+from broker.registers import breaches
 from broker.retention import improving, running
 from broker.rights import cases
 from broker.snapshots import holds
@@ -371,6 +372,17 @@ _UNREAD = "its system is not asked about it any more, or answers badly: look at 
 _UNREAD_AFTER_S = 900  # three polls
 
 
+def _list_late_breaches(tx: Tx, after_s: int) -> list[Late]:
+    """Past their 72 hours. The vendor's alone."""
+    ages = [(row, (tx.at - row.due_at).total_seconds()) for row in breaches.list_late(tx)]
+    reason = "the authority was not notified, and it is not written down why not"
+    return [
+        Late("breach", row.id, None, row.due_at, age_s, reason)
+        for row, age_s in ages
+        if age_s >= after_s
+    ]
+
+
 def _list_late_rights(tx: Tx, after_s: int) -> list[Late]:
     """Asks of persons past their month. The vendor's alone: what a person asks is no tenant's."""
     ages = [(row, (tx.at - row.due_at).total_seconds()) for row in cases.list_overdue(tx)]
@@ -414,6 +426,7 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
     ]
     late = _list_late_reviews(tx, after_s) + _list_late_tickets(tx, after_s)
     late += _list_late_rights(tx, after_s)
+    late += _list_late_breaches(tx, after_s)
     for row, identity, tenant_id, since in promised:
         age_s = (tx.at - since).total_seconds()
         if age_s >= after_s:

@@ -17,6 +17,7 @@
     GET /orders · POST /orders/{id}/confirm …/contest
     GET POST /tenants/{id}/orders · GET POST /tenants/{id}/handovers
     GET /retention · POST /retention/confirm · GET /retention/runs
+    GET /notice · GET /registers/processing · GET POST /breaches · POST /breaches/{id}/notify …/tell
     GET /improvement · GET /improvement/reports
     GET POST /rights · POST /rights/{id}/extend …/answer
     GET /people/{id}/export …/erasure · POST …/restrict
@@ -80,6 +81,7 @@ from broker.api import (
     proofs,
     quarantines,
     recipients,
+    registers,
     retention,
     reviews,
     rights,
@@ -120,6 +122,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     rights.blueprint,
     recipients.blueprint,
     retention.blueprint,
+    registers.blueprint,
     contacts.blueprint,
 )
 

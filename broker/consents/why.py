@@ -59,6 +59,7 @@ _OTHERS: Mapping[str, str] = {
     ),
     "recipient": CONTRACT,
     "retention": LAW,
+    "breach": LAW,
     "improvement": CONTRACT,
     "order": LAW,
     **dict.fromkeys(("database", "preflight", "drill", "drills", "access", "plan"), REGISTRATION),

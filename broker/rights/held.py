@@ -51,6 +51,7 @@ HOLDINGS = (
     Holding("consent_act", ("id",), ("person_id", "by_id"), "consents that you gave", why=_AGREED),
     Holding("disclosure", ("id",), ("person_id", "shown_to"), "contact details that were shown"),
     Holding("retention_schedule", ("digest",), ("confirmed_by",), "schedules that you confirmed"),
+    Holding("breach", ("id",), ("recorded_by",), "breaches that you recorded"),
     Holding("recipient", ("id",), ("added_by",), "recipients that you registered"),
     Holding("handover", ("id",), ("by_id",), "documents that you made for recipients"),
     Holding("authority_order", ("id",), ("recorded_by", "decided_by"), "orders that you handled"),

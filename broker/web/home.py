@@ -33,6 +33,7 @@ _LATE = {
     "look": mark("look at a destroyed copy"),
     "find": mark("what was found"),
     "review": mark("review of break-glass"),
+    "breach": mark("notification of a breach"),
     "rights": mark("answer to a person"),
     "ticket system": mark("ticket system"),
     "ticket": mark("look at a ticket"),

@@ -125,6 +125,13 @@ BODIES: dict[str, Callable[[Ids], object]] = {
     "confirm_server": lambda _: {"cluster": "1"},
     "replace_database_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
     "replace_server_password": lambda _: {"sealed_password": SERVER["sealed_password"]},
+    "record_breach": lambda _: {
+        "said": "looking for what is not mine",
+        "things": ["none"],
+        **dict.fromkeys(("since", "until", "known_at"), "2026-01-01T00:00:00Z"),
+    },
+    "notify_breach": lambda _: {"reference": "none"},
+    "tell_breach": lambda _: {"text": "it is not mine to tell"},
     "confirm_retention": lambda _: {"digest": "0" * 64},
     "add_recipient": lambda _: {
         "kind": "third_party",
@@ -185,6 +192,7 @@ OWN = (
         *("export_me", "list_my_rights", "ask_for_right", "object_to_marketing"),
         *("list_rights", "take_in_right"),  # the vendor's
         *("list_recipients", "add_recipient", "list_orders"),
+        *("get_notice", "list_processing", "list_breaches", "record_breach"),
         *("get_retention", "confirm_retention", "list_retention_runs"),
         *("list_improvement", "list_improvement_reports"),
         "withdraw_token_keys",  # and so are its keys
@@ -223,7 +231,7 @@ def made_up() -> Ids:
     prefixes |= {"tenant": "tnt", "person": "psn", "token": "tok", "ticket": "tkt"}
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
     prefixes |= {"platform": "plt", "storage": "sto", "case": "rgt"}
-    prefixes |= {"hold": "hld", "recipient": "rcp", "order": "ord"}
+    prefixes |= {"hold": "hld", "recipient": "rcp", "order": "ord", "breach": "brc"}
     prefixes |= {"standing": "sta"}
     prefixes |= {"review": "rev"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
@@ -271,7 +279,11 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     order = api.post(officer, f"/tenants/{world.tenant}/orders", said)
     assert order.status_code == 201, order.text
     added = api.post(officer, "/recipients", BODIES["add_recipient"](ids))
+    breach = {**BODIES["record_breach"](ids), "until": "2026-01-02T00:00:00Z"}
+    breached = api.post(officer, "/breaches", {**breach, "known_at": "2026-01-02T00:00:00Z"})
+    assert breached.status_code == 201, breached.text
     return {
+        "breach_id": breached.json["id"],
         "order_id": order.json["id"],
         "recipient_id": added.json["id"],
         "review_id": break_glass(world),
@@ -415,6 +427,7 @@ PLATFORMS = (
 )
 # A privacy officer's alone.
 THIRD_PARTIES = (
+    *("list_processing", "list_breaches", "record_breach", "notify_breach", "tell_breach"),
     "confirm_retention",
     *("add_recipient", "end_recipient", "list_orders", "record_order"),
     *("confirm_order", "contest_order", "hand_over"),

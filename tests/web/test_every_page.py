@@ -97,6 +97,7 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "person_id": world.grant(story.open).requester_id,
         "hold_id": new_id("hld"),
         "case_id": new_id("rgt"),
+        "breach_id": new_id("brc"),
         "recipient_id": new_id("rcp"),
         "order_id": new_id("ord"),
         "passkey_id": new_id("pky"),
@@ -139,6 +140,7 @@ def ids_of_nothing() -> dict[str, str]:
         "hold": "hld",
         "recipient": "rcp",
         "order": "ord",
+        "breach": "brc",
         "case": "rgt",
         "passkey": "pky",
         "session": "ses",
@@ -245,6 +247,7 @@ def test_every_role_has_its_pages(
         forbidden[role] |= {"/rights"}  # the privacy officers' list
         if role != "operator":
             forbidden[role] |= {"/retention", "/improvement"}
+        forbidden[role] |= {"/registers", "/breaches"}
         if role != "engineer":  # who works on the ticket reaches its people
             forbidden[role] |= {path for path in every if path.startswith("/tickets/")}
     browsers = {"admin": admin, "engineer": engineer, "operator": operator}
