@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from broker.api.access import LeaseAnswer
+from broker.api.leases import LeaseAnswer
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, identity, whole
 from broker.db import Json

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from broker.api.access import GrantAnswer, LeaseAnswer
+from broker.api.access import GrantAnswer
+from broker.api.leases import LeaseAnswer
 from broker.api.operations import acting, new_blueprint, operation, the_broker
 from broker.api.shapes import WaitQuery
 from broker.api.waiting import wait_for

@@ -8,7 +8,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from broker import lifecycle, people, storages
-from broker.api.access import LeaseAnswer
+from broker.api.leases import LeaseAnswer
 from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import Answer, Base64, Sent, TenantQuery, identity, list_of, text, whole
 from broker.db import Json
