@@ -21,8 +21,10 @@ from broker.consents import ledger
 from broker.consents.ledger import Consent
 from broker.consents.purposes import BY_KIND
 from broker.errors import NOT_THERE, Conflict, NotFound
-from broker.grants import consented, leases, mismatch, requests, standing
+from broker.grants import approval_policy, consented, leases, mismatch, requests, standing
+from broker.grants.approval_policy import ApprovalPolicy, Given
 from broker.grants.model import Grant, Lease, Standing
+from broker.grants.scope_kinds import RAW
 from broker.grants.telling import page_of
 from broker.ids import PersonId, TenantId
 from broker.jobs import Queue
@@ -37,6 +39,7 @@ from broker.tx import Tx
 
 _OPEN = ("requested", "approved")
 _WITHDRAWN = mark("the standing approval was withdrawn")
+_FORBIDDEN = mark("the customer's policy does not allow it any more")
 
 
 def end_grant(tx: Tx, grant: Grant, why: str, queue: Queue) -> bool:
@@ -131,6 +134,39 @@ def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
         end_standing(tx, row, why, queue)
     rows = _list_open(tx, Grant.tenant_id == tenant_id)
     return sum(end_grant(tx, grant, why, queue) for grant in rows)
+
+
+def change_policy(tx: Tx, tenant_id: TenantId, policy: ApprovalPolicy, queue: Queue) -> int:
+    """Change a tenant's policy, or propose it; returns how many grants it ends.
+
+    What was given, and would not be under the policy in force, ends with its logins and copies.
+    """
+    approval_policy.propose(tx, tenant_id, policy)
+    return _end_forbidden(tx, tenant_id, queue)
+
+
+def confirm_policy(tx: Tx, tenant_id: TenantId, version: int, queue: Queue) -> int:
+    """Another admin agrees to a change; returns how many grants it ends."""
+    approval_policy.confirm(tx, tenant_id, version)
+    return _end_forbidden(tx, tenant_id, queue)
+
+
+def _end_forbidden(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
+    """A request that waits keeps the policy under which it was asked: an admin can refuse it."""
+    _, policy = approval_policy.find_in_force(tx, tenant_id)
+    ended = 0
+    for grant in _list_open(tx, Grant.tenant_id == tenant_id):
+        given = Given(
+            live_s=grant.given_live_s,
+            copy_s=grant.given_copy_s,
+            platform_s=grant.given_platform_s,
+            storage_s=grant.given_storage_s,
+            in_clear=grant.given_kind == RAW,
+            break_glass=grant.break_glass,
+        )
+        if grant.state == "approved" and approval_policy.forbids(policy, given):
+            ended += end_grant(tx, grant, _FORBIDDEN, queue)
+    return ended
 
 
 def end_standing(tx: Tx, row: Standing, why: str, queue: Queue, *, keep: bool = False) -> bool:

@@ -7,20 +7,23 @@ from anywhere (G7). Copies that hold something are destroyed in the tests of G6 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from broker import lifecycle, people
 from broker.grants import requests
+from broker.grants.approval_policy import ApprovalPolicy, Given, forbids
 from broker.ids import PersonId
 from broker.tickets import FetchedTicket, mirror
 from broker.tickets.mirror import Ticket
 from broker.tx import system
 from tests.stories import skip, sweep
-from tests.world import SYSTEM, World, enrol
+from tests.world import SYSTEM, World, add_person, enrol
 
 Trigger = Callable[[World, str, str], None]
+NOT_ALLOWED = "the customer's policy does not allow it any more"
 
 
 def close_ticket(world: World, grant_id: str, _: str) -> None:
@@ -104,6 +107,31 @@ def click_by(side: str) -> Trigger:
     return click
 
 
+def change_policy(world: World, _grant: str, _snapshot: str) -> None:
+    """Another copy that the new policy would have allowed goes on."""
+    shorter = world.order(world.approved(live_s=0, copy_s=3600))
+    with world.as_(world.admin) as tx:
+        policy = ApprovalPolicy(copy_max_s=3600)
+        assert lifecycle.change_policy(tx, world.tenant, policy, world.broker.queue) == 1
+    assert world.snapshot(shorter).state != "condemned"
+
+
+def change_policy_by_two(world: World, _: str, snapshot_id: str) -> None:
+    """What is only proposed ends nothing."""
+    with world.as_(system("tests")) as tx:
+        other = add_person(tx, "admin", world.tenant)
+    two = ApprovalPolicy(second_person=True)
+    queue = world.broker.queue
+    with world.as_(world.admin) as tx:
+        assert lifecycle.change_policy(tx, world.tenant, two, queue) == 0
+    with world.as_(world.admin) as tx:
+        shorter = ApprovalPolicy(second_person=True, copy_max_s=3600)
+        assert lifecycle.change_policy(tx, world.tenant, shorter, queue) == 0
+    assert world.snapshot(snapshot_id).state != "condemned"
+    with world.as_(other) as tx:
+        assert lifecycle.confirm_policy(tx, world.tenant, 2, queue) == 1
+
+
 TRIGGERS: dict[str, tuple[Trigger, str]] = {
     "the ticket was closed": (close_ticket, "the ticket has ended"),
     "the ticket was deleted": (delete_ticket, "the ticket has ended"),
@@ -117,6 +145,8 @@ TRIGGERS: dict[str, tuple[Trigger, str]] = {
         end_engineers_role,
         "the person who asked has no role any more",
     ),
+    "a policy that would not have allowed it": (change_policy, NOT_ALLOWED),
+    "such a policy, once another admin confirmed it": (change_policy_by_two, NOT_ALLOWED),
     "maximum life": (outlive, "its time is over"),
     "a click by the customer": (click_by("customer"), "destroyed by the tenant's wish"),
     "a click by the engineer": (click_by("engineer"), "destroyed by the vendor's wish"),
@@ -137,5 +167,42 @@ def test_a_copy_ends_with(world: World, what: str) -> None:
         skip(world, timedelta(days=2))
         sweep(world)
     assert world.snapshot(snapshot_id).state == "destroyed"
-    told = [entry for entry in world.entries() if entry["kind"] == "snapshot.condemned"]
+    told = [
+        entry
+        for entry in world.entries()
+        if (entry["kind"], entry["subject"]) == ("snapshot.condemned", snapshot_id)
+    ]
     assert [(entry["subject"], entry["facts"]["why"]) for entry in told] == [(snapshot_id, why)]
+
+
+GIVEN = Given(
+    live_s=3600, copy_s=86400, platform_s=0, storage_s=0, in_clear=False, break_glass=False
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "given", "expected"),
+    [
+        (ApprovalPolicy(), GIVEN, False),
+        (ApprovalPolicy(live_max_s=3600, copy_max_s=86400), GIVEN, False),
+        (ApprovalPolicy(live_max_s=3599), GIVEN, True),
+        (ApprovalPolicy(copy_max_s=0), GIVEN, True),
+        (ApprovalPolicy(copy_max_s=0), replace(GIVEN, copy_s=0), False),
+        (ApprovalPolicy(live_max_s=60), replace(GIVEN, live_s=0, platform_s=61), True),
+        (ApprovalPolicy(approvals=3, approvers=("psn_x",)), GIVEN, False),
+        (ApprovalPolicy(masked_only=True), GIVEN, False),
+        (ApprovalPolicy(masked_only=True), replace(GIVEN, in_clear=True), True),
+        (ApprovalPolicy(masked_only=True), replace(GIVEN, storage_s=60), True),
+        (ApprovalPolicy(), replace(GIVEN, break_glass=True), True),
+        (ApprovalPolicy(break_glass=True), replace(GIVEN, break_glass=True), False),
+        (
+            ApprovalPolicy(break_glass=True, break_glass_max_s=60),
+            replace(GIVEN, break_glass=True),
+            True,
+        ),
+    ],
+)
+def test_what_a_policy_would_not_have_allowed(
+    policy: ApprovalPolicy, given: Given, *, expected: bool
+) -> None:
+    assert forbids(policy, given) == expected

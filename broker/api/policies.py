@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from broker.api.operations import new_blueprint, operation
+from broker import lifecycle
+from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import Answer, Sent, identity, seconds
 from broker.db import Json
 from broker.grants import approval_policy
@@ -102,9 +103,11 @@ def get_approval_policy(tx: Tx, tenant_id: TenantId) -> PolicyView:
     edits=get_approval_policy,
 )
 def set_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
-    """Change the policy for requests to come; or propose it, where another admin must confirm."""
+    """Change the policy, or propose it where another admin must confirm. It holds for requests to
+    come, and what was given that it would not have allowed ends.
+    """
     policy = ApprovalPolicy(**{**body, **{name: tuple(body[name]) for name in _LISTS}})
-    approval_policy.propose(tx, tenant_id, policy)
+    lifecycle.change_policy(tx, tenant_id, policy, the_broker().queue)
     return approval_policy.get_view(tx, tenant_id)
 
 
@@ -117,5 +120,5 @@ def set_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
 )
 def confirm_approval_policy(tx: Tx, body: Json, tenant_id: TenantId) -> PolicyView:
     """Agree, as another admin, to the change that was proposed."""
-    approval_policy.confirm(tx, tenant_id, body["version"])
+    lifecycle.confirm_policy(tx, tenant_id, body["version"], the_broker().queue)
     return approval_policy.get_view(tx, tenant_id)

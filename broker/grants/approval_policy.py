@@ -87,6 +87,31 @@ def at_most(limit: int, own: int | None) -> int:
     return limit if own is None else min(limit, own)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a grant gives, as far as a policy bounds it. Seconds; 0 is "not at all"."""
+
+    live_s: int
+    copy_s: int
+    platform_s: int
+    storage_s: int
+    in_clear: bool
+    break_glass: bool
+
+
+def forbids(policy: ApprovalPolicy, given: Given) -> bool:
+    """Whether a request for this would be refused under the policy. Pure.
+
+    Who decides, and how many, is no question of what may be given: a decision stands.
+    """
+    longest = max(given.live_s, given.platform_s, given.storage_s)
+    limits = [(longest, policy.live_max_s), (given.copy_s, policy.copy_max_s)]
+    if given.break_glass:
+        limits.append((longest, policy.break_glass_max_s if policy.break_glass else 0))
+    too_long = any(limit is not None and asked > limit for asked, limit in limits)
+    return too_long or (policy.masked_only and (given.in_clear or given.storage_s > 0))
+
+
 def find_in_force(tx: Tx, tenant_id: TenantId) -> tuple[int, ApprovalPolicy]:
     row = tx.session.scalar(
         sa.select(PolicyRow)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import people, tenants
+from broker import lifecycle, people, tenants
 from broker.errors import Invalid
 from broker.grants import approval_policy
 from broker.grants.approval_policy import BREAK_GLASS_DEFAULT_S, BREAK_GLASS_S, ApprovalPolicy
@@ -34,7 +34,7 @@ def change(tenant_id: str) -> ResponseReturnValue:
     tenant = TenantId(tenant_id)
     try:
         with begin() as tx:
-            approval_policy.propose(tx, tenant, _read(request.form))
+            ended = lifecycle.change_policy(tx, tenant, _read(request.form), the_broker().queue)
             waits = approval_policy.get_view(tx, tenant).proposed is not None
     except Invalid as error:
         with begin() as tx:
@@ -42,7 +42,7 @@ def change(tenant_id: str) -> ResponseReturnValue:
     flash(
         gettext("Proposed. It holds once another admin confirms it.")
         if waits
-        else gettext("Changed. It holds for every request from now on.")
+        else gettext("Changed. It holds for every request from now on.") + _tell_ended(ended)
     )
     return redirect(url_for(".show", tenant_id=tenant_id), 303)
 
@@ -51,9 +51,16 @@ def change(tenant_id: str) -> ResponseReturnValue:
 def confirm(tenant_id: str) -> ResponseReturnValue:
     version = read_seconds(request.form, "version") or 0
     with begin() as tx:
-        approval_policy.confirm(tx, TenantId(tenant_id), version)
-    flash(gettext("Confirmed. It holds for every request from now on."))
+        ended = lifecycle.confirm_policy(tx, TenantId(tenant_id), version, the_broker().queue)
+    flash(gettext("Confirmed. It holds for every request from now on.") + _tell_ended(ended))
     return redirect(url_for(".show", tenant_id=tenant_id), 303)
+
+
+def _tell_ended(count: int) -> str:
+    if not count:
+        return ""
+    told = gettext("Grants that it would not have allowed have ended: %(count)s.")
+    return " " + told % {"count": count}
 
 
 def _read(form: Form) -> ApprovalPolicy:

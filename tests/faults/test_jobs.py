@@ -110,3 +110,53 @@ def test_a_job_that_this_version_does_not_know_keeps_no_other_from_its_turn(worl
     grant_id = world.request()
     world.work()
     assert world.grant(grant_id).asked_digest is not None
+
+
+@pytest.mark.long
+def test_a_job_that_a_dead_worker_left_running_for_ever_keeps_nothing_from_its_end(
+    world: World,
+) -> None:
+    """Nobody takes such a job up again, and nobody waits for it."""
+    snapshot_id = world.order(world.approved())
+    world.close_ticket(world.grant(world.snapshot(snapshot_id).grant_id).ticket_id)
+    with control_superuser(world) as connection:
+        stuck = "UPDATE procrastinate_jobs SET status = 'doing' WHERE status = 'todo'"
+        assert connection.execute(stuck).rowcount > 0
+    world.work()
+    assert world.snapshot(snapshot_id).state == "condemned"
+    skip(world, timedelta(seconds=310))
+    sweep(world)
+    assert world.snapshot(snapshot_id).state == "destroyed"
+    assert "certificate.issued" in world.kinds()
+    with control_superuser(world) as connection:
+        query = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'"
+        assert connection.execute(query).fetchone() != (0,)
+
+
+@pytest.mark.long
+def test_jobs_of_another_version_fail_and_the_sweeps_do_their_work(world: World) -> None:
+    """Before and after an upgrade: a known job with another's arguments, and an unknown one."""
+    snapshot_id = world.order(world.approved())
+    world.close_ticket(world.grant(world.snapshot(snapshot_id).grant_id).ticket_id)
+    changes = (
+        """args = '{"snapshot": "an older name of the argument"}' WHERE task_name LIKE 'copy%'""",
+        """args = args || '{"since": 2}' WHERE task_name = 'destroy_snapshot'""",
+        "task_name = 'destroy_snapshot_v9' WHERE task_name = 'certify_snapshot'",
+    )
+    with control_superuser(world) as connection:
+        for change in changes:
+            connection.execute(f"UPDATE procrastinate_jobs SET {change}")
+        connection.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args)"
+            " VALUES ('copies', 'destroy_snapshot_v9', '{}')"
+        )
+    world.work()
+    assert world.snapshot(snapshot_id).state == "condemned"
+    with control_superuser(world) as connection:
+        query = "SELECT DISTINCT task_name FROM procrastinate_jobs WHERE status = 'failed'"
+        failed = {name for (name,) in connection.execute(query)}
+    assert failed == {"copy_snapshot", "destroy_snapshot", "destroy_snapshot_v9"}
+    skip(world, timedelta(seconds=310))
+    sweep(world)
+    assert world.snapshot(snapshot_id).state == "destroyed"
+    assert world.kinds().count("snapshot.destroyed") == 1
