@@ -59,7 +59,7 @@ def search(ports: Ports, server: Target, snapshot: Snapshot, canaries: Canaries 
     places = Places(snapshot, server, ports.keys.label_key())
     try:
         owner = places.open_owner()  # the drop shuts it out again, and takes it away
-        leaks = spot.list_found(canaries, owner, lambda: None, limit_ms=spot.LAST_SEARCH_MS)
+        leaks = spot.list_found(canaries, owner, lambda: None, short=True)
     except FAILURES:
         return
     crash_point("searched")

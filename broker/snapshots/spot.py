@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 
 from psycopg import sql
@@ -23,12 +23,12 @@ from broker.engines.postgres.connect import connect
 from broker.engines.postgres.copying import CopyFailed
 from broker.engines.postgres.copying.exporter import Exporter
 from broker.engines.postgres.copying.rows import Connection, reading_session, source_errors
+from broker.engines.postgres.line import bounded
 from broker.engines.postgres.masks import SESSION_KEY, session_options
 from broker.grants.plan import TablePlan
 from broker.secret import Secret
 
 CANARIES = "canaries"  # the sealed object
-LAST_SEARCH_MS = 60_000  # of one table; what takes longer is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ def check_none_found(canaries: Canaries, owner: Target, checkpoint: Callable[[],
 
 
 def list_found(
-    canaries: Canaries, owner: Target, checkpoint: Callable[[], None], *, limit_ms: int = 0
+    canaries: Canaries, owner: Target, checkpoint: Callable[[], None], *, short: bool = False
 ) -> list[str]:
-    """Full names of columns in which a real value stands. `limit_ms` bounds the search of each
-    table, 0 does not.
+    """Full names of columns in which a real value stands. A `short` search is cut off after
+    `line.LIMIT_S`, also when the server hangs.
     """
     leaks: list[str] = []
-    with _sandbox(canaries, owner, limit_ms) as sandbox:
+    with _sandbox(canaries, owner, bounded if short else nullcontext) as sandbox:
         for table, columns in canaries.found:
             checkpoint()
             row = sandbox.execute(count_canaries(table, columns, SESSION_KEY)).fetchone() or ()
@@ -122,10 +122,11 @@ def list_found(
 
 
 @contextmanager
-def _sandbox(canaries: Canaries, owner: Target, limit_ms: int) -> Iterator[Connection]:
-    options: dict[str, str | Secret[str]] = {**session_options(canaries.key)}
-    options["statement_timeout"] = str(limit_ms)
-    with connect(owner, options=options) as sandbox:
+def _sandbox(
+    canaries: Canaries, owner: Target, limit: Callable[[Connection], AbstractContextManager[object]]
+) -> Iterator[Connection]:
+    options = session_options(canaries.key)
+    with connect(owner, options=options) as sandbox, limit(sandbox):
         if _probe(sandbox) != canaries.probe:
             raise CopyFailed(
                 "the tenant's server and the test server hash texts differently, so real values "
