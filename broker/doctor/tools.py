@@ -14,6 +14,7 @@ from pathlib import Path
 
 from broker.doctor.line import Line, bad, ok, warn
 from broker.engines.postgres.connect import find_tool
+from broker.engines.postgres.copying.confined import find_lack
 from broker.errors import SettingsError
 from broker.settings import Settings
 
@@ -34,7 +35,16 @@ class Floor:
 
 def checks(settings: Settings) -> dict[str, Callable[[], Iterator[Line]]]:
     file = settings.tools.config / "tools.toml"
-    return {name: _check(name, file) for name in _TOOLS}
+    return {name: _check(name, file) for name in _TOOLS} | {"their cell": _check_cell}
+
+
+def _check_cell() -> Iterator[Line]:
+    lack = find_lack()
+    if lack is None:
+        yield ok("their cell", "they run as nobody, without files, network or processes of ours")
+    else:
+        says = "there is none: a hostile server that takes pg_dump over is the worker"
+        yield warn("their cell", says, lack)
 
 
 def _check(name: str, file: Path) -> Callable[[], Iterator[Line]]:

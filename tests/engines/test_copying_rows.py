@@ -64,7 +64,8 @@ def children() -> list[Path]:
         with contextlib.suppress(OSError):
             stat = (entry / "stat").read_text() if entry.name.isdigit() else ""
             after = stat.rpartition(")")[2].split()
-            if after and after[1] == str(os.getpid()) and "(psql)" in stat:
+            ours = after and after[1] == str(os.getpid())
+            if ours and ("(psql)" in stat or "(bwrap)" in stat):  # in its cell, if there is one
                 found.append(entry)
     return found
 

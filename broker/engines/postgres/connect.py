@@ -229,6 +229,8 @@ class ToolConnection:
     env: Mapping[str, str]
     pass_fds: tuple[int, ...]
     lines: Lines | None = None
+    sockets: str | None = None  # the folder of its server's socket; None: it is on the network
+    files: tuple[str, ...] = ()  # that it reads
 
 
 @contextlib.contextmanager
@@ -257,6 +259,8 @@ def tool_connection(
             },
             pass_fds=(descriptor,),
             lines=target.lines,
+            sockets=target.host if target.host.startswith("/") else None,
+            files=(target.ca_file,) if target.ca_file is not None else (),
         )
     finally:
         os.close(descriptor)

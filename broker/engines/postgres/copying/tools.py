@@ -18,6 +18,7 @@ from typing import IO
 
 from broker.engines.postgres.connect import ToolConnection, find_tool
 from broker.engines.postgres.copying import CopyFailed
+from broker.engines.postgres.copying.confined import NOTHING, Reach, confine
 
 BLOCK_BYTES = 1 << 20
 ERROR_CHARACTERS = 500
@@ -79,11 +80,16 @@ def tool(
 ) -> Iterator[Tool]:
     """Start a program of PostgreSQL's; kill it if it still runs when the block ends.
 
-    Its stdin is empty. `fds` are descriptors that it finds under the same numbers.
+    It runs in a cell where the system has one (see `confined`). Its stdin is empty. `fds` are
+    descriptors that it finds under the same numbers.
     """
+    reach = NOTHING
+    if connection is not None:
+        reach = Reach(connection.sockets, connection.sockets is None, connection.files)
+    command, as_user = confine([find_tool(name), *arguments], reach)
     with _sealed_memory() as stderr:
         process = subprocess.Popen(
-            [find_tool(name), *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -91,6 +97,7 @@ def tool(
             env=dict(connection.env) if connection else {"PATH": "/usr/bin:/bin"},
             pass_fds=(*fds, *(connection.pass_fds if connection else ())),
             start_new_session=True,  # Ctrl-C is for us; we end the child in order
+            **as_user,
         )
         if process.stdout is not None:
             with contextlib.suppress(OSError):  # a wish: the user's share of pipe pages may be used
