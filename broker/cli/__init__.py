@@ -58,6 +58,7 @@ _COMMANDS = {
     "scheduler": "broker.cli.processes:scheduler",
     "serve": "broker.cli.serve:serve",
     "up": "broker.cli.serve:up",
+    "man": "broker.cli.man:man",
     "completion": "broker.cli.completion:completion",
     "demo": "broker.cli.serve:demo",
     "keyring": "broker.cli.folders:keyring",
@@ -74,7 +75,17 @@ def cli() -> None:
     """Support access to tenants' databases: only when authorised, masked, ended and proven.
 
     A client names its broker by BROKER_URL and signs in with `broker login`.
-    """
+
+    \b
+    As an engineer:  broker tickets list; broker grants request --help
+                     broker connect grt_...      psql, under a grant
+    As an admin:     broker grants list --state requested
+                     broker grants plan grt_...; broker grants approve grt_...
+    As a program:    -o json, and the exit status: 0 ok, 2 usage, 3 not signed in,
+                     4 denied, 5 not found, 6 conflict, 7 waited in vain, 8 network
+
+    `broker man | man -l -` shows everything on one page.
+    """  # noqa: D301  # the sign by which click leaves a paragraph's lines alone
 
 
 def main() -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -44,6 +45,19 @@ _CODES: tuple[tuple[type[BrokerError], int], ...] = (
     (Unavailable, 8),
     (VerificationFailed, 9),
 )
+# The contract, as it is told in the manual page and in `docs/cli.md`.
+EXIT_STATUS: Mapping[int, str] = {
+    0: "ok",
+    1: "unexpected, or declined; health: something is late; doctor: something is bad",
+    2: "usage, or what was sent can't be meant",
+    3: "not signed in",
+    4: "denied",
+    5: "no such thing, or not yours to see",
+    6: "conflict: somebody was first, or the state does not allow it",
+    7: "the wait timed out; the work goes on",
+    8: "server or network",
+    9: "a signature, proof or digest does not hold, or nothing from outside vouches for it",
+}
 _NEXT: dict[type[BrokerError], str] = {NotAuthenticated: "broker login"}
 
 
