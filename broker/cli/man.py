@@ -1,15 +1,12 @@
 """The manual page, made from the commands themselves: `broker man | man -l -`.
 
-    python -m broker.cli.man > docs/broker.1
-
-What a command says of itself in `--help` is what stands here; a test holds the file to the code.
+What a command says of itself in `--help` is what stands here: there is no second text to keep.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Iterable, Iterator
 
 import click
@@ -114,7 +111,3 @@ def escape(text: str) -> str:
     safe = text.replace("\\", "\\e").replace("-", "\\-")
     safe = "".join(sign if sign.isascii() else f"\\[u{ord(sign):04X}]" for sign in safe)
     return f"\\&{safe}" if safe.startswith((".", "'")) else safe
-
-
-if __name__ == "__main__":
-    sys.stdout.write(write_page())
