@@ -6,6 +6,8 @@
 - `integrate_per_s`: entries that get a position and a signed checkpoint, a second.
 - `proof_p95_ms`: an inclusion proof at PROVEN entries (synthetic tiles), from opening a transaction
   to the text of the proof, with the look at who asks; without HTTP.
+- `export_million_cpu_s`, `export_rss_mb`: processor time and peak memory of a process that streams
+  a bundle of EXPORTED entries (without what opens them); the time is scaled to a million.
 - `verify_million_s`, `standalone_million_s`: a bundle of ENTRIES verified by `broker log verify`
   and by `broker_verify`, start included, scaled to a million; `…_rss_mb` is that process's peak
   memory with ENTRIES entries, not scaled.
@@ -22,6 +24,7 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import secrets
 import shutil
 import statistics
@@ -40,6 +43,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from broker import bootstrap, people, tenants, trail
 from broker.audit import proofs
 from broker.audit.bundle import EntryLine, Header, Opening, write_lines
+from broker.audit.epochs import seal_due
+from broker.audit.export import Export, stream
 from broker.audit.integrate import integrate_all
 from broker.audit.merkle import Frontier, leaf_hash
 from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
@@ -58,6 +63,7 @@ ROUNDS = 400
 WRITES = 400  # of each writer
 INTEGRATED = 20_000
 PROVEN, PROOFS = int(os.environ.get("PROVEN", "10000000")), 400
+EXPORTED = int(os.environ.get("EXPORTED", "100000"))
 DURABLE = {"fsync": "on", "synchronous_commit": "on"}
 ROOT = Path(__file__).parents[1]
 BENCH = system("bench")
@@ -278,6 +284,49 @@ def lengthen(connection: psycopg.Connection, tenant_id: str, drawn: list[int]) -
     connection.execute("ANALYZE")
 
 
+# What a bundle costs whoever makes it.
+
+
+def measure_export(dsn: Secret[str], server: EmbeddedServer) -> tuple[float, float]:
+    """Seconds and peak memory of a process that streams the bundle of EXPORTED entries: they stand
+    in the root log, which nothing else here uses.
+    """
+    assert seal_due(Database(dsn), 1)  # makes the root log
+    with superuser(server, "control") as connection:
+        connection.execute(
+            "DELETE FROM audit_entry WHERE log_id IN (SELECT id FROM audit_log WHERE root)"
+        )
+        entry = make_entry(1)[0]
+        connection.execute(
+            "INSERT INTO audit_entry (log_id, subject, entry, idx, leaf_hash) "
+            "SELECT l.id, 'grt_bench', %s, i, sha256(i::text::bytea) "
+            "FROM audit_log l, generate_series(0, %s) AS i WHERE l.root",
+            [entry, EXPORTED - 1],
+        )
+        connection.execute("ANALYZE audit_entry")
+    context = multiprocessing.get_context("spawn")
+    told: multiprocessing.Queue[tuple[float, float]] = context.Queue()
+    process = context.Process(target=export_all, args=(dsn.reveal(), told))
+    process.start()
+    seconds, peak_mb = told.get()
+    process.join()
+    say(f"exported {EXPORTED} entries in {seconds:.1f} s of processor time, {peak_mb:.0f} MB")
+    return seconds * 1_000_000 / EXPORTED, peak_mb
+
+
+def export_all(dsn: str, told: object) -> None:
+    database = Database(Secret(dsn))
+    with database.begin(BENCH) as tx:
+        log_id = tx.session.scalars(sa.select(trail.AuditLog.id).where(trail.AuditLog.root)).one()
+    export = Export(log_id, EXPORTED, Header(ORIGIN, (), ()), lambda *_: [])
+    began = time.process_time()
+    for _ in stream(lambda: database.begin(BENCH), export):
+        pass
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told.put((time.process_time() - began, peak_mb))  # type: ignore[attr-defined]  # a Queue
+    database.close()
+
+
 # What a customer pays to verify.
 
 
@@ -359,6 +408,12 @@ def main() -> None:
         database.engine.dispose()
         figures["proof_p95_ms"] = round(measure_proofs(dsn, server), 2)
         figures["proof_entries"] = PROVEN
+        seconds, peak_mb = measure_export(dsn, server)
+        figures["export_million_cpu_s"], figures["export_rss_mb"] = (
+            round(seconds, 1),
+            round(peak_mb),
+        )
+        figures["exported_entries"] = EXPORTED
     with tempfile.TemporaryDirectory() as folder:
         bundle, key = make_bundle(Path(folder))
         figures["bundle_mb"] = round(bundle.stat().st_size / 1e6, 1)

@@ -27,6 +27,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
 if TYPE_CHECKING:  # a checker sees the folder as a package, Python the two files side by side
     from broker_verify import broker_verify as base
 else:
@@ -60,24 +63,37 @@ def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -
 
 def check_cosignature(note: str, key: str) -> str:
     """The name of a witness, `<name>+<key id>+<base64>`, that cosigned a note (C2SP
-    tlog-cosignature, Ed25519). Raises Refused or ValueError.
+    tlog-cosignature, Ed25519 or ML-DSA-44). Raises Refused or ValueError.
     """
     name, identity, encoded = (*key.split("+", 2), "", "")[:3]  # base64 has + too
-    blob = base.bytes_of(encoded, 33)
+    blob = base.bytes_of(encoded)
     known = sha256(base.a_name(name).encode() + b"\n" + blob).digest()[:4]
-    if blob[:1] != b"\x04" or known.hex() != identity:
+    if (blob[:1], len(blob)) not in {(b"\x04", 33), (b"\x06", 1313)} or known.hex() != identity:
         raise base.Refused("this is no key of a witness")
     text, _, tail = note.rpartition("\n\n")
     for line in tail.splitlines():
-        if not line.startswith(f"— {name} "):
-            continue
-        signature = base.bytes_of(line.removeprefix(f"— {name} "))
-        if signature[:4] == known and len(signature) == 76:
-            at = int.from_bytes(signature[4:12], "big")
-            message = f"cosignature/v1\ntime {at}\n{text}\n".encode()
-            base.Key(name, blob[1:]).check(signature[12:], message)
+        signature = base.bytes_of(line.rpartition(" ")[2])
+        if line.startswith(f"— {name} ") and signature[:4] == known:
+            check_witness(name, blob, signature[4:], text)
             return name
     raise base.Refused(f"{name} has not cosigned it")
+
+
+def check_witness(name: str, key: bytes, signature: bytes, text: str) -> None:
+    """`key` begins with its algorithm, `signature` with its instant."""
+    at, signature = signature[:8], signature[8:]
+    if key[:1] == b"\x04":
+        message = f"cosignature/v1\ntime {int.from_bytes(at, 'big')}\n{text}\n".encode()
+        base.Key(name, key[1:]).check(signature, message)
+        return
+    origin, size, root = text.split("\n")
+    said = [bytes([len(one)]) + one for one in (name.encode(), origin.encode())]
+    message = b"subtree/v1\n\0" + said[0] + at + said[1] + bytes(8) + int(size).to_bytes(8, "big")
+    try:
+        public = MLDSA44PublicKey.from_public_bytes(key[1:])
+        public.verify(signature, message + base.bytes_of(root, 32))
+    except InvalidSignature:
+        raise base.Refused(f"the cosignature by {name} does not hold") from None
 
 
 def check_place(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from broker.audit.bundle import build_bundle, parse_bundle
 from broker.audit.cosigning import WitnessKey, cosign, verify_cosignature
@@ -37,6 +38,30 @@ def test_a_cosignature_holds_for_its_note_and_instant_alone() -> None:
     for wrong in (note, note + later, other + line):
         with pytest.raises(VerificationFailed):
             verify_cosignature(wrong, key)
+
+
+def test_a_cosignature_of_ml_dsa_44_holds_for_both_and_for_its_name_and_note_alone() -> None:
+    private = MLDSA44PrivateKey.generate()
+    key = WitnessKey("witness.example/pq", private.public_key().public_bytes_raw())
+    assert WitnessKey.parse(key.format()) == key
+    note = SigningKey("broker.example/root").checkpoint(3, root([leaf_hash(b"x")] * 3))
+    text = note.rpartition("\n\n")[0] + "\n"
+    line = cosign(text, key, 1_770_000_000, private.sign)
+    assert verify_cosignature(note + line, key) == 1_770_000_000
+    assert with_root.check_cosignature(note + line, key.format()) == key.name
+    other = WitnessKey("witness.example/other", key.public)
+    posing = cosign(text, other, 1_770_000_000, lambda _: private.sign(b"something else"))
+    spoilt = [
+        (note, key),
+        (note.replace("\n3\n", "\n4\n") + line, key),
+        (note + line.replace(key.name, other.name), other),
+        (note + posing, other),
+    ]
+    for changed, by in spoilt:
+        with pytest.raises(VerificationFailed):
+            verify_cosignature(changed, by)
+        with pytest.raises(standalone.Refused):
+            with_root.check_cosignature(changed, by.format())
 
 
 @pytest.mark.parametrize(
