@@ -107,10 +107,11 @@ def get_platform(tx: Tx, platform_id: str) -> Platform:
     return platform
 
 
-def list_platforms(tx: Tx, tenant_id: TenantId) -> Sequence[Platform]:
-    people.check(tx, "platform:read", tenant_id)
+def list_platforms(tx: Tx, tenant_id: TenantId | None = None) -> Sequence[Platform]:
+    """Of one tenant, or of all that the actor may read."""
+    readable = people.list_readable(tx, "platform:read", tenant_id)
     query = sa.select(Platform).where(
-        Platform.tenant_id == tenant_id, Platform.removed_at.is_(None)
+        Platform.tenant_id.in_(readable), Platform.removed_at.is_(None)
     )
     return tx.session.scalars(query.order_by(Platform.name, Platform.id)).all()
 

@@ -100,7 +100,8 @@ def get_storage(tx: Tx, storage_id: str) -> Storage:
     return storage
 
 
-def list_storages(tx: Tx, tenant_id: TenantId) -> Sequence[Storage]:
-    people.check(tx, "storage:read", tenant_id)
-    query = sa.select(Storage).where(Storage.tenant_id == tenant_id, Storage.removed_at.is_(None))
+def list_storages(tx: Tx, tenant_id: TenantId | None = None) -> Sequence[Storage]:
+    """Of one tenant, or of all that the actor may read."""
+    readable = people.list_readable(tx, "storage:read", tenant_id)
+    query = sa.select(Storage).where(Storage.tenant_id.in_(readable), Storage.removed_at.is_(None))
     return tx.session.scalars(query.order_by(Storage.name, Storage.id)).all()

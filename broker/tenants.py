@@ -281,10 +281,11 @@ def list_tenants(tx: Tx) -> Sequence[Tenant]:
     return tx.session.scalars(query).all()
 
 
-def list_databases(tx: Tx, tenant_id: TenantId) -> Sequence[TenantDatabase]:
-    people.check(tx, "database:read", tenant_id)
+def list_databases(tx: Tx, tenant_id: TenantId | None = None) -> Sequence[TenantDatabase]:
+    """Of one tenant, or of all that the actor may read."""
+    readable = people.list_readable(tx, "database:read", tenant_id)
     query = sa.select(TenantDatabase).where(
-        TenantDatabase.tenant_id == tenant_id, TenantDatabase.removed_at.is_(None)
+        TenantDatabase.tenant_id.in_(readable), TenantDatabase.removed_at.is_(None)
     )
     return tx.session.scalars(query.order_by(TenantDatabase.name)).all()
 

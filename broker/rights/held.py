@@ -43,8 +43,10 @@ HOLDINGS = (
     Holding("invitation", ("id",), ("person_id",), "invitations to you", ERASED),
     Holding("device_login", ("id",), ("person_id",), "command lines that you let in", ERASED),
     Holding("authenticator", ("person_id",), ("person_id",), "your authenticator", ERASED),
-    Holding("recovery_code", ("code_digest",), ("person_id",), "your recovery codes", ERASED),
-    Holding("known_device", ("token_digest",), ("person_id",), "your browsers", ERASED),
+    Holding(
+        "recovery_code", ("person_id", "code_digest"), ("person_id",), "your recovery codes", ERASED
+    ),
+    Holding("known_device", ("person_id", "token_digest"), ("person_id",), "your browsers", ERASED),
     Holding("passkey", ("id",), ("person_id",), "your passkeys", ERASED),
     Holding("mail", ("id",), ("person_id",), "mails to you", ERASED),
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),

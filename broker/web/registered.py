@@ -45,13 +45,9 @@ def show_list(refused: Refused | None = None) -> str:
         return render_template(
             "console/databases.html",
             tenants={one.id: one.name for one in known},
-            databases=[
-                row for one in known for row in tenants.list_databases(tx, TenantId(one.id))
-            ],
-            platforms=[
-                row for one in known for row in platforms.list_platforms(tx, TenantId(one.id))
-            ],
-            storages=[row for one in known for row in storages.list_storages(tx, TenantId(one.id))],
+            databases=tenants.list_databases(tx),
+            platforms=platforms.list_platforms(tx),
+            storages=storages.list_storages(tx),
             servers=tenants.list_servers(tx) if people.may(tx, "server:read") else None,
             refused=refused or Refused(),
             sent=request.form,

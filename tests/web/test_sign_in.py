@@ -39,7 +39,8 @@ def test_the_cookies_are_bound_to_this_host_and_no_script_reads_them(
     before = browser.get("/sign-in").headers.getlist("Set-Cookie")
     answer = browser.submit("/sign-in", "/sign-in", email=email, password=PASSWORD)
     cookies = [*before, *answer.headers.getlist("Set-Cookie")]
-    assert {cookie.split("=")[0] for cookie in cookies} == {"__Host-session", "__Host-flask"}
+    names = {"__Host-session", "__Host-flask", "__Host-device"}
+    assert {cookie.split("=")[0] for cookie in cookies} == names
     for cookie in cookies:
         parts = {part.strip().lower() for part in cookie.split(";")[1:]}
         assert {"secure", "httponly", "path=/", "samesite=lax"} <= parts, cookie
