@@ -93,6 +93,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         escalating.escalate_due(tx)
         reminders.remind_due(tx)
+        reminders.warn_ending(tx)
         cases.remind_due(tx)
         handing.tell_due(tx)
     return ended

@@ -4,12 +4,15 @@ tenant's policy says, to the admins and delegates who have not approved it yet.
 Level-triggered: a sweep asks which share of the time is over and was not told of. Each is told at
 most once; one that comes late tells once for all that passed. A reminder decides nothing: silence
 only ever lapses.
+
+Who asked is told an hour before what was given ends, where it was given for long enough: that is
+kept as the share `ENDS_SOON`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -22,11 +25,14 @@ from broker.grants import approvals, delegates
 from broker.grants.approval_policy import REMINDERS, PolicyRow, get_version
 from broker.grants.model import Decision, Grant
 from broker.grants.telling import page_of, say_lapse
-from broker.ids import TenantId
+from broker.ids import PersonId, TenantId
 from broker.letters import Letter, phrase
 from broker.tx import Tx
 
 _BATCH = 200
+ENDS_SOON = 100
+AHEAD = timedelta(hours=1)
+_LONG = timedelta(hours=3)  # what is given for less ends soon from its beginning
 
 
 class Reminder(Base):
@@ -96,6 +102,42 @@ def _remind(tx: Tx, grant: Grant) -> bool:
     for person_id in delegates.list_deciders(tx, tenant_id):
         if person_id not in approved:
             mail.write(tx, person_id, tenant_id, letter)
+    return True
+
+
+def warn_ending(tx: Tx) -> int:
+    """Tell who asked that what they were given ends within the hour; returns of how many grants."""
+    told = sa.exists().where(Reminder.grant_id == Grant.id, Reminder.share == ENDS_SOON)
+    ending = sa.select(Grant).where(
+        plain(Grant.state == "approved"),
+        Grant.ends_at > tx.at,
+        Grant.ends_at <= tx.at + AHEAD,
+        Grant.ends_at - Grant.state_at >= _LONG,
+        ~told,
+    )
+    return sum(_warn(tx, grant) for grant in tx.session.scalars(ending.limit(_BATCH)).all())
+
+
+def _warn(tx: Tx, grant: Grant) -> bool:
+    row = {"grant_id": grant.id, "share": ENDS_SOON, "at": tx.at}
+    fresh = insert(Reminder).values(row).on_conflict_do_nothing().returning(Reminder.share)
+    if tx.session.scalar(fresh) is None or grant.ends_at is None:
+        return False
+    letter = Letter(
+        phrase("Ends soon: %(grant)s", grant=grant.id),
+        [
+            phrase(
+                "What you were given under %(grant)s ends at %(at)s: logins are cut and copies "
+                "destroyed. If the work needs longer, ask for an extension before that.",
+                grant=grant.id,
+                at=grant.ends_at,
+            )
+        ],
+        kind="expiry",
+        page=page_of(grant),
+        thread=grant.ticket_id,
+    )
+    mail.write(tx, PersonId(grant.requester_id), None, letter)
     return True
 
 

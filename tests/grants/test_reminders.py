@@ -49,3 +49,21 @@ def test_a_sweep_that_comes_late_reminds_once_and_of_what_lapsed_not_at_all(worl
     skip(world, timedelta(hours=23))
     sweep(world)
     assert len(reminded(world)) == 1
+
+
+def warned(world: World) -> list[str]:
+    with world.as_(system("tests")) as tx:
+        query = "SELECT person_id FROM mail WHERE subject LIKE 'Ends soon%' ORDER BY id"
+        return list(tx.session.scalars(sa.text(query)))
+
+
+def test_who_asked_is_told_once_that_it_ends_within_the_hour(world: World) -> None:
+    world.approved(live_s=4 * 3600, copy_s=0)
+    world.approved(live_s=3600, copy_s=0)  # too short to be told of
+    skip(world, timedelta(hours=2, minutes=55))
+    sweep(world)
+    assert warned(world) == []
+    skip(world, timedelta(hours=3, minutes=5))
+    sweep(world)
+    sweep(world)
+    assert warned(world) == [world.engineer.person_id]

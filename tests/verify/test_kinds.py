@@ -17,7 +17,8 @@ from tests.verify.vendor import Vendor
 ROOT = Path(broker.__file__).parent
 DOCS = ROOT.parent / "docs" / "audit-events.md"
 KIND = re.compile(r"[a-z_]+\.[a-z_]+")
-WRITERS = {"record", "record_all", "record_each", "record_birth", "Move", "record_for_all", "_tell"}
+WRITERS = {"record", "record_all", "record_each", "record_birth", "Move", "record_for_all"}
+WRITERS |= {"_tell", "_note"}
 # Made of two words at run time: a find's noun, and what became of it.
 MADE = {f"{noun}.{end}" for noun in ("orphan", "remnant") for end in ("found", "ended")}
 MADE |= {"stranger.found", "stranger.gone"}

@@ -1,0 +1,16 @@
+"""Who asked is told that what was given ends soon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0059"
+down_revision = "0058"
+
+
+def upgrade() -> None:
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
+    connection.execute((Path(__file__).parents[1] / "0059_ends_soon.sql").read_text())
