@@ -41,7 +41,11 @@ def checks(settings: Settings) -> dict[str, Callable[[], Iterator[Line]]]:
 def _check_cell() -> Iterator[Line]:
     lack = find_lack()
     if lack is None:
-        yield ok("their cell", "they run as nobody, without files, network or processes of ours")
+        says = (
+            "they run as nobody, without our files and processes; without a network to a server "
+            "on a socket, with the host's to one over TCP: let its firewall narrow that"
+        )
+        yield ok("their cell", says)
     else:
         says = "there is none: a hostile server that takes pg_dump over is the worker"
         yield warn("their cell", says, lack)

@@ -71,7 +71,11 @@ def table(connection: Connection, name: str = "t") -> Table:
 
 
 def fates(masks: Mapping[str, str], label: str = "l") -> dict[str, Fate]:
-    return {column: Fate(mask, label, "") for column, mask in masks.items()}
+    """A shift goes by the number in `e`."""
+    return {
+        column: Fate(mask, label, "", subject="e" if mask == "shift" else "")
+        for column, mask in masks.items()
+    }
 
 
 def read(
