@@ -15,6 +15,9 @@ from broker.logs import redact
 FAILURES = (BrokerError, psycopg.Error, OSError)
 HINT_S = 30  # a job that was enqueued as a hint gets this long before a sweep enqueues another
 _FIRST_S, _CAP_S = 2, 300
+# Long enough for the SQL that ends a role with 64 prepared transactions of 200 characters each. Who
+# is being ended chooses their names, and the last statement drops the role.
+LONGEST = 20_000
 
 
 def wait_s(attempts: int) -> int:
@@ -26,7 +29,7 @@ def wait_s(attempts: int) -> int:
 def note_failure(row: Retried, at: datetime, reason: str) -> None:
     row.attempts += 1
     row.stuck_since = row.stuck_since or at
-    row.stuck_reason = redact(reason)[:1000]
+    row.stuck_reason = redact(reason)[:LONGEST]
     row.next_try_at = at + timedelta(seconds=wait_s(row.attempts))
 
 

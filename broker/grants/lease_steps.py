@@ -444,7 +444,7 @@ def drop_scope_if_unused(database: Database, port: KeyPort, name: str) -> None:
         with database.begin(_WORKER) as tx:
             row = tx.session.get(LiveScope, name)
             if row is not None:
-                row.stuck_reason = redact(describe(error))[:1000]
+                row.stuck_reason = redact(describe(error))[: retries.LONGEST]
 
 
 def _is_used(tx: Tx, scope: str) -> bool:
