@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker.engines import Target
+from tests.faults.door import open_to_all
 
 
 @dataclass
@@ -69,6 +70,7 @@ def tapped(target: Target, folder: Path) -> Iterator[Wiretap]:
     ):
         name = f".s.PGSQL.{target.port}"
         door.bind(str(Path(place) / name))
+        open_to_all(Path(place) / name)
         door.listen(32)
         tap = Wiretap(replace(target, host=place), folder)
         behind = str(Path(target.host) / name)

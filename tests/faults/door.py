@@ -250,11 +250,19 @@ def socket_of(folder: Path | str, port: int) -> Connect:
     return to_socket(Path(folder) / f".s.PGSQL.{port}")
 
 
+def open_to_all(place: Path) -> None:
+    """A socket and its folder, as a server's are: the client tools run as another user."""
+    place.parent.chmod(0o755)
+    place.chmod(0o777)
+
+
 @contextlib.contextmanager
 def door_of_postgres(folder: Path | str, port: int) -> Iterator[tuple[Door, str]]:
     """Before a server's socket; and the folder that is its `host` through the door."""
     with tempfile.TemporaryDirectory(prefix="dor-") as host, socket.socket(socket.AF_UNIX) as at:
-        at.bind(str(Path(host) / f".s.PGSQL.{port}"))
+        place = Path(host) / f".s.PGSQL.{port}"
+        at.bind(str(place))
+        open_to_all(place)
         at.listen(32)
         yield Door(at, socket_of(folder, port)), host
         at.shutdown(socket.SHUT_RDWR)

@@ -67,12 +67,13 @@ def post(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
     server.stop()
 
 
+# Words as `smtplib` sends them.
 FAULTS: dict[str, Callable[[], list[Fault]]] = {
     "refused": lambda: [Refused()],
-    "hung": lambda: [Hung(), Hung(b"DATA")],
-    "cut at byte n": lambda: [Cut(n) for n in (0, 5, 60, 200)],
-    "out of space": lambda: [SaidDone(b"MAIL FROM", b"452 4.3.1 insufficient storage\r\n")],
-    "read-only": lambda: [SaidDone(b"MAIL FROM", b"550 5.7.1 no mail is taken\r\n")],
+    "hung": lambda: [Hung(), Hung(b"data\r\n")],
+    "cut at byte n": lambda: [Cut(n) for n in (0, 5, 60, 120)],
+    "out of space": lambda: [SaidDone(b"mail FROM", b"452 4.3.1 insufficient storage\r\n")],
+    "read-only": lambda: [SaidDone(b"mail FROM", b"550 5.7.1 no mail is taken\r\n")],
     "slow": lambda: [Slow()],
 }
 
