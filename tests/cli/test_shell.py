@@ -70,7 +70,13 @@ def test_a_list_is_shown_again_and_again_until_interrupted(desk: Desk, tmp_path:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "broker.cli", "tenants", "list", "--watch"]
     env = {**os.environ, **{name: value for name, value in operator.env.items() if value}}
-    watching = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=env, cwd=tmp_path)
+    watching = subprocess.Popen(
+        [*("env", "--default-signal=INT"), *command],  # a suite in the background ignores it
+        stdout=theirs,
+        stderr=theirs,
+        env=env,
+        cwd=tmp_path,
+    )
     os.close(theirs)
     shown = b""
     try:
