@@ -322,11 +322,23 @@ def _list_late_reviews(tx: Tx, after_s: int) -> list[Late]:
     rows = tx.session.scalars(
         sa.select(Review).where(Review.state == "open", Review.due_at <= tx.at)
     )
-    ages = [(row, (tx.at - row.due_at).total_seconds()) for row in rows]
     reason = "the customer has not closed it; until then no other glass is broken there"
+    due = [(row.id, TenantId(row.tenant_id), row.due_at) for row in rows]
+    return _list_past(tx, "review", due, reason, after_s)
+
+
+def _list_past(
+    tx: Tx,
+    what: str,
+    due: Sequence[tuple[str, TenantId | None, datetime]],
+    reason: str,
+    after_s: int,
+) -> list[Late]:
+    """Those of `due` (id, tenant, until when it was to be) that are late by so much."""
+    ages = [(one, (tx.at - one[2]).total_seconds()) for one in due]
     return [
-        Late("review", row.id, TenantId(row.tenant_id), row.due_at, age_s, reason)
-        for row, age_s in ages
+        Late(what, identity, tenant_id, due_at, age_s, reason)
+        for (identity, tenant_id, due_at), age_s in ages
         if age_s >= after_s
     ]
 
@@ -375,24 +387,16 @@ _UNREAD_AFTER_S = 900  # three polls
 
 def _list_late_breaches(tx: Tx, after_s: int) -> list[Late]:
     """Past their 72 hours. The vendor's alone."""
-    ages = [(row, (tx.at - row.due_at).total_seconds()) for row in breaches.list_late(tx)]
     reason = "the authority was not notified, and it is not written down why not"
-    return [
-        Late("breach", row.id, None, row.due_at, age_s, reason)
-        for row, age_s in ages
-        if age_s >= after_s
-    ]
+    due = [(row.id, None, row.due_at) for row in breaches.list_late(tx)]
+    return _list_past(tx, "breach", due, reason, after_s)
 
 
 def _list_late_rights(tx: Tx, after_s: int) -> list[Late]:
     """Asks of persons past their month. The vendor's alone: what a person asks is no tenant's."""
-    ages = [(row, (tx.at - row.due_at).total_seconds()) for row in cases.list_overdue(tx)]
     reason = "a privacy officer has not answered it; the law gives a month"
-    return [
-        Late("rights", row.id, None, row.due_at, age_s, reason)
-        for row, age_s in ages
-        if age_s >= after_s
-    ]
+    due = [(row.id, None, row.due_at) for row in cases.list_overdue(tx)]
+    return _list_past(tx, "rights", due, reason, after_s)
 
 
 _WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "look"}

@@ -154,7 +154,7 @@ def tell_due(tx: Tx) -> int:
     """Orders whose silence is over, with all that was handed over on them; returns how many."""
     due = orders.list_to_tell(tx)
     for order in due:
-        orders.end_silence(tx, order)
+        orders.tell(tx, order)
         made = sa.select(Handover).where(Handover.order_id == order.id).order_by(Handover.at)
         for row in tx.session.scalars(made):
             _note(tx, row)

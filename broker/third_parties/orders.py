@@ -159,7 +159,7 @@ def confirm(tx: Tx, order_id: str) -> None:
     tx.session.flush()
     trail.record(tx, None, "order.confirmed", row.id, _facts(row))
     if row.silent_until is None:
-        _tell(tx, row)
+        tell(tx, row)
 
 
 def contest(tx: Tx, order_id: str, why: str) -> None:
@@ -171,7 +171,7 @@ def contest(tx: Tx, order_id: str, why: str) -> None:
     tx.session.flush()
     trail.record(tx, None, "order.contested", row.id, _facts(row))
     if row.silent_until is None:
-        _tell(tx, row)
+        tell(tx, row)
 
 
 def _get_undecided(tx: Tx, order_id: str) -> AuthorityOrder:
@@ -184,7 +184,7 @@ def _get_undecided(tx: Tx, order_id: str) -> AuthorityOrder:
     return row
 
 
-def _tell(tx: Tx, row: AuthorityOrder) -> None:
+def tell(tx: Tx, row: AuthorityOrder) -> None:
     """The tenant learns of it, in their log and by mail, once."""
     row.told_at = tx.at
     tenant_id = TenantId(row.tenant_id)
@@ -226,11 +226,6 @@ def list_to_tell(tx: Tx) -> Sequence[AuthorityOrder]:
     return tx.session.scalars(
         query.order_by(AuthorityOrder.id).with_for_update(skip_locked=True)
     ).all()
-
-
-def end_silence(tx: Tx, row: AuthorityOrder) -> None:
-    """Its silence is over."""
-    _tell(tx, row)
 
 
 def get(tx: Tx, order_id: str, *, lock: bool = False) -> AuthorityOrder:
