@@ -353,8 +353,7 @@ def _tell_of_lifting(tx: Tx, tenant_id: TenantId, row: Quarantine, open_: Sequen
         kind="security",
         page="/",
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)
 
 
 def take_look_at_ticket(tx: Tx, seen: Seen, queue: Queue) -> None:

@@ -8,13 +8,13 @@ database. A mail server that does not answer costs one wait in each run, and not
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import composing, retries, signin
+from broker import composing, people, retries, signin
 from broker.db import Base, Database, Retried
 from broker.ids import PersonId, TenantId
 from broker.letters import DECLINABLE, Letter, Reader, render
@@ -73,6 +73,14 @@ def write(tx: Tx, person_id: PersonId, tenant_id: TenantId | None, letter: Lette
             thread=letter.thread,
         )
     )
+
+
+def write_to_roles(
+    tx: Tx, tenant_id: TenantId | None, roles: Sequence[str], letter: Letter
+) -> None:
+    """To all of a tenant's people, or of the vendor's, who have one of the roles."""
+    for person_id in people.list_recipients(tx, tenant_id, roles):
+        write(tx, person_id, tenant_id, letter)
 
 
 def forget_person(tx: Tx, person_id: PersonId) -> None:

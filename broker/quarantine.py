@@ -156,8 +156,7 @@ def _begin(tx: Tx, mark: Mark | None, why: Sequence[str]) -> str:
         kind="technical",
         page="/late",
     )
-    for person_id in people.list_recipients(tx, None, ["operator"]):
-        mail.write(tx, person_id, None, letter)
+    mail.write_to_roles(tx, None, ["operator"], letter)
     _log.error("quarantine_began", id=row.id, why=words)
     return row.id
 

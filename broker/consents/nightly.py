@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from broker import mail, people, trail
+from broker import mail, trail
 from broker.consents import why
 from broker.consents.model import UnexplainedAct
 from broker.consents.why import Reason
@@ -85,8 +85,8 @@ def _tell(tx: Tx, tenant_id: TenantId, fresh: list[Reason]) -> None:
     ]
     found = phrase("Acts without a ground were found")
     to_admins = Letter(found, said, kind="security", page="/log")
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, to_admins)
+    mail.write_to_roles(tx, tenant_id, ["admin"], to_admins)
     where = phrase("Acts without a ground at %(tenant)s", tenant=tenant_id)
-    for person_id in people.list_recipients(tx, None, ["privacy_officer", "operator"]):
-        mail.write(tx, person_id, None, Letter(where, said, kind="security"))
+    mail.write_to_roles(
+        tx, None, ["privacy_officer", "operator"], Letter(where, said, kind="security")
+    )

@@ -176,8 +176,7 @@ def _tell_customer(tx: Tx, grant: Grant, subject: Phrase, what: Phrase) -> None:
         page=page_of(grant),
         thread=grant.ticket_id,
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)
 
 
 def tell_that_it_waits(tx: Tx, grant: Grant) -> None:

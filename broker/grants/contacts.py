@@ -208,13 +208,13 @@ def _write(
     to_admins: tuple[Phrase, list[Phrase]],
 ) -> None:
     """To the vendor's operators, and of a tenant's database to its admins too."""
-    for person in people.list_recipients(tx, None, ["operator"]):
-        mail.write(tx, person, None, Letter(*to_operators, kind="technical"))
+    mail.write_to_roles(tx, None, ["operator"], Letter(*to_operators, kind="technical"))
     if isinstance(row, TenantDatabase):
         tenant_id = TenantId(row.tenant_id)
         page = f"/databases/{row.id}"
-        for person in people.list_recipients(tx, tenant_id, ["admin"]):
-            mail.write(tx, person, tenant_id, Letter(*to_admins, kind="technical", page=page))
+        mail.write_to_roles(
+            tx, tenant_id, ["admin"], Letter(*to_admins, kind="technical", page=page)
+        )
 
 
 def _noun(row: Registered) -> str:

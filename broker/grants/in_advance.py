@@ -11,7 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from broker import mail, people
+from broker import mail
 from broker.consents import ledger
 from broker.grants import approvals, break_glass, consented, requests, standing
 from broker.grants.approval_policy import get_version
@@ -146,5 +146,4 @@ def _tell(tx: Tx, grant: Grant, row: Standing) -> None:
         page=page_of(grant),
         thread=grant.ticket_id,
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from broker import mail, people, trail
+from broker import mail, trail
 from broker.errors import VerificationFailed
 from broker.grants.model import Grant
 from broker.grants.plan import Plan
@@ -71,7 +71,5 @@ def note(tx: Tx, grant: Grant, found: GrantAltered) -> None:
         page=page_of(grant),
         thread=grant.ticket_id,
     )
-    for person_id in people.list_recipients(tx, None, ["operator"]):
-        mail.write(tx, person_id, None, letter)
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, None, ["operator"], letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)

@@ -185,5 +185,4 @@ def _tell(tx: Tx, grant: Grant, what: str, done: str) -> None:
         mail.write(tx, PersonId(grant.requester_id), None, letter)
         return
     tenant_id = TenantId(grant.tenant_id)
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)

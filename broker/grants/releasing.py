@@ -106,8 +106,7 @@ def _tell(tx: Tx, database: TenantDatabase, cut: Sequence[Lease]) -> None:
         until=until,
     )
     to_admins = Letter(subject, [theirs], kind="technical", page=f"/databases/{database.id}")
-    for person_id in people.list_recipients(tx, TenantId(database.tenant_id), ["admin"]):
-        mail.write(tx, person_id, TenantId(database.tenant_id), to_admins)
+    mail.write_to_roles(tx, TenantId(database.tenant_id), ["admin"], to_admins)
     mine = phrase(
         "Your login there is being cut. Your grant goes on: connect again after %(until)s.",
         until=until,

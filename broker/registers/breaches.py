@@ -105,8 +105,7 @@ def record(tx: Tx, known: Known) -> str:
         ],
         page="/breaches",
     )
-    for person_id in people.list_recipients(tx, None, ["privacy_officer", "operator"]):
-        mail.write(tx, person_id, None, letter)
+    mail.write_to_roles(tx, None, ["privacy_officer", "operator"], letter)
     return row.id
 
 
@@ -160,8 +159,7 @@ def tell(tx: Tx, breach_id: str, text: str) -> int:
     for tenant_id in hit:
         facts = {"since": row.since.isoformat(), "until": row.until.isoformat()}
         trail.record(tx, tenant_id, "breach.told", row.id, facts, [Personal("text", text.strip())])
-        for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-            mail.write(tx, person_id, tenant_id, letter)
+        mail.write_to_roles(tx, tenant_id, ["admin"], letter)
     return len(hit)
 
 

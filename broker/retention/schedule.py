@@ -120,8 +120,7 @@ def load_schedule(tx: Tx, file: Path) -> None:
         ],
         page="/retention",
     )
-    for person_id in people.list_recipients(tx, None, ["privacy_officer"]):
-        mail.write(tx, person_id, None, letter)
+    mail.write_to_roles(tx, None, ["privacy_officer"], letter)
 
 
 def find_standing(tx: Tx) -> ScheduleRow | None:

@@ -133,8 +133,7 @@ def _receive(tx: Tx, person_id: PersonId, kind: str, said: str, proof: str) -> s
         ],
         page="/rights",
     )
-    for officer in people.list_recipients(tx, None, [_OFFICER]):
-        mail.write(tx, officer, None, letter)
+    mail.write_to_roles(tx, None, [_OFFICER], letter)
     return row.id
 
 
@@ -273,6 +272,5 @@ def remind_due(tx: Tx) -> int:
             ],
             page="/rights",
         )
-        for officer in people.list_recipients(tx, None, [_OFFICER]):
-            mail.write(tx, officer, None, letter)
+        mail.write_to_roles(tx, None, [_OFFICER], letter)
     return len(rows)

@@ -100,8 +100,7 @@ def _tell(tx: Tx, snapshot: Snapshot) -> None:
         kind="security",
         page=f"/copies/{snapshot.id}",
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)
 
 
 def list_said(tx: Tx, snapshot_id: str) -> Sequence[Attestation]:

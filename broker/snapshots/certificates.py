@@ -174,8 +174,7 @@ def _issue(tx: Tx, ports: Ports, snapshot: Snapshot, remnant: Remnant | None) ->
     _comment_destroyed(tx, snapshot, identity)
     replaced = remnant.certificate_id if remnant is not None else None
     letter = _write_letter(tx, snapshot, identity, replaced)
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)
 
 
 def _write_letter(

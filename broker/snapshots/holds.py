@@ -318,5 +318,4 @@ def _tell(tx: Tx, hold: LegalHold, what: Phrase) -> None:
         ],
         page=f"/copies/{hold.snapshot_id}",
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from broker import mail, people, retries
+from broker import mail, retries
 from broker.errors import NOT_THERE, NotFound
 from broker.ids import TenantId, new_id
 from broker.jobs import Queue
@@ -80,8 +80,7 @@ def _tell(tx: Tx, remnant: Remnant) -> None:
         kind="security",
         page=f"/copies/{remnant.snapshot_id}",
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)
 
 
 def get_ended(tx: Tx, identity: str) -> tuple[Snapshot, Remnant | None]:

@@ -212,8 +212,7 @@ def tell(tx: Tx, row: AuthorityOrder) -> None:
         ],
         page="/recipients",
     )
-    for person_id in people.list_recipients(tx, tenant_id, ["admin"]):
-        mail.write(tx, person_id, tenant_id, letter)
+    mail.write_to_roles(tx, tenant_id, ["admin"], letter)
 
 
 def list_to_tell(tx: Tx) -> Sequence[AuthorityOrder]:
