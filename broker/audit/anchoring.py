@@ -19,10 +19,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from broker.audit.root_log import text_of
 from broker.audit.timestamps import Stamped, accept, load_roots, make_request
+from broker.audit.witnessing import find_last_root
 from broker.db import Database
 from broker.errors import Invalid, SettingsError, Unavailable, VerificationFailed
 from broker.logs import get_log
-from broker.trail import AuditCheckpoint, AuditLog, TrustedTime
+from broker.trail import TrustedTime
 from broker.tx import Tx, system
 
 if TYPE_CHECKING:
@@ -121,13 +122,7 @@ def stamp_root(database: Database, tsa: Tsa, every_s: int) -> bool:
 
 def _find_due(tx: Tx, every: timedelta) -> tuple[int, str] | None:
     """Size and note of the last checkpoint, unless one is stamped that is young enough."""
-    last = tx.session.scalar(
-        sa.select(AuditCheckpoint)
-        .join(AuditLog, AuditLog.id == AuditCheckpoint.log_id)
-        .where(AuditLog.root)
-        .order_by(AuditCheckpoint.size.desc())
-        .limit(1)
-    )
+    last = find_last_root(tx)
     if last is None or find_stamp(tx, root_subject(last.size)) is not None:
         return None
     roots = sa.select(sa.func.max(TrustedTime.at)).where(TrustedTime.tenant_id.is_(None))

@@ -87,15 +87,20 @@ class _Due:
     note: str
 
 
-def _find_due(tx: Tx, witness: Witness) -> tuple[_Due, int] | None:
-    """The root log's last checkpoint, and the size that this witness cosigned last."""
-    last = tx.session.scalar(
+def find_last_root(tx: Tx) -> AuditCheckpoint | None:
+    """The root log's last checkpoint: what is cosigned, and what is stamped."""
+    return tx.session.scalar(
         sa.select(AuditCheckpoint)
         .join(AuditLog, AuditLog.id == AuditCheckpoint.log_id)
         .where(AuditLog.root)
         .order_by(AuditCheckpoint.size.desc())
         .limit(1)
     )
+
+
+def _find_due(tx: Tx, witness: Witness) -> tuple[_Due, int] | None:
+    """The root log's last checkpoint, and the size that this witness cosigned last."""
+    last = find_last_root(tx)
     query = sa.select(sa.func.max(RootCosignature.size))
     old = tx.session.scalar(query.where(RootCosignature.witness == witness.key.name)) or 0
     if last is None or old >= last.size:
