@@ -53,14 +53,17 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
 
 @pytest.fixture
 def bucket(behind: Behind, service: Seaweed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
-    """The store is a bucket with versions, behind a door; straight it is the same bucket."""
-    monkeypatch.setattr(s3, "_READ_S", 1)
-    monkeypatch.setattr(s3, "_TRIES", 1)
+    """The store is a bucket with versions, behind a door; straight it is the same bucket.
+
+    Only the door is waited for shortly: a bucket's first object can take the server a while.
+    """
     name, client = service.new_bucket(), service.client()
     enabled = {"Status": "Enabled"}
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
     login = BucketLogin(Secret(service.admin.key), Secret(service.admin.secret))
     straight = S3Store(Bucket(name, "copies/", service.endpoint, "us-east-1"), login)
+    monkeypatch.setattr(s3, "_READ_S", 1)
+    monkeypatch.setattr(s3, "_TRIES", 1)
     port = urlsplit(service.endpoint).port or 0
     with door_of_tcp(to_port(port)) as (door, through):
         endpoint = f"http://127.0.0.1:{through}"
@@ -108,7 +111,6 @@ def key_server(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Door]:
-    monkeypatch.setattr(openbao, "_TIMEOUT_S", 1)
     url, token = bao
     token_file = tmp_path / "token"
     token_file.touch(mode=0o600)
@@ -116,6 +118,7 @@ def key_server(
     folder = behind.broker.settings.keys.keyring
     assert folder is not None
     straight = OpenBaoKeys(folder, Transit(url, token_file))
+    monkeypatch.setattr(openbao, "_TIMEOUT_S", 1)
     with door_of_tcp(to_port(urlsplit(url).port or 0)) as (door, through):
         wrong = OpenBaoKeys(folder, Transit(f"http://127.0.0.1:{through}", token_file))
         with behind.using(keys=straight), behind.through(keys=wrong):
