@@ -37,7 +37,7 @@ from broker.engines.postgres.connect import connect
 from broker.engines.postgres.masks import find_obstacle
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.engines.postgres.warm import WarmSessions
-from broker.grants import lease_steps, leases, requests
+from broker.grants import deciding, lease_steps, leases, requests, shown_plans
 from broker.grants.lease_batches import Batches, Call
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import Ask
@@ -174,9 +174,9 @@ class World:
             grant_id = requests.request(tx, ask, self.broker.settings.times, queue)
         with database.begin(system("worker")) as tx:
             policy = self.ports.policy
-            shown = requests.keep_plan(tx, grant_id, tenant.owned, policy, find_obstacle)
+            shown = shown_plans.keep_plan(tx, grant_id, tenant.owned, policy, find_obstacle)
         with database.begin(tenant.admin) as tx:
-            requests.approve(tx, grant_id, shown, Narrowing())
+            deciding.approve(tx, grant_id, shown, Narrowing())
         return grant_id
 
     def forget_mails(self) -> None:

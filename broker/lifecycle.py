@@ -21,7 +21,7 @@ from broker.consents import ledger
 from broker.consents.ledger import Consent
 from broker.consents.purposes import BY_KIND
 from broker.errors import NOT_THERE, Conflict, NotFound
-from broker.grants import approval_policy, consented, leases, mismatch, requests, standing
+from broker.grants import approval_policy, consented, in_force, leases, mismatch, requests, standing
 from broker.grants.approval_policy import ApprovalPolicy, Given
 from broker.grants.model import Grant, Lease, Standing
 from broker.grants.scope_kinds import RAW
@@ -44,7 +44,7 @@ _FORBIDDEN = mark("the customer's policy does not allow it any more")
 
 def end_grant(tx: Tx, grant: Grant, why: str, queue: Queue) -> bool:
     """End a grant or request with all that rests on it; False when it already was over."""
-    if not requests.mark_ended(tx, grant, why):
+    if not in_force.mark_ended(tx, grant, why):
         return False
     for lease in leases.list_open(tx, grant_id=grant.id):
         leases.end(tx, lease, why, queue)

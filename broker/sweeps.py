@@ -27,8 +27,8 @@ from broker.grants import (
     leases,
     preflights,
     reminders,
-    requests,
     rotating,
+    shown_plans,
     tokens,
 )
 from broker.grants.drills import Drill
@@ -105,7 +105,7 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
         check_fence(tx, fence)
         found = find_due(tx, *_TRIES)
         due: list[tuple[Grant | Lease | Drill | Snapshot | Remnant | LaterLook, str, str]] = [
-            *[(g, "plan_grant", "access") for g in _list_due(tx, found, requests.WITHOUT_PLAN)],
+            *[(g, "plan_grant", "access") for g in _list_due(tx, found, shown_plans.WITHOUT_PLAN)],
             *[(le, leases.job_of(le), "access") for le in _list_due(tx, found, _LEASE_TRIES)],
             *[(s, _COPY_JOBS[s.state], "copies") for s in _list_due(tx, found, _COPY_TRIES)],
             *[(r, _COPY_JOBS[r.state], "copies") for r in _list_due(tx, found, _REMNANT_TRIES)],
@@ -292,7 +292,7 @@ _LOOKS = Due(
     LaterLook.next_try_at,
 )
 _TRIES = (
-    requests.WITHOUT_PLAN,
+    shown_plans.WITHOUT_PLAN,
     _LEASE_TRIES,
     _COPY_TRIES,
     _REMNANT_TRIES,

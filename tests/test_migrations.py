@@ -17,7 +17,7 @@ from broker import bootstrap, sweeps, tenants
 from broker.bootstrap import Broker
 from broker.consents.purposes import LIVE_ACCESS, TEST_COPY
 from broker.db import make_engine
-from broker.grants import approval_policy, grounds, leases, queries, requests, statements
+from broker.grants import approval_policy, deciding, grounds, leases, queries, requests, statements
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.consented import ConsentGone
 from broker.grants.narrowing import Narrowing
@@ -145,7 +145,7 @@ def test_rows_of_the_first_form_keep_their_meaning_in_the_newest(
     with broker.database.begin(ADMIN) as tx:
         view = queries.get_grant_view(tx, "grt_open")
         assert (view.state, view.given_kind or view.asked_kind) == ("approved", "masked")
-        requests.approve(tx, "grt_asked", PLAN.digest(), Narrowing())
+        deciding.approve(tx, "grt_asked", PLAN.digest(), Narrowing())
     assert sweeps.sweep_ends(broker.database, broker.queue, 0) >= 1
     with broker.database.begin(ADMIN) as tx:
         end_grant_by_click(tx, "grt_open", broker.queue)

@@ -54,7 +54,7 @@ def tree_of(function: FunctionType) -> ast.AST:
 
 @functools.cache
 def named_in(function: FunctionType) -> tuple[FunctionType, ...]:
-    """Functions of ours that its text names: `request`, `requests.approve`."""
+    """Functions of ours that its text names: `request`, `deciding.approve`."""
     tree = tree_of(function)
     known = {**vars(sys.modules[function.__module__]), **imported_in(tree)}
     found = []
@@ -169,7 +169,7 @@ def test_a_wrong_entry_would_be_seen(wrong: str) -> None:
     assert command is not None
     assert command.callback is not None
     operation = OPERATIONS[wrong]
-    domain = "broker.grants.requests.approve"
+    domain = "broker.grants.deciding.approve"
     assert domain in reached(approve)
     assert domain not in reached(view_of(operation))
     assert not {(operation.method, word) for word in operation.words} <= sent_by(command.callback)

@@ -44,9 +44,9 @@ def test_a_login_under_a_grant_that_is_over_is_ended_by_the_sweep(world: World) 
     world.work()
     assert world.find_lease(lease_id).state == "issued"
     with world.as_(world.admin) as tx:  # as if the end had not seen the lease
-        from broker.grants import requests
+        from broker.grants import in_force, requests
 
-        requests.mark_ended(tx, requests.get_grant(tx, grant_id), "a test")
+        in_force.mark_ended(tx, requests.get_grant(tx, grant_id), "a test")
     sweeps.sweep_ends(world.broker.database, world.broker.queue, 1)
     world.work()
     world.work()

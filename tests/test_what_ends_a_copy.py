@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 
 from broker import lifecycle, people
-from broker.grants import requests
+from broker.grants import in_force, requests
 from broker.grants.approval_policy import ApprovalPolicy, Given, forbids
 from broker.ids import PersonId
 from broker.tickets import FetchedTicket, mirror
@@ -76,7 +76,7 @@ def end_everything_of_tenant(world: World, _grant: str, _snapshot: str) -> None:
 def end_grant_behind_its_back(world: World, grant_id: str, _: str) -> None:
     """A grant that is over for a reason that condemned nothing: the sweep asks of every copy."""
     with world.as_(system("tests")) as tx:
-        requests.mark_ended(tx, requests.get_grant(tx, grant_id), "for a reason of its own")
+        in_force.mark_ended(tx, requests.get_grant(tx, grant_id), "for a reason of its own")
     sweep(world)
 
 

@@ -26,7 +26,7 @@ from broker.embedded import EmbeddedServer
 from broker.engines import Target
 from broker.engines.postgres.account import setup_sql, setup_test_server_sql
 from broker.engines.postgres.scram import make_verifier, new_password
-from broker.grants import lease_steps, leases, requests
+from broker.grants import deciding, lease_steps, leases, requests
 from broker.grants.model import Grant, Lease
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import Ask
@@ -182,7 +182,7 @@ class World:
     def approve(self, grant_id: str, narrowing: Narrowing = Narrowing()) -> None:  # noqa: B008
         shown = self.grant(grant_id).asked_digest or ""
         with self.as_(self.admin) as tx:
-            requests.approve(tx, grant_id, shown, narrowing)
+            deciding.approve(tx, grant_id, shown, narrowing)
 
     def approved(
         self,

@@ -23,7 +23,7 @@ from broker.api.shapes import (
 from broker.api.waiting import wait_for
 from broker.db import Json
 from broker.errors import Conflict, Invalid
-from broker.grants import queries, requests
+from broker.grants import deciding, queries, requests
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, PlanView
 from broker.grants.requests import Ask
@@ -474,14 +474,14 @@ def approve_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
         starts_at=body["starts_at"],
         no_develop=body["no_develop"],
     )
-    requests.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])
+    deciding.approve(tx, grant_id, body["shown_digest"], narrowing, body["note"])
     return queries.get_grant_view(tx, grant_id)
 
 
 @operation(blueprint, "POST /grants/<id:grant_id>/refuse", takes=RefuseBody, answer=GrantAnswer)
 def refuse_grant(tx: Tx, body: Json, grant_id: str) -> GrantView:
     """Say no, with a reason for the engineer."""
-    requests.refuse(tx, grant_id, body["note"])
+    deciding.refuse(tx, grant_id, body["note"])
     return queries.get_grant_view(tx, grant_id)
 
 

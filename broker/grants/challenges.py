@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from broker import passkeys
 from broker.db import Json
-from broker.grants import approvals, by_passkey, requests
+from broker.grants import approvals, by_passkey, deciding
 from broker.grants.approvals import Said
 from broker.grants.model import Grant
 from broker.grants.narrowing import Narrowing
@@ -17,13 +17,13 @@ def ask_approval(
 ) -> Json:
     """Options for the browser. `by` is whom the passkey is for, and the session's id.
 
-    Raises what `requests.approve` would, so that nobody signs what can't be decided.
+    Raises what `deciding.approve` would, so that nobody signs what can't be decided.
     """
-    return _ask(tx, *requests.draft_approval(tx, grant_id, shown_digest, narrowing), by)
+    return _ask(tx, *deciding.draft_approval(tx, grant_id, shown_digest, narrowing), by)
 
 
 def ask_refusal(tx: Tx, grant_id: str, by: tuple[Party, str]) -> Json:
-    return _ask(tx, *requests.draft_refusal(tx, grant_id), by)
+    return _ask(tx, *deciding.draft_refusal(tx, grant_id), by)
 
 
 def _ask(tx: Tx, grant: Grant, said: Said, by: tuple[Party, str]) -> Json:

@@ -26,7 +26,7 @@ from broker.audit.note import VerifierKey
 from broker.audit.statements import DECISION, open_statement
 from broker.engines.postgres.sandbox_roles import owner_role_of, use_role_of
 from broker.errors import VerificationFailed
-from broker.grants import approvals, consented, leases, mismatch, requests, statements
+from broker.grants import approvals, consented, leases, mismatch, requests, shown_plans, statements
 from broker.grants.approvals import ApprovalLost
 from broker.grants.consented import ConsentGone
 from broker.grants.mismatch import GrantAltered
@@ -182,7 +182,7 @@ def _check_sandbox_role(tx: Tx, grant: Grant, lease: Lease, snapshot_id: str) ->
     """A login on a copy inherits its role `use`, or its owner where the given plan says so."""
     if lease.scope_name == use_role_of(snapshot_id):
         return
-    plan = requests.get_plan(tx, grant.id, grant.given_digest)
+    plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
     mismatch.check_plan(grant.id, plan, grant.given_digest)
     if lease.scope_name != owner_role_of(snapshot_id) or not plan.copy.develop:
         raise GrantAltered(grant.id, ["scope"])

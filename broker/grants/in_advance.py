@@ -13,7 +13,15 @@ import sqlalchemy as sa
 
 from broker import mail
 from broker.consents import ledger
-from broker.grants import approvals, break_glass, consented, requests, standing
+from broker.grants import (
+    approvals,
+    break_glass,
+    consented,
+    deciding,
+    requests,
+    shown_plans,
+    standing,
+)
 from broker.grants.approval_policy import get_version
 from broker.grants.approvals import Given, Said
 from broker.grants.model import Grant, Standing
@@ -49,7 +57,7 @@ def answer(tx: Tx, grant_id: str) -> None:
         return
     fitting = _find_fitting(tx, grant)
     if fitting is None:
-        requests.tell_that_it_waits(tx, grant)
+        shown_plans.tell_that_it_waits(tx, grant)
         return
     _approve(tx, grant, fitting)
     _tell(tx, grant, fitting.row)
@@ -60,7 +68,7 @@ def _find_fitting(tx: Tx, grant: Grant) -> _Fitting | None:
     if ledger.list_missing(tx, TenantId(grant.tenant_id), consented.needed_by(grant)):
         return None
     ticket = mirror.get_open_ticket(tx, grant.ticket_id)
-    asked = requests.get_plan(tx, grant.id, grant.asked_digest)
+    asked = shown_plans.get_plan(tx, grant.id, grant.asked_digest)
     rows = tx.session.scalars(
         sa.select(Standing)
         .where(
@@ -117,8 +125,8 @@ def _approve(tx: Tx, grant: Grant, fitting: _Fitting) -> None:
         approvals.keep(replace(tx, actor=giver), grant, said)
     ticket = mirror.get_open_ticket(tx, grant.ticket_id)
     words = {"severity": ticket.severity, "category": ticket.category}
-    facts = requests.facts_given(grant.asked_digest or "", given)
-    requests.settle(
+    facts = deciding.facts_given(grant.asked_digest or "", given)
+    deciding.settle(
         tx,
         grant,
         given,

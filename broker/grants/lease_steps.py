@@ -29,7 +29,7 @@ from broker.engines.postgres.sandbox_roles import is_owner_role
 from broker.engines.postgres.scopes import Scope
 from broker.errors import BrokerError
 from broker.faults import crash_point
-from broker.grants import contacts, grounds, leases, mismatch, preflights, requests
+from broker.grants import contacts, grounds, leases, mismatch, preflights, requests, shown_plans
 from broker.grants.grounds import UNUSABLE, Unusable
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease, LiveScope
@@ -104,7 +104,7 @@ def read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue | N
             target = live_target(port, row)
             schemas, tenancy = tuple(row.schemas), row.whose
             if lease.state == "pending":
-                plan = requests.get_plan(tx, grant.id, grant.given_digest)
+                plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
         else:
             # Not by way of the sandbox: the role must be ended also when its database is gone.
             registered = tenants.get_server(tx, lease.server_id or "")

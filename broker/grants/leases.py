@@ -17,7 +17,7 @@ from broker import people, retries, tenants
 from broker.due import plain
 from broker.engines.postgres.scram import check_verifier
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
-from broker.grants import rates, requests
+from broker.grants import in_force, rates, requests
 from broker.grants.model import Grant, Lease
 from broker.grants.states import (
     LEASE_OPEN,
@@ -82,7 +82,7 @@ def ask_live(tx: Tx, grant_id: str, verifier: str, queue: Queue, limits: Rates =
     # Locked: an end that is under way is waited for, and one that comes later sees this lease.
     grant = requests.get_grant(tx, grant_id, lock=True)
     _check_asker(tx, grant)
-    until = requests.check_usable(tx, grant, kind="live")
+    until = in_force.check_usable(tx, grant, kind="live")
     database = _get_open_database(tx, grant.database_id)
     where = LeasePlan(
         scope_name=scope_name(grant.given_digest or "", database.id),

@@ -13,7 +13,7 @@ from broker.engines.ownership import find_owned
 from broker.engines.postgres.catalogue import read_catalogue
 from broker.engines.postgres.connect import connect
 from broker.engines.postgres.masks import find_obstacle
-from broker.grants import in_advance, requests
+from broker.grants import in_advance, requests, shown_plans
 from broker.grants.policy import Policy
 from broker.grants.targets import LoginOpener, live_target
 from broker.tx import system
@@ -39,10 +39,10 @@ def plan(database: Database, opener: LoginOpener, policy: Policy, grant_id: str)
                     catalogue = read_catalogue(connection, schemas)
                 with database.begin(_WORKER) as tx:
                     owned = find_owned(catalogue, tenancy, schemas)
-                    requests.keep_plan(tx, grant_id, owned, policy, find_obstacle)
+                    shown_plans.keep_plan(tx, grant_id, owned, policy, find_obstacle)
                     in_advance.answer(tx, grant_id)
             except retries.FAILURES as error:
                 with database.begin(_WORKER) as tx:
-                    requests.note_plan_failure(tx, grant_id, error)
+                    shown_plans.note_plan_failure(tx, grant_id, error)
     except Busy:
         return

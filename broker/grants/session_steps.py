@@ -16,7 +16,7 @@ from datetime import datetime
 
 from broker.db import Database
 from broker.faults import crash_point
-from broker.grants import grounds, leases, requests, sealed_steps, sessions
+from broker.grants import grounds, leases, requests, sealed_steps, sessions, shown_plans
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease
 from broker.grants.sealed_steps import KeyPort
@@ -78,7 +78,7 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
 
         def prove() -> None:
             grounds.prove(tx, port, grant, "storage")
-            plan = requests.get_plan(tx, grant.id, grant.given_digest)
+            plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
             grounds.check_session(grant, lease, plan, (storage.bucket, storage.prefix))
 
         if not sealed_steps.may_make(tx, port, lease, prove, queue):

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from broker import people, storages
 from broker.errors import Conflict, Denied
-from broker.grants import leases, requests
+from broker.grants import in_force, leases, requests
 from broker.grants.model import Lease
 from broker.grants.requests import GrantRefused
 from broker.ids import LeaseId, TenantId
@@ -37,7 +37,7 @@ def ask(tx: Tx, grant_id: str, public: bytes, queue: Queue) -> LeaseId:
     people.check(tx, "lease:issue", TenantId(grant.tenant_id))  # a token may be of other tenants
     if tx.actor.person_id != grant.requester_id:
         raise Denied("only who asked for a grant uses it")
-    until = requests.check_usable(tx, grant, kind="storage")
+    until = in_force.check_usable(tx, grant, kind="storage")
     storage = storages.get_storage(tx, grant.storage_id or "")
     ends_at = (tx.at + timedelta(seconds=LIFE_S) + SLACK).replace(microsecond=0)
     if ends_at > until:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from broker import entries, mail, people, tenants, trail
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound
-from broker.grants import requests
+from broker.grants import requests, shown_plans
 from broker.grants.approval_policy import ApprovalPolicy, at_most, find_in_force, get_version
 from broker.grants.model import Grant, Standing, Voice
 from broker.grants.narrowing import Narrowing, narrow_plan
@@ -65,7 +65,7 @@ def propose(tx: Tx, draft: Draft, times: Times) -> StandingId:
         raise Conflict("the plan that you were shown is not the one of this request; read it again")
     if len(draft.note) > _NOTE_MAX:
         raise Invalid("the note is too long", fields={"note": f"{_NOTE_MAX} characters at most"})
-    plan = narrow_plan(requests.get_plan(tx, grant.id, draft.shown_digest), draft.narrowing)
+    plan = narrow_plan(shown_plans.get_plan(tx, grant.id, draft.shown_digest), draft.narrowing)
     conditions = _conditions(draft, grant, policy, times)
     check_conditions(conditions, tx.at, times.standing_max_s)
     if not any(table.rows for table in plan.tables):

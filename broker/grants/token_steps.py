@@ -18,7 +18,7 @@ from broker import retries
 from broker.bell import ring
 from broker.db import Database
 from broker.faults import crash_point
-from broker.grants import grounds, leases, requests, sealed_steps, token_keys, tokens
+from broker.grants import grounds, leases, requests, sealed_steps, shown_plans, token_keys, tokens
 from broker.grants.leases import get_lease
 from broker.grants.model import Grant, Lease
 from broker.grants.sealed_steps import KeyPort
@@ -112,7 +112,7 @@ def _read_work(database: Database, port: KeyPort, lease_id: str, queue: Queue) -
 
         def prove() -> None:
             grounds.prove(tx, port, grant, "platform")
-            plan = requests.get_plan(tx, grant.id, grant.given_digest)
+            plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
             grounds.check_token(grant, lease, plan, platform.audience)
 
         if not sealed_steps.may_make(tx, port, lease, prove, queue):

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from broker import people, quarantine
 from broker.errors import Conflict, Denied
-from broker.grants import leases, requests
+from broker.grants import in_force, leases
 from broker.grants.model import Grant, Lease
 from broker.grants.requests import GrantRefused
 from broker.ids import LeaseId, TenantId
@@ -51,7 +51,7 @@ def ask(tx: Tx, audience: str, grant_id: str | None, public: bytes, queue: Queue
     """
     people.check(tx, "lease:issue")
     grant, platform = _find_grant(tx, audience, grant_id)
-    until = requests.check_usable(tx, grant, kind="platform")
+    until = in_force.check_usable(tx, grant, kind="platform")
     # Whole seconds, as a token has them; rounded down, so that it never outlives its grant.
     ends_at = min(tx.at + LIFE, until).replace(microsecond=0)
     _check_few(tx, grant)

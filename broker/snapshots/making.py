@@ -20,7 +20,7 @@ from broker.engines.postgres.connect import AnotherServer, ServerRestored, Stand
 from broker.engines.postgres.copying import CopyFailed, SourceBusy
 from broker.engines.postgres.dedicated import HostUnavailable, volume_place
 from broker.faults import crash_point
-from broker.grants import contacts, grounds, mismatch, requests
+from broker.grants import contacts, grounds, mismatch, requests, shown_plans
 from broker.grants.grounds import UNUSABLE, Made, Unusable
 from broker.grants.mismatch import GrantAltered
 from broker.grants.plan import Plan
@@ -168,7 +168,7 @@ def prove(tx: Tx, ports: Ports, snapshot: Snapshot) -> Plan:
     grounds.check_bounds(grant, Made("copy", snapshot.tenant_id, snapshot.ends_at))
     if snapshot.database_id != grant.database_id:
         raise GrantAltered(grant.id, ["database"])
-    plan = requests.get_plan(tx, grant.id, grant.given_digest)
+    plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
     mismatch.check_plan(grant.id, plan, snapshot.plan_digest)
     return plan
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from broker import people, retries, tenants, trail
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
-from broker.grants import leases, preflights, requests
+from broker.grants import in_force, leases, preflights, requests, shown_plans
 from broker.grants.leases import LeasePlan
 from broker.grants.requests import GrantRefused
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
@@ -32,13 +32,13 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
     grant = requests.get_grant(tx, grant_id, lock=True)
     if tx.actor.person_id != grant.requester_id:
         raise Denied(f"{grant.id} was given to another person; ask for access yourself")
-    until = requests.check_usable(tx, grant, kind="copy")
+    until = in_force.check_usable(tx, grant, kind="copy")
     alive = tx.session.scalar(
         sa.select(Snapshot.id).where(Snapshot.grant_id == grant.id, Snapshot.state.in_(ALIVE))
     )
     if alive is not None:
         raise Conflict(f"{grant.id} has a copy already: {alive}; destroy it before another is made")
-    plan = requests.get_plan(tx, grant.id, grant.given_digest)
+    plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
     server = _choose_server(tx, server_id, plan.copy.server)
     snapshot = Snapshot(
         id=new_id("snp"),
@@ -107,12 +107,12 @@ def ask_sandbox_lease(
     # Locked in the order in which an end takes them: it waits for us or we for it.
     grant = requests.get_grant(tx, get_snapshot(tx, snapshot_id).grant_id, lock=True)
     snapshot = get_snapshot(tx, snapshot_id, lock=True)
-    requests.check_usable(tx, grant, kind="copy")
+    in_force.check_usable(tx, grant, kind="copy")
     if snapshot.state != "ready":
         raise Conflict(f"{snapshot.id} is {snapshot.state}; a login needs a copy that is ready")
     if snapshot.being_reset:
         raise Conflict(f"{snapshot.id} is being reset; ask for a login once that is done")
-    if develop and not requests.get_plan(tx, grant.id, grant.given_digest).copy.develop:
+    if develop and not shown_plans.get_plan(tx, grant.id, grant.given_digest).copy.develop:
         raise GrantRefused(
             f"{grant.id} does not let you change the copy's definitions; it was not asked, or not "
             "given: make a new request that asks for it"
@@ -139,7 +139,7 @@ def ask_reset(tx: Tx, snapshot_id: str, queue: Queue) -> None:
     grant = requests.get_grant(tx, snapshot.grant_id)
     if tx.actor.person_id != grant.requester_id:
         raise Denied(f"{grant.id} was given to another person; ask for access yourself")
-    requests.check_usable(tx, grant, kind="copy")
+    in_force.check_usable(tx, grant, kind="copy")
     if snapshot.state != "ready":
         raise Conflict(f"{snapshot.id} is {snapshot.state}; only a copy that is ready is reset")
     if snapshot.being_reset:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from broker import lifecycle
 from broker.errors import Invalid
-from broker.grants import challenges, decisions, pausing, requests
+from broker.grants import challenges, deciding, decisions, pausing
 from broker.grants.queries import get_grant_view
 from broker.passkeys import ending_clones
 from broker.snapshots import ordering
@@ -54,7 +54,7 @@ def approve(grant_id: str) -> ResponseReturnValue:
         raise Invalid("the note is too long", fields={"note": f"{_NOTE_MAX} characters at most"})
     answered = read_answer()
     with ending_clones(the_broker().database), begin() as tx:
-        requests.approve(tx, grant_id, shown, read_narrowing(request.form), note, answered=answered)
+        deciding.approve(tx, grant_id, shown, read_narrowing(request.form), note, answered=answered)
         waits = get_grant_view(tx, grant_id).state == "requested"
     flash(
         gettext("You approved this request. Nothing is given until another admin approves it too.")
@@ -97,7 +97,7 @@ def statement(decision_id: str) -> ResponseReturnValue:
 def refuse(grant_id: str) -> ResponseReturnValue:
     answered = read_answer()
     with ending_clones(the_broker().database), begin() as tx:
-        requests.refuse(tx, grant_id, request.form.get("note", ""), answered=answered)
+        deciding.refuse(tx, grant_id, request.form.get("note", ""), answered=answered)
     flash(gettext("You refused this request. Nothing was or will be seen under it."))
     return redirect(url_for(".show", grant_id=grant_id), 303)
 

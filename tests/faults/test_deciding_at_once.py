@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from broker import people
-from broker.grants import requests
+from broker.grants import deciding, requests
 from broker.grants.narrowing import Narrowing
 from broker.states import StateConflict
 from broker.tx import Actor, Tx, system
@@ -19,11 +19,11 @@ Decide = Callable[[Tx, str, str], None]
 
 
 def approve(tx: Tx, grant_id: str, digest: str) -> None:
-    requests.approve(tx, grant_id, digest, Narrowing())
+    deciding.approve(tx, grant_id, digest, Narrowing())
 
 
 def refuse(tx: Tx, grant_id: str, _digest: str) -> None:
-    requests.refuse(tx, grant_id, "not this time")
+    deciding.refuse(tx, grant_id, "not this time")
 
 
 @pytest.mark.parametrize("second", [approve, refuse])

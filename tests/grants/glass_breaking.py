@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from broker.grants import approval_policy, requests, reviews
+from broker.grants import approval_policy, deciding, requests, reviews
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.model import Grant
 from broker.grants.narrowing import Narrowing
@@ -49,7 +49,7 @@ def approve(
     narrowing: Narrowing = Narrowing(),  # noqa: B008
 ) -> None:
     with world.as_(actor) as tx:
-        requests.approve(tx, grant.id, grant.asked_digest or "", narrowing)
+        deciding.approve(tx, grant.id, grant.asked_digest or "", narrowing)
 
 
 def broken(world: World) -> Grant:

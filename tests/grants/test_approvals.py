@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from broker import people
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.grants import approval_policy, decisions, requests
+from broker.grants import approval_policy, deciding, decisions, requests, shown_plans
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.narrowing import Narrowing, Windows, meet_plans, meet_windows, narrow_plan
 from broker.grants.plan import Plan
@@ -51,12 +51,12 @@ def approve(
 ) -> None:
     shown = world.grant(grant_id).asked_digest or ""
     with world.as_(actor) as tx:
-        requests.approve(tx, grant_id, shown, narrowing)
+        deciding.approve(tx, grant_id, shown, narrowing)
 
 
 def given_plan(world: World, grant_id: str) -> Plan:
     with world.as_(system("tests")) as tx:
-        return requests.get_plan(tx, grant_id, world.grant(grant_id).given_digest)
+        return shown_plans.get_plan(tx, grant_id, world.grant(grant_id).given_digest)
 
 
 def test_nothing_is_given_until_the_second_of_two_approves(world: World) -> None:
@@ -140,7 +140,7 @@ def test_a_refusal_by_any_approver_refuses(world: World) -> None:
     grant_id = planned(world)
     approve(world, world.admin, grant_id)
     with world.as_(second) as tx:
-        requests.refuse(tx, grant_id, "not on a Friday")
+        deciding.refuse(tx, grant_id, "not on a Friday")
     assert world.grant(grant_id).state == "refused"
     with pytest.raises(StateConflict, match="already refused"):
         approve(world, second, grant_id)
@@ -156,7 +156,7 @@ def test_two_at_the_same_instant_are_both_counted_and_settle_it_once(world: Worl
     def decide(actor: Actor) -> None:
         with world.as_(actor) as tx:
             together.wait(30)
-            requests.approve(tx, grant_id, digest, Narrowing())
+            deciding.approve(tx, grant_id, digest, Narrowing())
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(decide, (world.admin, second)))

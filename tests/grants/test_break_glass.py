@@ -19,7 +19,7 @@ from broker import alarms, lifecycle, people
 from broker.audit.dsse import open_envelope
 from broker.audit.statements import TYPES
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.grants import decisions, grounds, requests, reviews
+from broker.grants import deciding, decisions, grounds, requests, reviews
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.approvals import ApprovalLost
 from broker.grants.break_glass import BreakGlassRefused
@@ -177,7 +177,7 @@ def test_one_that_was_not_given_may_be_asked_again(world: World) -> None:
     asked = wish(world)
     grant = ask(world, asked)
     with world.as_(world.admin) as tx:
-        requests.refuse(tx, grant.id, "call me instead")
+        deciding.refuse(tx, grant.id, "call me instead")
     with pytest.raises(StateConflict, match="already refused"):
         approve(world, grant, leads(world)[0])
     assert ask(world, asked).state == "requested"

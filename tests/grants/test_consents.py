@@ -22,7 +22,7 @@ from broker.consents.purposes import (
     load_purposes,
 )
 from broker.errors import Conflict, Denied, Invalid, SettingsError
-from broker.grants import grounds, requests
+from broker.grants import grounds, in_force
 from broker.grants.consented import WHY, ConsentGone
 from broker.grants.narrowing import Narrowing
 from broker.ids import PersonId, TenantId
@@ -125,7 +125,7 @@ def test_a_consent_that_is_over_opens_nothing_and_the_sweep_ends_what_rested_on_
     skip(agreed, timedelta(days=366, minutes=10))
     with agreed.as_(system("tests")) as tx:
         with pytest.raises(ConsentGone):
-            requests.check_usable(tx, agreed.grant(grant_id), kind="copy")
+            in_force.check_usable(tx, agreed.grant(grant_id), kind="copy")
         with pytest.raises(ConsentGone):
             grounds.prove(tx, agreed.ports.keys, agreed.grant(grant_id), "copy")
     sweep(agreed)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from broker import people
 from broker.entries import parse_canonical
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.grants import decisions, delegates, requests
+from broker.grants import deciding, decisions, delegates
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.approvals import ApprovalLost
 from broker.grants.delegates import Absence
@@ -115,7 +115,7 @@ def test_a_delegate_refuses_too_and_does_nothing_else_for_the_admin(world: World
     name(world, world.admin, away)
     grant_id = planned(world)
     with world.as_(away) as tx:
-        requests.refuse(tx, grant_id, "she would not want it")
+        deciding.refuse(tx, grant_id, "she would not want it")
     with world.as_(away) as tx:
         (one,) = decisions.list_decisions(tx, grant_id)
     assert (one.verdict, one.for_id) == ("refused", world.admin.person_id)

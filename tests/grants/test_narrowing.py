@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import Invalid
-from broker.grants import approvals, decisions, requests
+from broker.grants import approvals, deciding, decisions, shown_plans
 from broker.grants.narrowing import (
     Narrowing,
     Span,
@@ -131,7 +131,7 @@ def test_no_earlier_and_no_far_start_and_no_empty_plan_is_given(world: World) ->
 
 def asked_plan(world: World, grant_id: str) -> Plan:
     with world.as_(world.admin) as tx:
-        plan = requests.get_plan(tx, grant_id, world.grant(grant_id).asked_digest)
+        plan = shown_plans.get_plan(tx, grant_id, world.grant(grant_id).asked_digest)
     roots = tuple(table for table in plan.tables if not table.partition_of)
     return replace(plan, tables=roots)
 
@@ -151,7 +151,7 @@ def test_no_way_of_meeting_gives_more_than_was_asked(
 
     monkeypatch.setattr(approvals, "meet", wider)
     with world.as_(world.admin) as tx, pytest.raises(Invalid, match="only narrow"):
-        requests.approve(tx, grant_id, asked, Narrowing())
+        deciding.approve(tx, grant_id, asked, Narrowing())
 
 
 def test_a_plan_whose_words_were_edited_is_not_decided_on(world: World) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from broker.engines import Catalogue, Column, Constraint, Fate, Table
 from broker.engines.postgres.masks import MASKS, find_obstacle
 from broker.errors import Conflict, Invalid
-from broker.grants import approval_policy, decisions, requests
+from broker.grants import approval_policy, decisions, requests, shown_plans
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.drift import more_masked
 from broker.grants.narrowing import Narrowing, is_within, meet_plans, narrow_plan
@@ -222,7 +222,7 @@ def test_what_was_signed_and_logged_names_the_kind(anyone: World, raw_grant: str
     with anyone.as_(anyone.admin) as tx:
         (decision,) = decisions.list_decisions(tx, raw_grant)
         envelope = decisions.read_decision_envelope(tx, decision.id)
-        plan = requests.get_plan(tx, raw_grant, anyone.grant(raw_grant).given_digest)
+        plan = shown_plans.get_plan(tx, raw_grant, anyone.grant(raw_grant).given_digest)
     assert decision.kind == plan.kind == RAW
     assert b"email" not in envelope  # no name of a column: those stand in the plan, by digest
     entries = [entry for entry in anyone.entries() if entry.get("subject") == raw_grant]

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from broker import lifecycle, storages, worker
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.grants import requests
+from broker.grants import shown_plans
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import GrantRefused
 from broker.secret import Secret
@@ -68,7 +68,7 @@ def test_a_session_reads_what_the_plan_names_and_nothing_else(
 ) -> None:
     grant_id = granted(world, bucket)
     with world.as_(world.admin) as tx:
-        plan = requests.get_plan(tx, grant_id, world.grant(grant_id).asked_digest)
+        plan = shown_plans.get_plan(tx, grant_id, world.grant(grant_id).asked_digest)
     assert plan.storage is not None
     assert (plan.storage.bucket, plan.storage.prefix) == (bucket, "tenant-a/in/")
     waiting = Waiting(world, grant_id)

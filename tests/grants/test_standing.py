@@ -16,7 +16,14 @@ from broker.audit.dsse import open_envelope
 from broker.audit.note import VerifierKey
 from broker.audit.statements import TYPES
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.grants import approval_policy, decisions, requests, standing, standing_queries
+from broker.grants import (
+    approval_policy,
+    decisions,
+    requests,
+    shown_plans,
+    standing,
+    standing_queries,
+)
 from broker.grants.approval_policy import ApprovalPolicy
 from broker.grants.model import Grant
 from broker.grants.narrowing import Narrowing
@@ -92,7 +99,7 @@ def test_a_request_that_fits_is_approved_at_once_told_and_signed(world: World) -
     assert (grant.state, grant.standing_id, grant.state_by) == ("approved", standing_id, None)
     assert grant.live_until == grant.state_at + timedelta(hours=1)
     with world.as_(system("tests")) as tx:
-        given = requests.get_plan(tx, grant.id, grant.given_digest)
+        given = shown_plans.get_plan(tx, grant.id, grant.given_digest)
         terms = standing.get_standing(tx, standing_id).digest
     notes, orders = given.find_table("crm.notes"), given.find_table("crm.orders")
     assert notes is not None

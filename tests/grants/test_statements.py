@@ -12,7 +12,7 @@ from broker import lifecycle, people
 from broker.audit.note import VerifierKey
 from broker.audit.statements import verify_signed
 from broker.errors import Conflict, NotFound
-from broker.grants import decisions, requests, statements
+from broker.grants import deciding, decisions, statements
 from broker.grants.narrowing import Narrowing
 from broker.ids import new_id
 from broker.tx import system
@@ -60,7 +60,7 @@ def test_a_refusal_and_an_end_are_stated_too(world: World) -> None:
     refused, ended = world.request(), world.approved()
     world.work()
     with world.as_(world.admin) as tx:
-        requests.refuse(tx, refused, NOTE)
+        deciding.refuse(tx, refused, NOTE)
     with world.as_(world.engineer) as tx:
         lifecycle.end_grant_by_click(tx, ended, world.broker.queue)
     sign(world)
@@ -97,7 +97,7 @@ def test_a_statement_holds_no_name_and_no_free_text(world: World) -> None:
     grant_id = world.request()
     world.work()
     with world.as_(world.admin) as tx:
-        requests.approve(tx, grant_id, world.grant(grant_id).asked_digest or "", Narrowing(), NOTE)
+        deciding.approve(tx, grant_id, world.grant(grant_id).asked_digest or "", Narrowing(), NOTE)
     world.lease(grant_id)
     world.work()
     with world.as_(world.admin) as tx:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from broker import lifecycle, platforms, watching
 from broker.errors import Conflict, Denied, Invalid, NotFound
-from broker.grants import glass, pausing, requests, token_keys, tokens
+from broker.grants import glass, pausing, shown_plans, token_keys, tokens
 from broker.grants.model import Lease, Statement
 from broker.grants.narrowing import Narrowing
 from broker.grants.requests import GrantRefused
@@ -130,7 +130,7 @@ def test_a_decision_narrows_the_platform_as_the_rest(world: World, platform: Reg
     """G2: shorter, or not at all; never longer. The plan that is approved names the audience."""
     grant_id = request(world, platform.id, live_s=3600)
     with world.as_(world.admin) as tx:
-        plan = requests.get_plan(tx, grant_id, world.grant(grant_id).asked_digest)
+        plan = shown_plans.get_plan(tx, grant_id, world.grant(grant_id).asked_digest)
     assert plan.platform is not None
     assert plan.platform.audience == platform.audience
     with pytest.raises(Invalid):

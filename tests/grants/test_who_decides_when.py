@@ -10,7 +10,7 @@ import pytest
 
 from broker import lifecycle, people
 from broker.errors import Conflict, Denied, NotFound
-from broker.grants import requests
+from broker.grants import deciding, requests
 from broker.grants.requests import Ask
 from broker.ids import PersonId
 from broker.states import StateConflict
@@ -88,7 +88,7 @@ def test_a_refusal_after_an_approval_names_the_way_and_an_end_revokes(afresh: Wo
     lease_id, _ = afresh.lease(grant_id)
     afresh.work()
     with afresh.as_(second) as tx, pytest.raises(StateConflict, match="already approved") as late:
-        requests.refuse(tx, grant_id, "I would rather not")
+        deciding.refuse(tx, grant_id, "I would rather not")
     assert "end it" in late.value.message
     with afresh.as_(second) as tx:
         lifecycle.end_grant_by_click(tx, grant_id, afresh.broker.queue)

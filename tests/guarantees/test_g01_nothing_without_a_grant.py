@@ -82,12 +82,12 @@ def test_before_approval_only_the_catalogue_is_read_and_every_attempt_fails(worl
 
 
 def test_a_refused_or_ended_grant_gives_nothing(world: World) -> None:
-    from broker.grants import requests
+    from broker.grants import deciding
 
     refused, ended = world.request(), world.approved()
     world.work()
     with world.as_(world.admin) as tx:
-        requests.refuse(tx, refused, "not now, please")
+        deciding.refuse(tx, refused, "not now, please")
     with world.as_(world.admin) as tx:
         from broker import lifecycle
 

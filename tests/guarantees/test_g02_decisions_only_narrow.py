@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from broker.errors import Invalid
-from broker.grants import requests
+from broker.grants import requests, shown_plans
 from broker.grants.narrowing import Narrowing, narrow_plan
 from broker.grants.plan import Plan
 from broker.states import StateConflict
@@ -34,7 +34,7 @@ def plan_of(world: World, grant_id: str, *, given: bool) -> Plan:
     with world.as_(system("tests")) as tx:
         grant = requests.get_grant(tx, grant_id)
         digest = grant.given_digest if given else grant.asked_digest
-        return requests.get_plan(tx, grant_id, digest)
+        return shown_plans.get_plan(tx, grant_id, digest)
 
 
 def test_what_was_narrowed_away_is_neither_in_the_views_nor_in_the_copy(world: World) -> None:

@@ -14,7 +14,7 @@ from broker import enrolling, lifecycle, people, tenants
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.enrolling import NewMember
 from broker.errors import BrokerError
-from broker.grants import leases, queries, requests
+from broker.grants import deciding, leases, queries
 from broker.grants.narrowing import Narrowing
 from broker.ids import TenantId, new_id
 from broker.jobs import Queue
@@ -30,8 +30,8 @@ QUESTIONS: dict[str, tuple[str, Ask]] = {
     "read a grant": ("grt", lambda tx, i, _: queries.get_grant_view(tx, i)),
     "read a plan": ("grt", lambda tx, i, _: queries.get_plan_view(tx, i)),
     "read what was given": ("grt", lambda tx, i, _: queries.get_plan_view(tx, i, "given")),
-    "approve": ("grt", lambda tx, i, _: requests.approve(tx, i, "0" * 64, Narrowing())),
-    "refuse": ("grt", lambda tx, i, _: requests.refuse(tx, i, "not with us")),
+    "approve": ("grt", lambda tx, i, _: deciding.approve(tx, i, "0" * 64, Narrowing())),
+    "refuse": ("grt", lambda tx, i, _: deciding.refuse(tx, i, "not with us")),
     "end a grant": ("grt", lifecycle.end_grant_by_click),
     "read a login": ("lse", lambda tx, i, _: queries.get_lease_view(tx, i)),
     "end a login": ("lse", lifecycle.end_lease_by_click),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from broker.grants import requests
+from broker.grants import shown_plans
 from broker.tx import Actor, system
 from tests.web.browser import Browser, sign_in
 from tests.web.conftest import ask
@@ -40,7 +40,7 @@ def test_approving_with_a_narrowing_gives_less_and_shows_both(
     grant = world.grant(waiting)
     assert (grant.state, grant.given_live_s, grant.given_copy_s) == ("approved", 1800, 86400)
     with world.as_(world.admin) as tx:
-        given = requests.get_plan(tx, waiting, grant.given_digest)
+        given = shown_plans.get_plan(tx, waiting, grant.given_digest)
     notes, companies = given.find_table("crm.notes"), given.find_table("crm.companies")
     assert notes is not None
     assert not notes.rows
