@@ -20,6 +20,7 @@ from broker.audit.note import VerifierKey
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, SettingsError, Unavailable
 from broker.ids import PersonId, TenantId
 from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.legal_ids import parse_legal_id
 from broker.letters import Letter, Phrase, own, phrase
 from broker.people import Person
 from broker.secret import Secret
@@ -29,9 +30,10 @@ from broker.tx import Actor, Tx
 
 @dataclass(frozen=True, slots=True)
 class NewTenant:
-    """`ticket_customer` is the tenant's id in the ticket system."""
+    """`ticket_customer` is the tenant's id in the ticket system; `legal_id` see `legal_ids`."""
 
     name: str
+    legal_id: str
     ticket_customer: str
     admin_email: str
     admin_name: str
@@ -75,6 +77,7 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
     tenant_id, person_id = tenants.enrol(
         tx,
         name=new.name,
+        legal_id=parse_legal_id(new.legal_id),
         ticket_customer=new.ticket_customer,
         admin_email=new.admin_email,
         admin_name=new.admin_name,
@@ -98,6 +101,12 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
     said = [first, *_how_to_begin(settings), pin]
     _invite(tx, person_id, tenant_id, said, settings)
     return tenant_id
+
+
+def identify_tenant(tx: Tx, tenant_id: TenantId, legal_id: str) -> None:
+    """Tell who a customer is in law that was enrolled before that was asked, or became another."""
+    people.check(tx, "tenant:create", tenant_id)
+    tenants.identify(tx, tenant_id, parse_legal_id(legal_id))
 
 
 def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:

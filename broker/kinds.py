@@ -94,7 +94,13 @@ _CERTIFICATE = {"certificate": "id", "digest": "digest", "snapshot": "id"}
 
 KINDS: Mapping[str, Kind] = {
     # Tenants, people, keys.
-    "tenant.enrolled": Kind("The vendor enrolled a tenant.", "tenant"),
+    "tenant.enrolled": Kind("The vendor enrolled a tenant.", "tenant", {}, ("legal_id",)),
+    "tenant.identified": Kind(
+        "The vendor noted who a tenant is in law: its SIREN or VAT number.",
+        "tenant",
+        {},
+        ("legal_id",),
+    ),
     "admin.enrolled": Kind("A tenant got its first admin.", "person", _ROLE, _NAME),
     "member.added": Kind("A person was given a role.", "person", _ROLE, _NAME),
     "member.removed": Kind("A person's roles here ended.", "person", {"roles": "words"}),

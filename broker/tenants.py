@@ -33,7 +33,9 @@ KINDS = ("shared", "dedicated")  # of test servers
 
 
 class Tenant(Base):
-    """`ticket_customer` is the tenant's id in the ticket system; `log_origin` names its log."""
+    """`ticket_customer` is the tenant's id in the ticket system; `log_origin` names its log.
+    `legal_id` is who it is in law (`legal_ids`), None for one enrolled before that was asked.
+    """
 
     __tablename__ = "tenant"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -41,6 +43,7 @@ class Tenant(Base):
     ticket_customer: Mapped[str] = mapped_column(unique=True)
     log_origin: Mapped[str]
     created_at: Mapped[datetime]
+    legal_id: Mapped[str | None]
 
 
 class Contacted:
@@ -127,7 +130,14 @@ def check_name(name: str) -> str:
 
 
 def enrol(
-    tx: Tx, *, name: str, ticket_customer: str, admin_email: str, admin_name: str, log_host: str
+    tx: Tx,
+    *,
+    name: str,
+    ticket_customer: str,
+    admin_email: str,
+    admin_name: str,
+    log_host: str,
+    legal_id: str | None = None,
 ) -> tuple[TenantId, PersonId]:
     """Make a tenant with its log and its first admin, which is the log's first entry."""
     people.check(tx, "tenant:create")
@@ -140,6 +150,7 @@ def enrol(
         ticket_customer=check_name(ticket_customer),
         log_origin="",
         created_at=tx.at,
+        legal_id=legal_id,
     )
     tx.session.add(tenant)
     tx.session.flush()
@@ -147,8 +158,23 @@ def enrol(
     person_id = people.add_person(tx, side="tenant", email=admin_email, name=admin_name)
     shown = people.Shown(admin_name.strip(), admin_email.strip())
     people.add_membership(tx, person_id, "admin", tenant_id, shown=shown, kind="admin.enrolled")
-    trail.record(tx, None, "tenant.enrolled", tenant_id)
+    trail.record(tx, None, "tenant.enrolled", tenant_id, {}, _named(legal_id))
     return tenant_id, person_id
+
+
+def identify(tx: Tx, tenant_id: TenantId, legal_id: str) -> None:
+    """Note who a tenant is in law, in the vendor's log and in its own."""
+    tenant = get_tenant(tx, tenant_id)
+    if tenant.legal_id == legal_id:
+        return
+    tenant.legal_id = legal_id
+    for log in (None, tenant_id):
+        trail.record(tx, log, "tenant.identified", tenant_id, {}, _named(legal_id))
+
+
+def _named(legal_id: str | None) -> list[Personal]:
+    """A sole trader's number names a person."""
+    return [Personal("legal_id", legal_id)] if legal_id else []
 
 
 def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> DatabaseId:

@@ -205,6 +205,7 @@ COMMANDS: Mapping[str, str | Only] = {
     "end_access_of_person": "people end-access",
     "list_tenants": "tenants list",
     "create_tenant": "tenants create",
+    "identify_tenant": "tenants identify",
     "get_tenant": "tenants show",
     "list_keys": "tenants pin",
     "end_everything": "tenants end-everything",

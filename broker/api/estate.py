@@ -36,6 +36,9 @@ blueprint = new_blueprint("estate", "Tenants, databases, test servers, logs")
 
 class TenantBody(Sent):
     name = text(200)
+    legal_id = text(
+        40, metadata={"description": "its SIREN, or its VAT number in the European Union"}
+    )
     ticket_customer = text(200, metadata={"description": "the tenant's id in the ticket system"})
     admin_email = text(254)
     admin_name = text(200)
@@ -45,8 +48,18 @@ class TenantAnswer(Answer):
     id = fields.String()
     name = fields.String()
     ticket_customer = fields.String()
+    legal_id = fields.String(
+        allow_none=True,
+        metadata={"description": "`siren:…` or `vat:…`; null when it was never told"},
+    )
     log_origin = fields.String()
     created_at = fields.AwareDateTime()
+
+
+class LegalIdBody(Sent):
+    legal_id = text(
+        40, metadata={"description": "its SIREN, or its VAT number in the European Union"}
+    )
 
 
 class KeyAnswer(Answer):
@@ -236,6 +249,15 @@ def create_tenant(tx: Tx, body: Json) -> Tenant:
 def get_tenant(tx: Tx, tenant_id: TenantId) -> Tenant:
     """One tenant."""
     people.check(tx, "tenant:read", tenant_id)
+    return tenants.get_tenant(tx, tenant_id)
+
+
+@operation(
+    blueprint, "POST /tenants/<id:tenant_id>/legal-id", takes=LegalIdBody, answer=TenantAnswer
+)
+def identify_tenant(tx: Tx, body: Json, tenant_id: TenantId) -> Tenant:
+    """Note who the tenant is in law."""
+    enrolling.identify_tenant(tx, tenant_id, body["legal_id"])
     return tenants.get_tenant(tx, tenant_id)
 
 

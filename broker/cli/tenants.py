@@ -10,7 +10,7 @@ from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
 from broker.errors import NotFound, Unavailable, VerificationFailed
 
-_COLUMNS = ("id", "name", "ticket_customer", "created_at")
+_COLUMNS = ("id", "name", "legal_id", "ticket_customer", "created_at")
 
 
 @click.group(cls=Noun)
@@ -35,21 +35,39 @@ def show(session: Session, tenant: str) -> None:
 
 @tenants.command()
 @click.option("--name", required=True)
+@click.option("--legal-id", required=True, help="Its SIREN, or its VAT number (FR83404833048).")
 @click.option("--ticket-customer", required=True, help="Its id in the ticket system.")
 @click.option("--admin-email", required=True)
 @click.option("--admin-name", required=True)
 @pass_session
 def create(
-    session: Session, name: str, ticket_customer: str, admin_email: str, admin_name: str
+    session: Session,
+    *,
+    name: str,
+    legal_id: str,
+    ticket_customer: str,
+    admin_email: str,
+    admin_name: str,
 ) -> None:
     """Enrol a tenant and invite its first admin, who alone decides from then on."""
     body = {
         "name": name,
+        "legal_id": legal_id,
         "ticket_customer": ticket_customer,
         "admin_email": admin_email,
         "admin_name": admin_name,
     }
     print_item(session.api().post("tenants", body=body), session.output)
+
+
+@tenants.command()
+@click.argument("tenant")
+@click.option("--legal-id", required=True, help="Its SIREN, or its VAT number (FR83404833048).")
+@pass_session
+def identify(session: Session, *, tenant: str, legal_id: str) -> None:
+    """Note who TENANT is in law."""
+    body = {"legal_id": legal_id}
+    print_item(session.api().post("tenants", tenant, "legal-id", body=body), session.output)
 
 
 @tenants.command()

@@ -80,6 +80,7 @@ def test_a_tenant_is_enrolled_and_its_admin_comes_in_by_the_mailed_code(api: Api
     world = api.world
     body = {
         "name": "Second tenant",
+        "legal_id": "732 829 320",
         "ticket_customer": "cust-2",
         "admin_email": "grace@second.test",
         "admin_name": "Grace",

@@ -56,8 +56,10 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "role": "auditor",
         "tenant": ids["tenant_id"],
     },
+    "identify_tenant": lambda _: {"legal_id": "FR83404833048"},
     "create_tenant": lambda _: {
         "name": "T",
+        "legal_id": "732829320",
         "ticket_customer": "c",
         "admin_email": "a@t.test",
         "admin_name": "A",
@@ -440,7 +442,7 @@ DENIED = {
         "list_tenant_orders",
         *PLATFORMS,
         *LOG,
-        *("approve_grant", "refuse_grant", "create_tenant", "list_preflights"),
+        *("approve_grant", "refuse_grant", "create_tenant", "identify_tenant", "list_preflights"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
@@ -478,6 +480,7 @@ DENIED = {
         *("add_person", "remove_person"),
     ),
     "admin": (
+        "identify_tenant",
         *THIRD_PARTIES,
         *PLATFORMS,
         *("ask_session", "fetch_session"),
@@ -488,6 +491,7 @@ DENIED = {
         *("ask_hold", "attest_snapshot"),
     ),
     "auditor": (
+        "identify_tenant",
         *THIRD_PARTIES,
         "attest_snapshot",
         *PLATFORMS,

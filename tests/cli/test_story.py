@@ -222,6 +222,7 @@ def test_a_tenant_is_enrolled_and_its_admin_is_invited(desk: Desk) -> None:
     operator = desk.terminal("operator", desk.world.operator)
     made = operator.json(
         *("tenants", "create", "--name", "Second", "--ticket-customer", "cust-2"),
+        *("--legal-id", "FR83404833048"),
         *("--admin-email", "ada@second.test", "--admin-name", "Ada"),
     )
     assert made["id"] in operator.run("tenants", "list", "-o", "id").split()
