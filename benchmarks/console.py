@@ -36,7 +36,7 @@ from _broker import CALLERS, DURABLE, HOST, Tenant, World
 from api import p95_ms
 from flask import Flask
 
-from broker import signin, tenants
+from broker import sessions, tenants
 from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder
 from broker.engines.postgres.connect import connect
 from broker.http import create_app
@@ -95,7 +95,7 @@ class Reader:
     def __post_init__(self) -> None:
         with self.world.broker.database.begin(system("bench")) as tx:
             person = tx.session.get_one(Person, self.actor.person_id)
-            token = signin.open_session(tx, person, "password")
+            token = sessions.open_session(tx, person, "password")
         self.cookie = f"{COOKIE}={token.reveal()}"
         self._connection = http.client.HTTPConnection(HOST, self.world.port, timeout=120)
 

@@ -22,7 +22,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import mail, signin
+from broker import accounts, mail, signin
 from broker.db import Base, Database
 from broker.errors import Conflict, Denied, Invalid, TooMany
 from broker.ids import PersonId, TokenId
@@ -76,7 +76,7 @@ def ask(tx: Tx, address: str) -> tuple[Secret[str], str]:
         raise TooMany("too many sign-ins wait to be confirmed", retry_after_s=LIVES_S)
     device = Secret(secrets.token_urlsafe(32))
     row = DeviceLogin(
-        device_digest=signin.digest(device),
+        device_digest=accounts.digest(device),
         user_code="".join(secrets.choice(_LETTERS) for _ in range(8)),
         address=address,
         asked_at=tx.at,
@@ -128,7 +128,7 @@ def take(tx: Tx, device: Secret[str]) -> Outcome | tuple[TokenId, Secret[str], d
     """What a program that asks is told; a token once, with its end. Who asks too often waits
     longer.
     """
-    digest = signin.digest(device)
+    digest = accounts.digest(device)
     row = tx.session.scalar(
         sa.select(DeviceLogin).where(DeviceLogin.device_digest == digest).with_for_update()
     )
@@ -157,7 +157,7 @@ def _let_in(tx: Tx, person: Person) -> tuple[TokenId, Secret[str], datetime]:
     owner = PersonId(person.id)
     mine = Tx(tx.session, tx.at, Actor(person.side, "device", owner))
     made = signin.create_token(mine, "command line", _TOKEN_DAYS)
-    signin.record_for_all(mine, person, "person.signed_in", facts={"with": "device"})
+    accounts.record_for_all(mine, person, "person.signed_in", facts={"with": "device"})
     said = phrase("Security notice: a command line was signed in")
     mail.write(tx, owner, None, Letter(said, [_LET_IN, NOT_YOU], "security", "/account"))
     return *made, tx.at + timedelta(days=_TOKEN_DAYS)

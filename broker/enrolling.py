@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from broker import mail, people, signin, tenants
+from broker import mail, people, sessions, signin, tenants
 from broker.api_tokens import SCOPES, Limits
 from broker.audit.epochs import give_slot
 from broker.audit.export import verifier_keys
@@ -202,7 +202,7 @@ def disable(tx: Tx, person_id: str) -> Person:
     if person.id == tx.actor.person_id:
         raise Conflict("nobody disables themselves; another operator does it")
     people.disable_person(tx, PersonId(person.id))
-    signin.end_sessions(tx, PersonId(person.id))
+    sessions.end_sessions(tx, PersonId(person.id))
     return person
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import authenticators, mail, signin
+from broker import accounts, authenticators, mail, sessions, signin
 from broker.authenticators import SeedBox
 from broker.db import Base, Database
 from broker.ids import PersonId
@@ -53,17 +53,17 @@ def sign_in(
     how = _check_code(database, person_id, given, box)
     with database.begin(system(_ACTOR)) as tx:
         person = tx.session.get_one(Person, person_id)
-        return signin.open_session(tx, person, how), person_id
+        return sessions.open_session(tx, person, how), person_id
 
 
 def confirm(database: Database, session_id: str, given: Given, box: SeedBox) -> None:
     """Note that the session's person proved again who they are. Raises as `sign_in` does."""
     with database.begin(system(_ACTOR)) as tx:
-        person_id = signin.find_person(tx, session_id)
+        person_id = sessions.find_person(tx, session_id)
     signin.check_password(database, person_id, given.password, address=given.address)
     how = _check_code(database, person_id, given, box)
     with database.begin(system(_ACTOR)) as tx:
-        signin.note_confirmed(tx, session_id, how)
+        sessions.note_confirmed(tx, session_id, how)
 
 
 def _check_code(database: Database, person_id: PersonId, given: Given, box: SeedBox) -> str:
@@ -76,7 +76,7 @@ def _check_code(database: Database, person_id: PersonId, given: Given, box: Seed
 
 def _tell_of_recovery(tx: Tx, person_id: PersonId) -> None:
     person = tx.session.get_one(Person, person_id)
-    signin.record_for_all(tx, person, "recovery_code.used")
+    accounts.record_for_all(tx, person, "recovery_code.used")
     left = authenticators.count_recovery_codes(tx, person_id)
     tell(tx, person_id, phrase("A recovery code was used; %(left)s are left.", left=left))
 

@@ -26,7 +26,7 @@ from webauthn.helpers import decode_credential_public_key, decoded_public_key_to
 from webauthn.helpers import structs as shapes
 from webauthn.helpers.exceptions import WebAuthnException
 
-from broker import mail, signin
+from broker import accounts, mail, sessions, signin
 from broker.assertions import Assertion, fingerprint
 from broker.db import Base, Database, Json
 from broker.errors import Conflict, Denied, Invalid, NotAuthenticated, NotFound, TooMany
@@ -172,7 +172,7 @@ def register(tx: Tx, answered: Answered, name: str) -> str:
     )
     tx.session.add(row)
     tx.session.flush()
-    signin.record_for_all(tx, person, "passkey.registered", row.id, {"key": row.fingerprint})
+    accounts.record_for_all(tx, person, "passkey.registered", row.id, {"key": row.fingerprint})
     _tell(tx, person, phrase("The passkey “%(name)s” was added to your account.", name=name))
     return row.id
 
@@ -201,7 +201,7 @@ def remove(tx: Tx, passkey_id: str) -> None:
     if person.password_hash is None and len(list_passkeys(tx)) == 1:
         raise Conflict("this is your only way to sign in; register another passkey first")
     row.ended_at = tx.at
-    signin.record_for_all(tx, person, "passkey.removed", row.id)
+    accounts.record_for_all(tx, person, "passkey.removed", row.id)
     _tell(
         tx, person, phrase("The passkey “%(name)s” was removed from your account.", name=row.name)
     )
@@ -310,7 +310,7 @@ def sign_in(
         if person.disabled_at is not None:
             raise PasskeyRefused(_NO)
         signin.forget_attempt(tx, attempt)
-        return signin.open_session(tx, person, "passkey"), PersonId(person.id)
+        return sessions.open_session(tx, person, "passkey"), PersonId(person.id)
 
 
 _NO = "the passkey is not known here, or did not sign as it should"
@@ -373,7 +373,7 @@ def ending_clones(database: Database) -> Iterator[None]:
             if row.ended_at is None:
                 row.ended_at = tx.at
                 person = tx.session.get_one(Person, row.person_id)
-                signin.record_for_all(tx, person, "passkey.cloned", row.id)
+                accounts.record_for_all(tx, person, "passkey.cloned", row.id)
                 _tell(
                     tx,
                     person,

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import people, trail
+from broker.accounts import digest
 from broker.db import Base
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import PlatformId, TenantId, new_id
 from broker.secret import Secret
-from broker.signin import digest
 from broker.tenants import check_name, get_tenant
 from broker.trail import Personal
 from broker.tx import Tx

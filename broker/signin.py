@@ -1,4 +1,4 @@
-"""Signing in: passwords (argon2id), sessions, personal API tokens, invitations.
+"""Signing in: passwords (argon2id), personal API tokens, invitations.
 
 What must stay true: only digests of secrets are kept; a wrong password and an unknown address look
 and last the same; guessing is slowed by account-and-address and by address, never by account alone,
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,14 +17,16 @@ import argon2
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import trail
+from broker import sessions
+from broker.accounts import digest, record_for_all
 from broker.api_tokens import UNLIMITED, Limits, may_exist, with_checksum
 from broker.db import Base, Database
 from broker.errors import Conflict, Denied, Invalid, NotAuthenticated, NotFound, TooMany
-from broker.ids import PersonId, TenantId, TokenId, new_id
+from broker.ids import PersonId, TokenId, new_id
 from broker.languages import mark
-from broker.people import Membership, Person, address_key
+from broker.people import Person, address_key
 from broker.secret import Secret
+from broker.sessions import SignedIn
 from broker.settings import Times
 from broker.tx import Actor, Tx, system
 
@@ -44,18 +45,6 @@ class SignInAttempt(Base):
     account_digest: Mapped[bytes]
     address: Mapped[str]
     at: Mapped[datetime]
-
-
-class WebSession(Base):
-    __tablename__ = "web_session"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    person_id: Mapped[str] = mapped_column(sa.ForeignKey("person.id"))
-    token_digest: Mapped[bytes] = mapped_column(unique=True)
-    via: Mapped[str]
-    created_at: Mapped[datetime]
-    authenticated_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
 
 
 class ApiToken(Base):
@@ -84,23 +73,6 @@ class Invitation(Base):
     used_at: Mapped[datetime | None]
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """Who is behind a session or token, and how recently the person proved it."""
-
-    actor: Actor
-    name: str
-    session_id: str | None
-    authenticated_at: datetime
-    use_unnoted: bool = False  # of a token: its last use should be written down again
-    token_id: TokenId | None = None
-    scopes: frozenset[str] | None = None  # of a token: what it may do beside reading; None: all
-
-
-def digest(secret: Secret[str]) -> bytes:
-    return hashlib.sha256(secret.reveal().encode()).digest()
-
-
 def set_password(tx: Tx, person_id: PersonId, password: Secret[str]) -> None:
     """Store argon2id of it and end all sessions. Raises Invalid when it is too short or long."""
     if not _PASSWORD_MIN <= len(password.reveal()) <= _PASSWORD_MAX:
@@ -110,7 +82,7 @@ def set_password(tx: Tx, person_id: PersonId, password: Secret[str]) -> None:
         )
     person = tx.session.get_one(Person, person_id)
     person.password_hash = _hasher.hash(password.reveal())
-    end_sessions(tx, person_id)
+    sessions.end_sessions(tx, person_id)
     end_tokens(tx, person_id)
 
 
@@ -160,18 +132,6 @@ def check_password(
         forget_attempt(tx, attempt)
 
 
-def find_person(tx: Tx, session_id: str) -> PersonId:
-    return PersonId(tx.session.get_one(WebSession, session_id).person_id)
-
-
-def note_confirmed(tx: Tx, session_id: str, via: str) -> None:
-    tx.session.execute(
-        sa.update(WebSession)
-        .where(WebSession.id == session_id, WebSession.ended_at.is_(None))
-        .values(authenticated_at=tx.at, via=via)
-    )
-
-
 def forget_attempt(tx: Tx, attempt: int) -> None:
     """It succeeded, so it was no guess."""
     tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.id == attempt))
@@ -214,108 +174,9 @@ def _password_holds(person: Person | None, password: Secret[str]) -> bool:
     return known
 
 
-def open_session(tx: Tx, person: Person, via: str) -> Secret[str]:
-    """`via` is how the person proved who they are: `password`, `passkey`, or `code`, which is a
-    password with a code beside it.
-    """
-    token = Secret(secrets.token_urlsafe(32))
-    tx.session.add(
-        WebSession(
-            id=new_id("ses"),
-            person_id=person.id,
-            token_digest=digest(token),
-            via=via,
-            created_at=tx.at,
-            authenticated_at=tx.at,
-            seen_at=tx.at,
-        )
-    )
-    record_for_all(tx, person, "person.signed_in", facts={"with": via})
-    return token
-
-
-def record_for_all(
-    tx: Tx,
-    person: Person,
-    kind: str,
-    subject: str | None = None,
-    facts: Mapping[str, str] | None = None,
-) -> None:
-    """Into the vendor's log for its people, into each tenant's for theirs."""
-    tenants = tx.session.scalars(
-        sa.select(Membership.tenant_id)
-        .where(Membership.person_id == person.id, Membership.ended_at.is_(None))
-        .distinct()
-    )
-    for tenant_id in tenants:
-        trail.record(
-            tx, TenantId(tenant_id) if tenant_id else None, kind, subject or person.id, facts
-        )
-
-
-def find_session(
-    tx: Tx, token: Secret[str], times: Times, *, touch: bool = True
-) -> SignedIn | None:
-    """Who this session belongs to, if it is neither ended, idle for too long, nor too old.
-
-    `touch=False` is for what a page asks by itself: a page left open must not keep a session alive.
-    """
-    row = tx.session.execute(
-        sa.select(WebSession, Person)
-        .join(Person, Person.id == WebSession.person_id)
-        .where(WebSession.token_digest == digest(token), WebSession.ended_at.is_(None))
-    ).first()
-    if row is None:
-        return None
-    session, person = row
-    idle = tx.at - session.seen_at > timedelta(seconds=times.session_idle_s)
-    old = tx.at - session.created_at > timedelta(seconds=times.session_max_s)
-    if idle or old or person.disabled_at is not None:
-        return None
-    if touch:
-        session.seen_at = tx.at
-    actor = Actor(side=person.side, via=session.via, person_id=PersonId(person.id))
-    return SignedIn(actor, person.name, session.id, session.authenticated_at)
-
-
-def end_session(tx: Tx, token: Secret[str]) -> None:
-    tx.session.execute(
-        sa.update(WebSession)
-        .where(WebSession.token_digest == digest(token), WebSession.ended_at.is_(None))
-        .values(ended_at=tx.at)
-    )
-
-
-def list_sessions(tx: Tx, times: Times) -> Sequence[WebSession]:
-    """The actor's own that are open now, last used first."""
-    query = sa.select(WebSession).where(
-        WebSession.person_id == tx.actor.person_id,
-        WebSession.ended_at.is_(None),
-        WebSession.seen_at >= tx.at - timedelta(seconds=times.session_idle_s),
-        WebSession.created_at >= tx.at - timedelta(seconds=times.session_max_s),
-    )
-    return tx.session.scalars(query.order_by(WebSession.seen_at.desc())).all()
-
-
-def end_own_session(tx: Tx, session_id: str) -> None:
-    """End one of the actor's sessions, on whatever device. Raises NotFound."""
-    row = tx.session.get(WebSession, session_id)
-    if row is None or row.person_id != tx.actor.person_id:
-        raise NotFound("there is no such session")
-    row.ended_at = row.ended_at or tx.at
-
-
-def end_sessions(tx: Tx, person_id: PersonId) -> None:
-    tx.session.execute(
-        sa.update(WebSession)
-        .where(WebSession.person_id == person_id, WebSession.ended_at.is_(None))
-        .values(ended_at=tx.at)
-    )
-
-
 def forget_person(tx: Tx, person: Person) -> None:
     """Delete sessions, tokens, invitations and failed sign-ins; their mails must be gone first."""
-    for model in (WebSession, ApiToken, Invitation):
+    for model in (sessions.WebSession, ApiToken, Invitation):
         tx.session.execute(sa.delete(model).where(model.person_id == person.id))
     account = _account_digest(person.address_key)
     tx.session.execute(sa.delete(SignInAttempt).where(SignInAttempt.account_digest == account))

@@ -7,7 +7,17 @@ from dataclasses import replace
 from flask import current_app, request
 from marshmallow import fields, validate
 
-from broker import enrolling, entering, erasing, lifecycle, people, readers, signin, tenants
+from broker import (
+    enrolling,
+    entering,
+    erasing,
+    lifecycle,
+    people,
+    readers,
+    sessions,
+    signin,
+    tenants,
+)
 from broker.api.operations import new_blueprint, operation, signed_in, the_broker
 from broker.api.shapes import Answer, Sent, TenantQuery, identity, list_of, text, whole
 from broker.api.tokens import NewTokenAnswer, confirm, show_new
@@ -134,8 +144,8 @@ def sign_in(body: Json) -> Json:
     box: SeedBox = current_app.extensions[SEED_BOX]
     session, _ = entering.sign_in(broker.database, body["email"], given, box)
     with broker.database.begin(system("sign-in")) as tx:
-        found = signin.find_session(tx, session, broker.settings.times)
-        signin.end_session(tx, session)
+        found = sessions.find_session(tx, session, broker.settings.times)
+        sessions.end_session(tx, session)
     if found is None:
         raise NotAuthenticated("the account was closed meanwhile")
     with broker.database.begin(found.actor) as tx:

@@ -38,7 +38,7 @@ from broker.ids import is_id
 from broker.keys.intake import open_login, waiting_context
 from broker.platforms import Platform
 from broker.secret import Secret
-from broker.signin import SignedIn
+from broker.sessions import SignedIn
 from broker.tx import Tx, system
 from broker.workloads import WorkloadRefused, Workloads
 

@@ -28,7 +28,7 @@ from broker.db import Json
 from broker.errors import Denied, NotAuthenticated
 from broker.ids import TokenId
 from broker.secret import Secret
-from broker.signin import SignedIn
+from broker.sessions import SignedIn
 from broker.tx import Tx, system
 
 View = Callable[..., Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import authenticators, entering, signin
+from broker import accounts, authenticators, entering
 from broker.errors import NotAuthenticated
 from broker.letters import phrase
 from broker.people import Person
@@ -67,7 +67,7 @@ _SAID = {
 
 
 def _note(tx: Tx, kind: str) -> None:
-    signin.record_for_all(tx, tx.session.get_one(Person, visitor().person_id), kind)
+    accounts.record_for_all(tx, tx.session.get_one(Person, visitor().person_id), kind)
     entering.tell(tx, visitor().person_id, _SAID[kind])
 
 

@@ -7,7 +7,7 @@ import secrets
 from flask import Blueprint, flash, jsonify, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import authenticators, passkeys, readers, signin
+from broker import authenticators, passkeys, readers, sessions
 from broker.errors import NotAuthenticated, TooMany
 from broker.letters import DECLINABLE, KINDS
 from broker.passkeys import Answered, Party
@@ -25,14 +25,14 @@ _BROWSER = "browser"  # in Flask's own signed cookie: which stranger's browser a
 def show() -> ResponseReturnValue:
     with begin() as tx:
         held = passkeys.list_passkeys(tx)
-        sessions = signin.list_sessions(tx, the_broker().settings.times)
+        opened = sessions.list_sessions(tx, the_broker().settings.times)
         reading = readers.read(tx)
         coded = authenticators.is_on(tx, visitor().person_id)
         left = authenticators.count_recovery_codes(tx, visitor().person_id)
     return render_template(
         "console/account.html",
         passkeys=held,
-        sessions=sessions,
+        sessions=opened,
         own=visitor().signed_in.session_id,
         reading=reading,
         coded=coded,
@@ -94,7 +94,7 @@ def remove(passkey_id: str) -> ResponseReturnValue:
 @pages.post("/account/sessions/<id:session_id>/end")
 def end_session(session_id: str) -> ResponseReturnValue:
     with begin() as tx:
-        signin.end_own_session(tx, session_id)
+        sessions.end_own_session(tx, session_id)
     flash(gettext("That session is ended."))
     return _back()
 

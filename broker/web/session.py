@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from flask import Response, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import entering, people, readers, signin
+from broker import entering, people, readers, sessions
 from broker.authenticators import SEED_BOX, SeedBox
 from broker.bootstrap import Broker
 from broker.errors import Invalid, NotAuthenticated
 from broker.ids import PersonId
 from broker.secret import Secret
-from broker.signin import SignedIn
+from broker.sessions import SignedIn
 from broker.tx import Tx, system
 from broker.web.languages import current, mark
 
@@ -104,7 +104,7 @@ def _find_visitor() -> Visitor | None:
         return None
     broker = the_broker()
     with broker.database.begin(system("web")) as tx:
-        found = signin.find_session(
+        found = sessions.find_session(
             tx, Secret(token), broker.settings.times, touch=not _asked_by_page()
         )
         if found is None:
@@ -148,7 +148,7 @@ def end_session() -> None:
     token = request.cookies.get(COOKIE)
     if token:
         with the_broker().database.begin(system("web")) as tx:
-            signin.end_session(tx, Secret(token))
+            sessions.end_session(tx, Secret(token))
 
 
 def drop_cookie(response: Response) -> Response:

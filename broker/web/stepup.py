@@ -12,7 +12,7 @@ from datetime import timedelta
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import authenticators, entering, passkeys, signin
+from broker import authenticators, entering, passkeys, sessions
 from broker.errors import BrokerError, NotAuthenticated, TooMany
 from broker.tx import Tx, system
 from broker.web import fetched
@@ -105,7 +105,7 @@ def _confirm_passkey(answer: str, session_id: str) -> None:
         broker.database.begin(system("sign-in")) as tx,
     ):
         passkeys.verify(tx, taken, visitor().person_id)
-        signin.note_confirmed(tx, session_id, "passkey")
+        sessions.note_confirmed(tx, session_id, "passkey")
 
 
 def _page(

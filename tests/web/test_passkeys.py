@@ -23,7 +23,7 @@ from broker.grants.statements import sign_due
 from broker.http import create_app
 from broker.passkeys import Passkey
 from broker.people import Person
-from broker.signin import WebSession
+from broker.sessions import WebSession
 from broker.tx import Actor, system
 from tests.authenticator import PRESENT, Authenticator
 from tests.stories import pinned

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from broker import signin
-from broker.signin import WebSession
+from broker.sessions import WebSession
 from broker.tx import system
 from broker.web.session import local_path
 from tests.web.browser import HOST, PASSWORD, Browser, give_password, sign_in
