@@ -1,17 +1,18 @@
 """Check a bundle whole: also its place in the root log, the log of all logs, and what was pruned.
 
     python verify_root.py BUNDLE --key KEYFILE [--checkpoint KEPT]... [--keep FILE]
-        [--witness KEYFILE]... [--slot NUMBER:SHA256]
+        [--witness KEYFILE]... [--slot NUMBER:SHA256] [--promise DECISION]...
 
-Checks all that `broker_verify.py` does, which must lie beside this file. An entry that was pruned
+Checks all that `broker_verify.py` does, which must lie beside this file, as `verify_decision.py`
+must. A signed decision that you hold promised to be in the log by an instant: `--promise` sees
+whether it is, so that a decision can't be lost on the way. An entry that was pruned
 left its hash; the log must say so, and nothing younger than half a year may be gone. A timestamp
 (RFC 3161) must be the one that the log names; the time in it needs a library: `broker log verify`
 checks it, and `openssl ts -verify` does.
 
-The root
-log's epochs are trees of 16,384 slots. A slot's leaf is a keyed digest of the epoch's number and
-the checkpoint's text; the key is in the bundle, and in nobody else's. What it proves: the
-checkpoint that you hold is the one that this log had when that epoch was sealed, for everybody.
+The root log's epochs are trees of 16,384 slots. A slot's leaf is a keyed digest of the epoch's
+number and the checkpoint's text; the key is in the bundle, and in nobody else's. What it proves:
+the checkpoint that you hold is the one that this log had when that epoch was sealed, for everybody.
 Compare the root log's checkpoint with another reader's, or have a witness sign it, and no log can
 have two faces.
 """
@@ -22,7 +23,7 @@ import argparse
 import hmac
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -32,7 +33,10 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 if TYPE_CHECKING:  # a checker sees the folder as a package, Python the two files side by side
     from broker_verify import broker_verify as base
+    from broker_verify import verify_decision as decisions
 else:
+    import verify_decision as decisions
+
     import broker_verify as base
 
 SLOTS = 1 << 14
@@ -135,6 +139,7 @@ class Placed(base.Bundle):
     """
 
     witnesses: Sequence[str] = ()
+    promised: Sequence[bytes] = ()  # signed decisions that the reader holds
     told: tuple[int, str] | None = None
     root_note = ""  # the root log's checkpoint in the last place
     slots: frozenset[base.Json] = frozenset()
@@ -147,6 +152,8 @@ class Placed(base.Bundle):
         self.stamps: dict[str, str] = {}  # by a certificate's digest, that of its timestamp
         self.stamped: dict[str, base.Json] = {}  # by a certificate's id, the same as logged
         self.digests: dict[str, str] = {}  # of certificates, by id
+        self.acts: set[tuple[str, datetime]] = set()  # on grants
+        self.decided: dict[str, base.Json] = {}  # by a decision, its statement's digest
 
     def check_entry(self, e: base.Entry) -> None:
         self.run = 0
@@ -161,6 +168,10 @@ class Placed(base.Bundle):
             self.stamped[e.subject] = e.facts.get("digest")
         elif e.kind == "certificate.issued":
             self.digests[e.subject] = str(e.facts.get("digest"))
+        elif e.kind == "decision.signed":
+            self.decided[e.subject] = e.facts.get("digest")
+        elif e.subject.startswith("grt_"):
+            self.acts.add((e.subject, e.at))
 
     def look_further(self, start: bytes, line: bytes, above: bytes) -> None:
         if start == b'{"hashes":':
@@ -189,12 +200,33 @@ class Placed(base.Bundle):
             with self.report.naming("The root log's checkpoint"):
                 name = check_cosignature(self.root_note, key)
                 self.report.good(f"{name} cosigned the root log.")
+        for decision in self.promised:
+            with self.report.naming("What a decision promised"):
+                self.check_promise(decision)
         if self.gone:
             with self.report.naming(f"That {self.gone} entries are not here"):
                 self.check_pruned()
         told = {self.digests.get(name, name): digest for name, digest in self.stamped.items()}
         if told != self.stamps:
             self.report.bad("The timestamps of certificates are not those that the log names.")
+
+    def check_promise(self, data: bytes) -> None:
+        """The log names the statement, and the act that it states, once that is due."""
+        said = decisions.open_decision(data, self.trusted)
+        at, promise = (base.take(dict, said.get(name)) for name in ("at", "promise"))
+        name, decided = base.a_name(said["decision"]), base.take(str, at.get("decided"))
+        due = datetime.fromisoformat(base.take(str, promise.get("log_by"))).astimezone(UTC)
+        there = (said["grant"], datetime.fromisoformat(decided).astimezone(UTC)) in self.acts
+        if said["log"] != self.origin:
+            raise base.Refused("it is of another log")
+        if self.decided.get(name, sha256(data).hexdigest()) != sha256(data).hexdigest():
+            raise base.Refused(f"the log names another statement of {name}")
+        if there and name in self.decided:
+            self.report.good(f"{name} is in the log, as promised.")
+        elif self.latest < due:
+            self.report.good(f"{name} is promised by {due}; this log ends before.")
+        else:
+            raise base.Refused(f"{name} is not in the log: it was withheld")
 
     def check_pruned(self) -> None:
         """The log says so, and the entry that follows, so all before it, was old enough then."""
@@ -236,6 +268,7 @@ class Placed(base.Bundle):
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("verify_root", add_help=False, allow_abbrev=False)
     parser.add_argument("--witness", type=Path, action="append", default=[])
+    parser.add_argument("--promise", type=Path, action="append", default=[])
     parser.add_argument("--slot")
     args, rest = parser.parse_known_args(arguments)
     number, _, digest = (args.slot or "").partition(":")
@@ -244,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         lines = [line for file in args.witness for line in file.read_text("utf-8").splitlines()]
+        held = [file.read_bytes() for file in args.promise]
     except (OSError, ValueError) as error:
         parser.error(str(error))
     keys = [key for line in lines if (key := line.partition("#")[0].strip())]
@@ -251,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     class Asked(Placed):
         told = None if args.slot is None else (int(number), digest)
         witnesses = keys
+        promised = held
 
     return base.main(rest, Asked)
 

@@ -6,14 +6,17 @@ so that erasing a person breaks no signature (G13).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from broker.assertions import challenge_of, check_assertion, parse_assertion
 from broker.audit.certified import statements_key_name
 from broker.audit.dsse import MAX_PAYLOAD_BYTES, open_envelope
 from broker.audit.findings import Finding, Report, Summary
 from broker.audit.note import VerifierKey
+from broker.audit.promises import Promised
 from broker.audit.revocation import REVOCATION_TYPE, verify_revocation
 from broker.audit.verify import verify_certificate
 from broker.entries import Json, get_name, is_version_1, parse_canonical
@@ -123,6 +126,37 @@ def _check_person(statement: Mapping[str, Json], passkeys: Collection[str]) -> F
     known = assertion.fingerprint in passkeys
     which = "which you trust" if known else "which is none of those you gave"
     return Finding(ok=known, text=f"Passkey {assertion.fingerprint} signed it, {which}.")
+
+
+def read_promise(data: bytes, trusted: Sequence[VerifierKey]) -> Promised:
+    """What a signed decision promises of the log. Raises VerificationFailed."""
+    for key in trusted:
+        try:
+            statement = open_statement(data, DECISION, key)
+        except VerificationFailed:
+            continue
+        origin = get_name(statement, "log")
+        if key.name != statements_key_name(origin):  # one vendor's key speaks for its own logs only
+            continue
+        at, promise = statement.get("at"), statement.get("promise")
+        if not isinstance(at, dict) or not isinstance(promise, dict):
+            raise VerificationFailed("this decision was signed by a release that promised nothing")
+        return Promised(
+            log=origin,
+            decision=get_name(statement, "decision"),
+            grant=get_name(statement, "grant"),
+            digest=hashlib.sha256(data).hexdigest(),
+            decided_at=_instant(get_name(at, "decided")),
+            by=_instant(get_name(promise, "log_by")),
+        )
+    raise VerificationFailed("no trusted key has signed this decision, or it was changed since")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise VerificationFailed("an instant of the statement is malformed") from None
 
 
 def open_statement(data: bytes, kind: str, *keys: VerifierKey) -> dict[str, Json]:

@@ -12,11 +12,10 @@ who kept a checkpoint passes it as `kept`, and a log that no longer contains it 
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from broker.audit.bundle import (
@@ -35,13 +34,15 @@ from broker.audit.certified import (
     open_certificate,
     statements_key_name,
 )
-from broker.audit.cosigning import WitnessKey, verify_cosignature
+from broker.audit.cosigning import WitnessKey
 from broker.audit.findings import Finding, Report, Summary
 from broker.audit.gaps import Gaps
 from broker.audit.grounds import Grounds
 from broker.audit.lives import Holds, Lives
 from broker.audit.note import Checkpoint, VerifierKey
-from broker.audit.root_log import Place, text_of, verify_place
+from broker.audit.placed import Places
+from broker.audit.promises import Promised, Promises
+from broker.audit.root_log import Place, text_of
 from broker.audit.signed_tree import SignedTree
 from broker.audit.stamped import OVERLAP, Stamps
 from broker.entries import Entry, commitment, parse_entry
@@ -69,11 +70,13 @@ class Others:
     """Third parties whom the reader trusts: `witnesses` must have cosigned the root log, in which
     the bundle's place is shown; `tsa_roots` are those of timestamping authorities. `slot` is no
     party but what the reader was told: its number in the root log, and SHA-256 of the slot's key.
+    Nor is `promised`: what signed decisions that the reader holds promise of the log.
     """
 
     witnesses: Sequence[WitnessKey] = ()
     tsa_roots: Sequence[Certificate] = ()
     slot: tuple[int, str] | None = None
+    promised: Sequence[Promised] = ()
 
 
 _NOBODY = Others()
@@ -163,8 +166,8 @@ class _Check:
         self.condemned: set[str] = set()
         self.certified = Certified(header.origin, self.stamps)
         self.gaps = Gaps()
-        self.place: Place | None = None  # the last that was shown
-        self.slots: set[str] = set()
+        self.places = Places(header.origin, others.slot)
+        self.promises = Promises(header.origin, others.promised)
 
     def good(self, text: str) -> None:
         self.findings.append(Finding(ok=True, text=text))
@@ -226,7 +229,6 @@ class _Check:
             case CertificateLine(envelope=envelope):
                 self.certified.envelopes.append(envelope)
             case Place():
-                self.place = part
                 self._place(part)
             case Stamp(response=response):
                 self._stamp(response)
@@ -273,8 +275,8 @@ class _Check:
     def _note(self, entry: Entry) -> None:
         if entry.kind == "snapshot.condemned":
             self.condemned.add(entry.subject)
-        elif entry.kind == "slot.assigned":
-            self.slots.add(str(entry.facts.get("slot")))
+        self.places.note(entry)
+        self.promises.note(entry)
 
     def _opening(self, opening: Opening) -> None:
         """It fits the commitment that it names. One that is missing was erased, or never given to
@@ -289,52 +291,22 @@ class _Check:
             self.opened += 1
 
     def _place(self, place: Place) -> None:
-        """A checkpoint of this log stands in its one slot of an epoch of the root log."""
-        try:
-            epoch = self._check_place(place)
-        except VerificationFailed as error:
-            self.bad(f"Its place in the root log does not hold: {error}.")
-        else:
-            where = f"slot {place.slot} of the root log's epoch {epoch}"
-            self.good(f"Its {place.size} entries stand in {where}.")
+        held = zip(self.header.checkpoints, self.signed, strict=False)
+        notes = [note for note, checkpoint in held if checkpoint.size == place.size]
+        whole = len(self.signed) == len(self.header.checkpoints)
+        note = notes[0] if notes and whole else None
+        self.findings.append(self.places.check(place, note, self._keys(self.header.origin)))
 
     def _stamp(self, response: bytes) -> None:
         """Of the certificate above it, or of the root log's checkpoint in the place above it."""
-        if self.place is None:
+        place = self.places.last
+        if place is None:
             self.certified.responses[self.certified.envelopes[-1]] = response
             return
-        size, text = self.place.size, text_of(self.place.checkpoint)
+        size, text = place.size, text_of(place.checkpoint)
         what = f"The root log, with {size} entries of this log in it,"
         since = self.latest_of.get(size)
         self.findings.append(self.stamps.check(what, response, text, since=since))
-
-    def _cosignatures(self) -> None:
-        """Of the root log's checkpoint: its witnesses saw it grow, and no other face of it."""
-        for key in self.others.witnesses:
-            if self.place is None:
-                self.bad(f"No place in the root log is shown that {key.name} could have cosigned.")
-                continue
-            try:
-                at = datetime.fromtimestamp(verify_cosignature(self.place.checkpoint, key), UTC)
-            except VerificationFailed as error:
-                self.bad(f"The root log's checkpoint: {error}.")
-            except (OverflowError, ValueError, OSError):
-                self.bad(f"The root log's checkpoint: {key.name} names no instant.")
-            else:
-                self.good(f"{key.name} cosigned the root log on {at:%Y-%m-%d %H:%M:%S} UTC.")
-
-    def _check_place(self, place: Place) -> int:
-        if self.slots != {str(place.slot)}:
-            raise VerificationFailed("the log names another slot, or none, or more than one")
-        shown = (place.slot, hashlib.sha256(place.blind).hexdigest())
-        if self.others.slot not in {None, shown}:
-            raise VerificationFailed("it is not the slot that you were told: this is a fork")
-        held = zip(self.header.checkpoints, self.signed, strict=False)
-        notes = [note for note, checkpoint in held if checkpoint.size == place.size]
-        if not notes or len(self.signed) != len(self.header.checkpoints):
-            raise VerificationFailed("the checkpoint that it speaks of is not here")
-        keys = self._keys(self.header.origin)
-        return verify_place(place, self.header.origin, notes[0], keys)
 
     def report(self) -> Report:
         """All that can be said once the last line was read."""
@@ -348,7 +320,8 @@ class _Check:
         grants, copies = self.grants.still(), self._living()
         keys = self._keys(statements_key_name(self.header.origin)) if self.certified.issued else []
         self.findings += self.certified.check(keys, self.copies.ended)
-        self._cosignatures()
+        self.findings += self.places.check_witnesses(self.others.witnesses)
+        self.findings += self.promises.check(self.latest)
         self._check_authenticated()
         return Report(
             tuple(self.findings),

@@ -179,6 +179,13 @@ def verify_proof(session: Session, file: Path, keys: tuple[Path, ...]) -> None:
     multiple=True,
     help="A file of certificates (PEM): roots of timestamping authorities.",
 )
+@click.option(
+    "--promise",
+    "decisions",
+    type=_FILE,
+    multiple=True,
+    help="A signed decision that you hold: the log must name it, by when it promised.",
+)
 @click.option("--keep-checkpoint", type=_FILE, help="Also write its last checkpoint to this file.")
 @click.option(
     "--no-memory",
@@ -193,6 +200,7 @@ def verify(
     checkpoints: tuple[Path, ...],
     witnesses: tuple[Path, ...],
     tsa: tuple[Path, ...],
+    decisions: tuple[Path, ...],
     keep_checkpoint: Path | None,
     *,
     no_memory: bool,
@@ -204,24 +212,28 @@ def verify(
     remembered, and the next bundle of this log must contain it.
     """
     from broker.audit.bundle import find_origin
+    from broker.audit.statements import read_promise
     from broker.audit.timestamps import load_roots
     from broker.audit.verify import Others, verify_bundle
     from broker.cli.findings import show_report
     from broker.cli.trust import find_seen, find_slot, load_keys, load_witnesses, remember_seen
 
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
+    trusted = load_keys(keys, session.home)
+    promised = [read_promise(read_file(one), trusted) for one in decisions]
     with open_file(file) as bundle:
         origin = None if no_memory else find_origin(bundle)
         bundle.seek(0)
         seen = None if origin is None else find_seen(session.home, origin)
         report = verify_bundle(
             bundle,
-            load_keys(keys, session.home),
+            trusted,
             [*kept, seen] if seen is not None else kept,
             Others(
                 [key for one in witnesses for key in load_witnesses(one)],
                 [root for one in tsa for root in load_roots(read_file(one))],
                 None if origin is None else find_slot(session.home, origin),
+                promised,
             ),
         )
     show_report(report, session.output, f"The log in {file}")

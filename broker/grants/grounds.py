@@ -36,7 +36,7 @@ from broker.keys import STATEMENTS_KEY, Signer
 from broker.tenants import Tenant
 from broker.tx import Tx
 
-_NOT_COMPARED = ("at.signed", "software")
+_NOT_COMPARED = ("at.signed", "promise", "software")
 UNUSABLE = (ApprovalLost, ConsentGone, GrantAltered)
 Unusable = ApprovalLost | ConsentGone | GrantAltered
 

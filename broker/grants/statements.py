@@ -20,6 +20,7 @@ from broker import __version__, entries, trail
 from broker.assertions import challenge_of, check_assertion, parse_assertion
 from broker.audit import dsse
 from broker.audit.certified import statements_key_name
+from broker.audit.promises import MERGE_DELAY
 from broker.audit.statements import DECISION, END_OF_ACCESS, TYPES
 from broker.db import Base, Busy, Database
 from broker.errors import Conflict, VerificationFailed
@@ -118,7 +119,9 @@ def _sign_decision(tx: Tx, signer: Signer, decision_id: str) -> None:
             )
         except VerificationFailed:
             raise GrantAltered(grant.id, ["passkey"]) from None
-    tenant_id, said = TenantId(grant.tenant_id), _Said(DECISION, decision.id, statement)
+    promise = {"log_by": _instant(tx.at + MERGE_DELAY)}
+    tenant_id = TenantId(grant.tenant_id)
+    said = _Said(DECISION, decision.id, {**statement, "promise": promise})
     origin = get_tenant(tx, tenant_id).log_origin
     row = _seal(said, signer, signer.public(STATEMENTS_KEY), origin, tenant_id)
     tx.session.execute(_INSERT, {**row, "signed_at": tx.at})

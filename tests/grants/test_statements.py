@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from broker import lifecycle, people
 from broker.audit.note import VerifierKey
-from broker.audit.statements import verify_signed
+from broker.audit.promises import Promises
+from broker.audit.statements import read_promise, verify_signed
+from broker.entries import canonical, parse_entry
 from broker.errors import Conflict, NotFound
 from broker.grants import deciding, decisions, statements
 from broker.grants.narrowing import Narrowing
@@ -39,6 +41,16 @@ def said(world: World, envelope: bytes) -> dict:
     return dict(report.statement)
 
 
+def check_promises(world: World, envelopes: list[bytes]) -> None:
+    """Each names an act and itself as they stand in the log (docs/decisions.md)."""
+    promised = [read_promise(envelope, pinned(world)) for envelope in envelopes]
+    promises = Promises(promised[0].log, promised)
+    for entry in world.entries():
+        promises.note(parse_entry(canonical(entry)))
+    found = list(promises.check(max(one.by for one in promised)))
+    assert all(finding.ok and "as promised" in finding.text for finding in found), found
+
+
 def test_an_approval_says_what_was_shown_what_was_given_and_by_whom(world: World) -> None:
     grant_id = world.approved(Narrowing(tables_out=frozenset({"crm.notes"}), live_s=600))
     assert sign(world) == 1
@@ -64,9 +76,12 @@ def test_a_refusal_and_an_end_are_stated_too(world: World) -> None:
     with world.as_(world.engineer) as tx:
         lifecycle.end_grant_by_click(tx, ended, world.broker.queue)
     sign(world)
-    refusal = said(world, envelope_of(world, refused, "refused"))
+    envelopes = [envelope_of(world, refused, "refused"), envelope_of(world, ended, "approved")]
+    envelopes.append(envelope_of(world, ended, "ended"))
+    check_promises(world, envelopes)
+    refusal = said(world, envelopes[0])
     assert (refusal["verdict"], refusal["gives"], refusal["result"]) == ("refused", None, None)
-    end = said(world, envelope_of(world, ended, "ended"))
+    end = said(world, envelopes[-1])
     assert (end["by"]["id"], end["by"]["side"]) == (world.engineer.person_id, "vendor")
 
 

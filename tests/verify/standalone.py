@@ -26,20 +26,22 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-def _beside(name: str) -> ModuleType:
-    """A file that stands on the verifier, with its neighbour where it looks for it."""
-    before = sys.modules.get("broker_verify")
-    sys.modules["broker_verify"] = standalone
+def _beside(name: str, **neighbours: ModuleType) -> ModuleType:
+    """A file that stands on others, with these neighbours where it looks for them."""
+    before = {other: sys.modules.get(other) for other in neighbours}
+    sys.modules.update(neighbours)
     try:
         return _load(name)
     finally:
-        del sys.modules["broker_verify"]
-        if before is not None:
-            sys.modules["broker_verify"] = before
+        for other, module in before.items():
+            del sys.modules[other]
+            if module is not None:
+                sys.modules[other] = module
 
 
 standalone = _load("broker_verify")
-with_root = _beside("verify_root")
+of_decisions = _beside("verify_decision", broker_verify=standalone)
+with_root = _beside("verify_root", broker_verify=standalone, verify_decision=of_decisions)
 
 
 def verdict(data: bytes, trusted: Sequence[VerifierKey], kept: Sequence[str] = ()) -> bool:

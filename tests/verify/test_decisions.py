@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,29 +17,10 @@ from broker.entries import canonical
 from broker.ids import new_id
 from tests.audit.signing import SigningKey
 from tests.authenticator import PRESENT, Authenticator
-from tests.verify.standalone import standalone
+from tests.verify.standalone import of_decisions, standalone
 
 ORIGIN = "vendor.test/log/abc"
-FILE = Path(__file__).parents[2] / "broker_verify" / "verify_decision.py"
 Said = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def alone() -> ModuleType:
-    """The file by itself, with its neighbour where it looks for it."""
-    spec = importlib.util.spec_from_file_location("standalone_verify_decision", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get("broker_verify")
-    sys.modules["broker_verify"] = standalone
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        del sys.modules["broker_verify"]
-        if before is not None:
-            sys.modules["broker_verify"] = before
-    return module
 
 
 def decided() -> Said:
@@ -86,14 +63,14 @@ def public(device: Authenticator) -> bytes:
     return device.private.public_key().public_bytes(Encoding.DER, form)
 
 
-def verdict(alone: ModuleType, said: Said, passkeys: tuple[str, ...] = ()) -> bool:
+def verdict(said: Said, passkeys: tuple[str, ...] = ()) -> bool:
     """Of both, which must be one; the vendor signs whatever it is told to."""
     vendor = SigningKey("vendor.test/statements")
     payload = canonical(said, max_bytes=None)
     envelope = dsse.seal(TYPES[DECISION], payload, vendor.name, vendor.public, vendor.sign)
     ours = verify_signed(envelope, [vendor.verifier], passkeys)
     key = standalone.read_key(vendor.verifier.format())
-    theirs = alone.verify_decision(envelope, [key], passkeys)
+    theirs = of_decisions.verify_decision(envelope, [key], passkeys)
     assert ours.ok is theirs.ok, (ours.findings, theirs.findings)
     return ours.ok
 
@@ -102,16 +79,16 @@ def fingerprint(said: Said) -> str:
     return Assertion(standalone.bytes_of(said["passkey"]["key"]), "", b"", b"", b"").fingerprint
 
 
-def test_a_decision_by_passkey_holds_and_names_it(alone: ModuleType) -> None:
+def test_a_decision_by_passkey_holds_and_names_it() -> None:
     said = signed_by(Authenticator(), decided())
-    assert verdict(alone, said)
-    assert verdict(alone, said, (fingerprint(said),))
-    assert not verdict(alone, said, ("0" * 64,))
+    assert verdict(said)
+    assert verdict(said, (fingerprint(said),))
+    assert not verdict(said, ("0" * 64,))
 
 
-def test_without_one_it_is_the_vendors_word_and_no_more(alone: ModuleType) -> None:
-    assert verdict(alone, decided())
-    assert not verdict(alone, decided(), ("0" * 64,))
+def test_without_one_it_is_the_vendors_word_and_no_more() -> None:
+    assert verdict(decided())
+    assert not verdict(decided(), ("0" * 64,))
 
 
 CHANGES: dict[str, Callable[[Said], Any]] = {
@@ -147,22 +124,20 @@ CHANGES: dict[str, Callable[[Said], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_vendor_can_sign_no_change_that_the_person_did_not(
-    alone: ModuleType, change: str
-) -> None:
+def test_the_vendor_can_sign_no_change_that_the_person_did_not(change: str) -> None:
     """An approval can't be invented: the vendor's own key is not enough."""
     said = signed_by(Authenticator(), decided())
     mine = fingerprint(said)
     CHANGES[change](said)
-    assert not verdict(alone, said, (mine,))
-    assert not verdict(alone, said)  # nor does it pass for one without a passkey
+    assert not verdict(said, (mine,))
+    assert not verdict(said)  # nor does it pass for one without a passkey
 
 
-def test_an_authenticator_that_verified_nobody_does_not_count(alone: ModuleType) -> None:
-    assert not verdict(alone, signed_by(Authenticator(flags=PRESENT), decided()))
+def test_an_authenticator_that_verified_nobody_does_not_count() -> None:
+    assert not verdict(signed_by(Authenticator(flags=PRESENT), decided()))
 
 
-def test_what_came_of_it_is_not_the_persons_to_sign(alone: ModuleType) -> None:
+def test_what_came_of_it_is_not_the_persons_to_sign() -> None:
     """Whether it was the last approval needed is known only once it is kept."""
     said = signed_by(Authenticator(), decided()) | {"settles": False}
-    assert verdict(alone, said)
+    assert verdict(said)
