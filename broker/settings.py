@@ -30,6 +30,7 @@ CLIENT_VARIABLES = frozenset(
     f"{PREFIX}{name}"
     for name in ("CONFIG", "URL", "TOKEN", "PROFILE", "OUTPUT", "CA_BUNDLE", "HOME", "CRASH_AT")
 )
+_LISTS = frozenset({"webhook_secrets", "trusted_hosts", "aws_kms_former"})
 
 
 def _secret(value: object) -> Secret[str]:
@@ -69,13 +70,21 @@ class Web(Section):
 
 
 class Keys(Section):
-    """With `openbao`, an address, copies' wrapping keys are its; the rest stays in the keyring."""
+    """One of `openbao`, an address, `pkcs11_module`, a library, and `aws_kms`, a key's ARN,
+    may hold copies' wrapping keys, or share them; the rest stays in the keyring.
+    """
 
     keyring: Path | None = None
     openbao: str | None = None
     openbao_token_file: Path | None = None
     openbao_mount: str = Field(default="transit", pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$")
     openbao_ca: Path | None = None
+    pkcs11_module: Path | None = None
+    pkcs11_token: str | None = None  # its label
+    pkcs11_pin_file: Path | None = None
+    aws_kms: str | None = None
+    aws_kms_former: list[str] = []  # keys that wrapped before, and still open that
+    aws_kms_endpoint: str | None = None  # AWS's own when there is none
 
 
 class Store(Section):
@@ -256,7 +265,7 @@ def _put(values: dict[str, Any], name: str, value: str) -> None:
             + ", ".join(sorted(sections))
         )
     part = values.setdefault(section, {})
-    part[key] = value.split(",") if key in {"webhook_secrets", "trusted_hosts"} else value
+    part[key] = value.split(",") if key in _LISTS else value
 
 
 def _sentence(error: ValidationError) -> str:

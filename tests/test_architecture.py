@@ -72,6 +72,7 @@ REVEALING: Mapping[str, str] = {
     "http.py": "the key that signs cookies, to Flask",
     "jobs.py": "the control database's login, to libpq",
     "keys/intake.py": "a login or token, into its seal",
+    "keys/pkcs11.py": "what is wrapped, and the PIN, to the device",
     "keys/openbao.py": "what is wrapped, and the token, to OpenBao",
     "keys/keyring.py": "what is wrapped, into its seal",
     "labels.py": "the key of labels, into a MAC",

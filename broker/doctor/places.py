@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from broker import bootstrap
 from broker.doctor.line import Line, bad, ok, warn
 from broker.keys import LOG_KEY
+from broker.keys.awskms import AwsKmsKeys
 from broker.keys.building import build_keys
 from broker.keys.keyring import Keyring
+from broker.keys.remote import RemoteKeys
 from broker.settings import Settings
 from broker.stores.building import build_bucket
 from broker.stores.folder import FolderStore
@@ -49,9 +51,13 @@ def _check_keyring(settings: Settings) -> Iterator[Line]:
     keys.public(LOG_KEY)
     keys.intake_public()
     yield ok("keyring", f"{settings.keys.keyring} is whole and private")
-    if settings.keys.openbao is not None:
-        names = build_keys(settings.keys).list_names("snapshot/")
-        yield ok("OpenBao", f"{settings.keys.openbao} lists {len(names)} keys of copies")
+    match build_keys(settings.keys):
+        case RemoteKeys() as remote:
+            names = remote.list_names("snapshot/")
+            yield ok("copies' keys", f"{remote.place} lists {len(names)} of them")
+        case AwsKmsKeys() as kms:
+            kms.probe()
+            yield ok("copies' keys", f"KMS wraps and opens under {settings.keys.aws_kms}")
 
 
 def _check_store(settings: Settings) -> Iterator[Line]:

@@ -48,6 +48,14 @@ from broker.keys import (
     KeyState,
     KeyUnavailable,
 )
+from broker.keys.files import (
+    answering,
+    check_private,
+    find_file,
+    overwrite,
+    sync_folder,
+    write_file,
+)
 from broker.keys.intake import open_login
 from broker.secret import Secret
 
@@ -71,18 +79,18 @@ class Keyring:
     @classmethod
     def create_folder(cls, folder: Path) -> Keyring:
         """Make a keyring with new signing keys. Raises Conflict if something is there already."""
-        with _answering():
+        with answering():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if any(folder.iterdir()):
                 raise Conflict(f"{folder} is not empty; a keyring is never overwritten")
-            _check_private(folder, folder.stat())
+            check_private(folder, folder.stat())
             for name in _FOLDERS:
                 (folder / name).mkdir(mode=0o700)
             for purpose in _PURPOSES:
-                _write(folder / "signing" / f"{purpose}.key", secrets.token_bytes(_KEY_BYTES))
-            _write(folder / "intake.key", secrets.token_bytes(_KEY_BYTES))
-            _write(folder / "labels.key", secrets.token_bytes(_KEY_BYTES))
-            _sync_folder(folder.parent)
+                write_file(folder / "signing" / f"{purpose}.key", secrets.token_bytes(_KEY_BYTES))
+            write_file(folder / "intake.key", secrets.token_bytes(_KEY_BYTES))
+            write_file(folder / "labels.key", secrets.token_bytes(_KEY_BYTES))
+            sync_folder(folder.parent)
         return cls(folder)
 
     # Sealer
@@ -91,8 +99,8 @@ class Keyring:
         path = self._key_path(name)
         with self._locked():
             self._check_not_erased(name)
-            if _find(path) is None:
-                _write(path, secrets.token_bytes(_KEY_BYTES))
+            if find_file(path) is None:
+                write_file(path, secrets.token_bytes(_KEY_BYTES))
 
     def wrap(self, name: str, secret: Secret[bytes], context: bytes) -> bytes:
         """The version, the nonce, then ciphertext and tag."""
@@ -102,8 +110,7 @@ class Keyring:
 
     def unwrap(self, name: str, wrapped: bytes, context: bytes) -> Secret[bytes]:
         key = self._live_key(name)
-        if self._is_held(name):
-            raise KeyHeld(f"the key {name!r} is under a legal hold: it opens nothing any more")
+        self._check_not_held(name)
         start = len(_VERSION) + _NONCE_BYTES
         if wrapped[: len(_VERSION)] != _VERSION or len(wrapped) < start:
             raise VerificationFailed(f"what was wrapped under {name!r} has an unknown form")
@@ -121,8 +128,8 @@ class Keyring:
         with self._locked():
             mark = self._hold_mark(name)
             mark.parent.mkdir(mode=0o700, exist_ok=True)  # a keyring made before holds has none
-            if _find(mark) is None:
-                _write(mark, b"")
+            if find_file(mark) is None:
+                write_file(mark, b"")
 
     def erase(self, name: str) -> None:
         """The tombstone first: a crash after it leaves a key that is already refused.
@@ -136,11 +143,11 @@ class Keyring:
     def _erase(self, name: str, path: Path) -> None:
         with self._locked():
             if not self._is_erased(name):
-                _write(self._tombstone(name), b"")
+                write_file(self._tombstone(name), b"")
             with contextlib.suppress(FileNotFoundError):
-                _overwrite(path)  # in place: this reaches hard links of it as well
+                overwrite(path, _KEY_BYTES)  # in place: this reaches hard links of it as well
                 path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def find_state(self, name: str) -> KeyState:
         """ERASED also when somebody put the file back: it is unusable. `list_names` shows it."""
@@ -148,7 +155,7 @@ class Keyring:
         with self._reading():
             if self._is_erased(name):
                 return KeyState.ERASED
-            return KeyState.ABSENT if _find(path) is None else KeyState.LIVE
+            return KeyState.ABSENT if find_file(path) is None else KeyState.LIVE
 
     def list_names(self, prefix: str) -> list[str]:
         """Names that have a key file now, so also an erased one's that was put back."""
@@ -194,13 +201,13 @@ class Keyring:
         """
         with self._locked():
             self._keep_former(STATEMENTS_KEY, self.public(STATEMENTS_KEY))
-            _write(self._signing_path(STATEMENTS_KEY), secrets.token_bytes(_KEY_BYTES))
+            write_file(self._signing_path(STATEMENTS_KEY), secrets.token_bytes(_KEY_BYTES))
         return self.public(STATEMENTS_KEY)
 
     def find_next(self, purpose: str) -> bytes | None:
         """None also between the two steps of `turn`, when the next is the present one already."""
         with self._reading():
-            found = _find(self._next_path(purpose))
+            found = find_file(self._next_path(purpose))
         public = None if found is None else _public(found)
         return None if public == self.public(purpose) else public
 
@@ -213,8 +220,8 @@ class Keyring:
         """Make the key that will follow, unless it is there; its public half."""
         path = self._next_path(purpose)
         with self._locked():
-            if _find(path) is None:
-                _write(path, secrets.token_bytes(_KEY_BYTES))
+            if find_file(path) is None:
+                write_file(path, secrets.token_bytes(_KEY_BYTES))
             return _public(_get_key(path))
 
     def turn(self, purpose: str, *, compromised: bool = False) -> bytes:
@@ -225,23 +232,23 @@ class Keyring:
         Conflict when no key was introduced.
         """
         with self._locked():
-            seed = _find(self._next_path(purpose))
+            seed = find_file(self._next_path(purpose))
             if seed is None:
                 raise Conflict("no key was introduced that could follow; introduce one first")
             former = self.public(purpose)
             if former != _public(seed):
                 if not compromised:
                     self._keep_former(purpose, former)
-                _write(self._signing_path(purpose), seed)
+                write_file(self._signing_path(purpose), seed)
             self._next_path(purpose).unlink()
-            _sync_folder(self._folder / "signing")
+            sync_folder(self._folder / "signing")
         return self.public(purpose)
 
     def _keep_former(self, purpose: str, public: bytes) -> None:
         folder = self._folder / "former"
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(self._folder)
-        _write(folder / f"{purpose}.{public.hex()}", public)
+        sync_folder(self._folder)
+        write_file(folder / f"{purpose}.{public.hex()}", public)
 
     def _next_path(self, purpose: str) -> Path:
         if purpose not in _PURPOSES:
@@ -256,8 +263,8 @@ class Keyring:
         path = self._signing_path(purpose)
         with self._locked():
             self._check_not_erased(purpose)
-            if _find(path) is None:
-                _write(path, secrets.token_bytes(_KEY_BYTES))
+            if find_file(path) is None:
+                write_file(path, secrets.token_bytes(_KEY_BYTES))
         return self.public(purpose)
 
     def erase_signing(self, purpose: str) -> None:
@@ -266,27 +273,27 @@ class Keyring:
 
     def find_head(self, origin: str) -> bytes | None:
         with self._reading():
-            return _find(self._head_path(origin))
+            return find_file(self._head_path(origin))
 
     def swap_head(self, origin: str, old: bytes | None, new: bytes) -> None:
         path = self._head_path(origin)
         with self._locked():
-            if _find(path) != old:
+            if find_file(path) != old:
                 raise Conflict(f"another checkpoint of {origin!r} was signed last")
-            _write(path, new)
+            write_file(path, new)
 
     # What is remembered of the control database
 
     def find_mark(self) -> bytes | None:
         with self._reading():
-            return _find(self._folder / "mark")
+            return find_file(self._folder / "mark")
 
     def swap_mark(self, old: bytes | None, new: bytes) -> None:
         path = self._folder / "mark"
         with self._locked():
-            if _find(path) != old:
+            if find_file(path) != old:
                 raise Conflict("another mark of the control database was kept last")
-            _write(path, new)
+            write_file(path, new)
 
     # Inside
 
@@ -294,7 +301,7 @@ class Keyring:
         path = self._key_path(name)
         with self._reading():
             # This order: `erase` writes the tombstone before it touches the key.
-            found = _find(path)
+            found = find_file(path)
             self._check_not_erased(name)
             if found is None:
                 raise NotFound(f"there is no key {name!r}")
@@ -304,7 +311,7 @@ class Keyring:
         if purpose not in _PURPOSES:
             self._check_passing(purpose)
         with self._reading():
-            found = _find(self._signing_path(purpose))
+            found = find_file(self._signing_path(purpose))
             self._check_not_erased(purpose)
             if found is None:
                 raise KeyUnavailable(f"the keyring has no key that signs for {purpose!r}")
@@ -336,19 +343,23 @@ class Keyring:
     def _is_held(self, name: str) -> bool:
         mark = self._hold_mark(name)
         with self._reading():
-            return mark.parent.is_dir() and _find(mark) is not None
+            return mark.parent.is_dir() and find_file(mark) is not None
 
     def _is_erased(self, name: str) -> bool:
-        return _find(self._tombstone(name)) is not None
+        return find_file(self._tombstone(name)) is not None
 
     def _check_not_erased(self, name: str) -> None:
         if self._is_erased(name):
             raise KeyErased(f"the key {name!r} was erased; what was wrapped under it stays closed")
 
+    def _check_not_held(self, name: str) -> None:
+        if self._is_held(name):
+            raise KeyHeld(f"the key {name!r} is under a legal hold: it opens nothing any more")
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        with _answering():
-            _check_private(self._folder, self._folder.stat())
+        with answering():
+            check_private(self._folder, self._folder.stat())
             yield
 
     @contextlib.contextmanager
@@ -363,16 +374,6 @@ class Keyring:
                 os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise KeyUnavailable(
-            f"the keyring can't be used: {error.strerror} ({error.filename})"
-        ) from error
-
-
 def _encode(name: str) -> str:
     """`snapshot/snp_x` as a file name. A name holds no dot, so this loses nothing."""
     if not _NAME.match(name) or len(name) > _NAME_LENGTH:
@@ -380,30 +381,8 @@ def _encode(name: str) -> str:
     return name.replace("/", ".")
 
 
-def _check_private(path: Path, status: os.stat_result) -> None:
-    if status.st_uid != os.geteuid():
-        raise KeyUnavailable(
-            f"{path} belongs to user {status.st_uid}, the broker runs as {os.geteuid()}; "
-            f"run: chown {os.geteuid()} {path}"
-        )
-    if status.st_mode & 0o077:
-        raise KeyUnavailable(f"{path} is open to other users; run: chmod go= {path}")
-
-
-def _find(path: Path) -> bytes | None:
-    """The file's bytes, or None when a folder that is really there does not hold it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        path.parent.stat()  # raises when the keyring is not mounted: that says nothing of a key
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        _check_private(path, os.fstat(descriptor))
-        return file.read()
-
-
 def _get_key(path: Path) -> bytes:
-    found = _find(path)
+    found = find_file(path)
     if found is None:
         raise KeyUnavailable(f"{path} is missing; this is no whole keyring")
     return _check_key(path, found)
@@ -417,38 +396,3 @@ def _check_key(path: Path, found: bytes) -> bytes:
 
 def _public(seed: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, and on the disk when this returns. Call it under the lock.
-
-    As there is one writer, the temporary file has one name, and one that a killed writer left is
-    removed by the next. No key in it was ever used: `create` had not returned.
-    """
-    fresh = path.with_name(".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    fresh.rename(path)
-    _sync_folder(path.parent)
-
-
-def _overwrite(path: Path) -> None:
-    """Random bytes in place of the key's. Asks for no mode: erasing must not wait for a chmod."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(max(_KEY_BYTES, os.fstat(descriptor).st_size)))
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable: a rename is not, until its folder is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,6 @@
 """Wrapping keys in OpenBao's transit engine: each copy has a key there, which never leaves it.
 
-What signs, and what opens logins, stays in the local keyring, with the tombstones of erased names:
-OpenBao forgets a deleted name, and would make it again. What must stay true: a key counts as erased
-only when OpenBao says that there is none *and* a tombstone stands here; what OpenBao does not
-answer is KeyUnavailable, never "no such key"; no token is in an address, an error or a log.
+What must stay true: what `remote` says, and no token is in an address, an error or a log.
 
 The token needs, on `<mount>/`: create, read, update and delete of `keys/<prefix>*`, update of
 `encrypt/<prefix>*` and `decrypt/<prefix>*`, list of `keys`; see docs/operating.md. It is read from
@@ -15,8 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +20,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from broker.errors import NotFound, SettingsError, VerificationFailed
-from broker.keys import KeyHeld, KeyState, KeyUnavailable
-from broker.keys.keyring import Keyring
+from broker.keys import KeyUnavailable
+from broker.keys.files import read_login
+from broker.keys.remote import RemoteKeys
 from broker.secret import Secret
 
 _TIMEOUT_S = 10
@@ -50,8 +46,10 @@ class Transit:
             raise SettingsError("the setting keys.openbao is bad: https:// off this machine")
 
 
-class OpenBaoKeys(Keyring):
+class OpenBaoKeys(RemoteKeys):
     """A keyring whose wrapping keys are OpenBao's; see `broker.keys` for what each call means."""
+
+    place = "OpenBao"
 
     def __init__(self, folder: Path, transit: Transit) -> None:
         super().__init__(folder)
@@ -64,28 +62,28 @@ class OpenBaoKeys(Keyring):
             trust_env=False,  # no proxy sees keys
         )
 
-    def create(self, name: str) -> None:
+    def _has(self, name: str) -> bool:
+        return self._find(self._path("keys", name)) is not None
+
+    def _make(self, name: str) -> None:
         path = self._path("keys", name)
-        with self._locked():
-            self._check_not_erased(name)
-            if self._find(path) is None:
-                self._call("POST", path, {"type": "aes256-gcm96", "exportable": False})
-                self._call("POST", f"{path}/config", {"deletion_allowed": True})
+        self._call("POST", path, {"type": "aes256-gcm96", "exportable": False})
+        self._call("POST", f"{path}/config", {"deletion_allowed": True})
+
+    def _destroy(self, name: str) -> None:
+        path = self._path("keys", name)
+        self._call("POST", f"{path}/config", {"deletion_allowed": True})
+        self._call("DELETE", path)
 
     def wrap(self, name: str, secret: Secret[bytes], context: bytes) -> bytes:
-        self._check_not_erased(name)
+        self._check_there(name)
         sent = {"plaintext": _encode(secret.reveal()), "associated_data": _encode(context)}
-        answer = self._find(self._path("keys", name)) and self._call(
-            "POST", self._path("encrypt", name), sent
-        )
-        if answer is None:
-            raise NotFound(f"there is no key {name!r}")
+        answer = self._call("POST", self._path("encrypt", name), sent)
         return str(answer["ciphertext"]).encode()
 
     def unwrap(self, name: str, wrapped: bytes, context: bytes) -> Secret[bytes]:
         """OpenBao is asked also for a name that was erased: its refusal is what a look sees."""
-        if self._is_held(name):
-            raise KeyHeld(f"the key {name!r} is under a legal hold: it opens nothing any more")
+        self._check_not_held(name)
         sent = {
             "ciphertext": wrapped.decode("ascii", errors="replace"),
             "associated_data": _encode(context),
@@ -94,7 +92,7 @@ class OpenBaoKeys(Keyring):
             answer = self._call("POST", self._path("decrypt", name), sent)
         except _BadRequest as error:
             self._check_not_erased(name)
-            if error.says(_ABSENT) or self._find(self._path("keys", name)) is None:
+            if error.says(_ABSENT) or not self._has(name):
                 raise NotFound(f"there is no key {name!r}") from None
             raise VerificationFailed(
                 f"this was not wrapped under {name!r} for this use, or it was changed"
@@ -104,23 +102,6 @@ class OpenBaoKeys(Keyring):
             return Secret(base64.b64decode(answer["plaintext"], validate=True))
         except (KeyError, TypeError, binascii.Error):
             raise KeyUnavailable("OpenBao answered a decryption with no plaintext") from None
-
-    def erase(self, name: str) -> None:
-        """The tombstone first: a crash after it leaves a key that is already refused here."""
-        super().erase(name)
-        path = self._path("keys", name)
-        if self._find(path) is None:
-            return
-        self._call("POST", f"{path}/config", {"deletion_allowed": True})
-        self._call("DELETE", path)
-        if self._find(path) is not None:
-            raise KeyUnavailable(f"OpenBao still has the key {name!r} after its deletion")
-
-    def find_state(self, name: str) -> KeyState:
-        """LIVE as long as OpenBao has it, whatever stands here."""
-        if self._find(self._path("keys", name)) is not None:
-            return KeyState.LIVE
-        return KeyState.ERASED if super().find_state(name) is KeyState.ERASED else KeyState.ABSENT
 
     def list_names(self, prefix: str) -> list[str]:
         listed = self._find("keys?list=true") or {"keys": []}
@@ -141,7 +122,7 @@ class OpenBaoKeys(Keyring):
             return None
 
     def _call(self, method: str, path: str, sent: dict[str, Any] | None = None) -> dict[str, Any]:
-        token = _read_token(self._transit.token_file)
+        token = read_login(self._transit.token_file, "OpenBao's token")
         headers = {"X-Vault-Token": token.reveal()}
         try:
             answer = self._client.request(method, path, json=sent, headers=headers)
@@ -182,17 +163,6 @@ def _refusal(status: int, found: Any) -> KeyUnavailable:
             return KeyUnavailable("OpenBao is sealed or stands by; unseal it")
         case _:
             return KeyUnavailable(f"OpenBao answered with status {status}")
-
-
-def _read_token(path: Path) -> Secret[str]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError as error:
-        raise KeyUnavailable(f"OpenBao's token {path} can't be read: {error.strerror}") from None
-    with os.fdopen(descriptor) as file:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            raise KeyUnavailable(f"{path} is open to other users; run: chmod 600 {path}")
-        return Secret(file.read().strip())
 
 
 def _encode(content: bytes) -> str:

@@ -109,7 +109,7 @@ CELLS: dict[str, dict[str, str]] = {
     "key server": {
         **_each(_KEYS, *_PLAIN, "read-only"),
         **_each(_KEYS_LATE, *_LATE),
-        "old replica": "tests/test_openbao.py::test_"
+        "old replica": "tests/keys/test_openbao.py::test_"
         "a_key_that_openbao_still_has_is_never_called_erased",
     },
     "ticket system": {

@@ -29,8 +29,8 @@ from tests.faults.door import (
     door_of_tcp,
     to_port,
 )
+from tests.keys.conftest import bao  # noqa: F401  # a fixture
 from tests.seaweed import Seaweed, seaweed
-from tests.test_openbao import bao  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.long
 DELETE = b"DELETE /"

@@ -12,15 +12,13 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from broker.errors import BrokerError, Conflict, Invalid, NotFound, VerificationFailed
+from broker.errors import BrokerError, Conflict, Invalid, VerificationFailed
 from broker.keys import (
     LOG_KEY,
     STATEMENTS_KEY,
     KeyErased,
     KeyState,
     KeyUnavailable,
-    Sealer,
-    Signer,
 )
 from broker.keys.keyring import Keyring
 from broker.secret import Secret
@@ -38,23 +36,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def keyring(folder: Path) -> Keyring:
     return Keyring.create_folder(folder)
-
-
-def test_a_keyring_has_both_faces(keyring: Keyring) -> None:
-    sealer: Sealer = keyring
-    signer: Signer = keyring
-    assert len(sealer.label_key().reveal()) == 32
-    assert len(signer.public(LOG_KEY)) == 32
-
-
-def test_what_was_wrapped_is_unwrapped_also_by_another_process(
-    keyring: Keyring, folder: Path
-) -> None:
-    keyring.create(NAME)
-    wrapped = keyring.wrap(NAME, SECRET, b"here")
-    assert SECRET.reveal() not in wrapped
-    assert keyring.wrap(NAME, SECRET, b"here") != wrapped
-    assert Keyring(folder).unwrap(NAME, wrapped, b"here") == SECRET
 
 
 def test_a_turned_key_signs_no_more_and_is_remembered(keyring: Keyring, folder: Path) -> None:
@@ -98,13 +79,6 @@ def test_a_turn_that_was_cut_off_is_finished_by_the_next(keyring: Keyring, folde
     assert keyring.list_former(LOG_KEY) == [first]
 
 
-def test_creating_a_key_again_changes_nothing(keyring: Keyring) -> None:
-    keyring.create(NAME)
-    wrapped = keyring.wrap(NAME, SECRET, b"")
-    keyring.create(NAME)
-    assert keyring.unwrap(NAME, wrapped, b"") == SECRET
-
-
 def test_another_context_key_or_byte_does_not_unwrap(keyring: Keyring) -> None:
     keyring.create(NAME)
     keyring.create("other")
@@ -121,30 +95,6 @@ def test_another_context_key_or_byte_does_not_unwrap(keyring: Keyring) -> None:
         keyring.unwrap("other", wrapped, b"here")
 
 
-def test_a_key_that_was_never_made_is_not_found(keyring: Keyring) -> None:
-    assert keyring.find_state(NAME) is KeyState.ABSENT
-    with pytest.raises(NotFound):
-        keyring.wrap(NAME, SECRET, b"")
-    with pytest.raises(NotFound):
-        keyring.unwrap(NAME, b"", b"")
-
-
-def test_an_erased_key_is_gone_for_ever(keyring: Keyring, folder: Path) -> None:
-    keyring.create(NAME)
-    wrapped = keyring.wrap(NAME, SECRET, b"")
-    keyring.erase(NAME)
-    keyring.erase(NAME)
-    for one in (keyring, Keyring(folder)):
-        assert one.find_state(NAME) is KeyState.ERASED
-        assert one.list_names("") == []
-        with pytest.raises(KeyErased):
-            one.unwrap(NAME, wrapped, b"")
-        with pytest.raises(KeyErased):
-            one.wrap(NAME, SECRET, b"")
-        with pytest.raises(KeyErased):
-            one.create(NAME)
-
-
 def test_the_bytes_of_an_erased_key_are_overwritten_in_place(
     keyring: Keyring, folder: Path
 ) -> None:
@@ -154,13 +104,6 @@ def test_the_bytes_of_an_erased_key_are_overwritten_in_place(
     keyring.erase(NAME)
     assert not (folder / FILE).exists()
     assert (folder / "seen").read_bytes() != before
-
-
-def test_a_name_can_be_erased_before_it_was_ever_made(keyring: Keyring) -> None:
-    keyring.erase(NAME)
-    assert keyring.find_state(NAME) is KeyState.ERASED
-    with pytest.raises(KeyErased):
-        keyring.create(NAME)
 
 
 def test_a_key_file_put_back_from_a_backup_stays_unusable_and_is_seen(
@@ -197,13 +140,6 @@ def test_an_erasure_cut_short_after_the_tombstone_is_finished_by_the_next(
         keyring.unwrap(NAME, wrapped, b"")
     keyring.erase(NAME)
     assert not (folder / FILE).exists()
-
-
-def test_names_are_listed_by_prefix_and_keep_their_slashes(keyring: Keyring) -> None:
-    for name in ("logins", "snapshot/b", "snapshot/a", "snapshot-x"):
-        keyring.create(name)
-    assert keyring.list_names("snapshot/") == ["snapshot/a", "snapshot/b"]
-    assert keyring.list_names("") == ["logins", "snapshot-x", "snapshot/a", "snapshot/b"]
 
 
 @pytest.mark.parametrize(
