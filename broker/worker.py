@@ -32,6 +32,7 @@ from broker.engines.postgres.warm import WarmSessions
 from broker.grants import (
     drill_steps,
     glass_steps,
+    lease_scopes,
     lease_steps,
     pause_steps,
     planning,
@@ -161,7 +162,7 @@ def _drop_scopes(ports: Ports, database_id: str) -> None:
     with ports.database.begin(system("worker")) as tx:
         names = settling.list_unused_scopes(tx, database_id)
     for name in names:
-        lease_steps.drop_scope_if_unused(ports.database, ports.keys, name)
+        lease_scopes.drop_scope_if_unused(ports.database, ports.keys, name)
 
 
 def run(broker: Broker, queues: Sequence[str] = QUEUES, *, wait: bool = True) -> None:

@@ -20,7 +20,8 @@ from broker.engines.postgres.scopes import Scope
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.faults import crash_point
 from broker.grants.drills import FAILED, PASSED, get_drill
-from broker.grants.lease_steps import KeyPort, drop_scope_if_unused
+from broker.grants.lease_scopes import drop_scope_if_unused
+from broker.grants.lease_work import KeyPort
 from broker.grants.model import LiveScope
 from broker.grants.targets import live_target
 from broker.labels import Label

@@ -26,13 +26,9 @@ from broker.engines.postgres.revoking import Ended
 from broker.errors import BrokerError
 from broker.faults import crash_point
 from broker.grants import contacts, grounds
-from broker.grants.lease_steps import (
-    KeyPort,
-    drop_scope_if_unused,
-    end_facts,
-    end_instants,
-    login_role,
-)
+from broker.grants.lease_scopes import drop_scope_if_unused
+from broker.grants.lease_steps import end_facts, end_instants
+from broker.grants.lease_work import KeyPort, login_role
 from broker.grants.model import Grant, Lease
 from broker.grants.states import LEASE_ISSUED, LEASE_REVOKED
 from broker.grants.targets import live_target, server_target

@@ -20,7 +20,8 @@ from broker.engines.postgres.looks import OpenSession, session
 from broker.faults import crash_point
 from broker.grants import requests
 from broker.grants.grounds import UNUSABLE
-from broker.grants.lease_steps import WAIT_S, KeyPort, Work, login_role, read_work, refuse
+from broker.grants.lease_steps import WAIT_S, refuse
+from broker.grants.lease_work import KeyPort, Work, login_role, read_work
 from broker.grants.leases import get_lease
 from broker.grants.model import Lease
 from broker.grants.pausing import LIVING, is_paused

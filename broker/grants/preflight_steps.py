@@ -30,9 +30,10 @@ from broker.engines.postgres.preflight import (
     list_logins,
 )
 from broker.engines.postgres.preflight.logins import ATTRIBUTES
-from broker.engines.postgres.preflight.shared import check_shared_rows, weigh_shared
+from broker.engines.postgres.preflight.shared import check_shared_rows
 from broker.errors import NotFound
 from broker.grants.drills import Drill
+from broker.grants.lease_scopes import tryout_of
 from broker.grants.model import Lease
 from broker.grants.preflights import EVERY, EVERY_IF_FATAL, Preflight, is_shared
 from broker.grants.states import LEASE_OPEN
@@ -148,8 +149,6 @@ def _look(work: _Work) -> tuple[list[Finding], list[LoginSeen]]:
     findings = check_live(work.target, work.schemas, work.known)
     if work.form == ROWS:
         findings += check_shared_rows(work.target, work.schemas)
-    if work.form != DATABASE:
-        findings = weigh_shared(findings)
     return findings, list_logins(work.target)
 
 
@@ -189,7 +188,9 @@ def _tell_unexplained(tx: Tx, work: _Work, row: Preflight, logins: Sequence[Logi
     roles = tx.session.scalars(sa.select(Lease.role_name).where(Lease.state.in_(LEASE_OPEN)))
     drills = tx.session.scalars(sa.select(Drill.role_name).where(Drill.state == "ordered"))
     # Attributes are not registered, so names alone are compared.
-    known = [KnownLogin(name, frozenset(ATTRIBUTES)) for name in (*work.known, *roles, *drills)]
+    ours = [*roles, *drills]
+    names = (*work.known, *ours, *map(tryout_of, ours))
+    known = [KnownLogin(name, frozenset(ATTRIBUTES)) for name in names]
     strangers = find_unexplained(logins, known)
     shared = is_shared(tx, tenants.get_database(tx, work.target_id))
     for stranger in strangers:

@@ -127,7 +127,7 @@ LIVE = [
     ("other-databases-public", "warning", "GRANT CONNECT ON DATABASE template1 TO PUBLIC"),
     (
         "definer-function-public",
-        "warning",
+        "fatal",
         (
             "CREATE FUNCTION public.{odd}(app.customer) RETURNS int SECURITY DEFINER"
             " LANGUAGE sql AS 'SELECT 1'"
@@ -135,14 +135,14 @@ LIVE = [
     ),
     (
         "definer-function-public",
-        "warning",
+        "fatal",
         "CREATE PROCEDURE public.p() SECURITY DEFINER LANGUAGE sql AS 'SELECT 1'",
     ),
-    ("extension-reaches-out", "warning", "CREATE EXTENSION dblink SCHEMA public"),
+    ("extension-reaches-out", "fatal", "CREATE EXTENSION dblink SCHEMA public"),
     ("untrusted-language", "warning", "CREATE LANGUAGE {odd} HANDLER plpgsql_call_handler"),
     (
         "foreign-server-public",
-        "warning",
+        "fatal",
         (
             "CREATE EXTENSION postgres_fdw SCHEMA app;"
             " GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO PUBLIC"
@@ -150,7 +150,7 @@ LIVE = [
     ),
     (
         "foreign-server-public",
-        "warning",
+        "fatal",
         (
             "CREATE FOREIGN DATA WRAPPER {odd}; CREATE SERVER {odd} FOREIGN DATA WRAPPER {odd};"
             " GRANT USAGE ON FOREIGN SERVER {odd} TO PUBLIC"
@@ -158,7 +158,7 @@ LIVE = [
     ),
     (
         "user-mapping-public",
-        "warning",
+        "fatal",
         (
             "CREATE FOREIGN DATA WRAPPER {odd}; CREATE SERVER {odd} FOREIGN DATA WRAPPER {odd};"
             " CREATE USER MAPPING FOR PUBLIC SERVER {odd}"
@@ -205,7 +205,7 @@ LIVE = [
 ALONE = [
     (
         "definer-function-public",
-        "warning",
+        "fatal",
         (
             "CREATE LANGUAGE unfenced HANDLER plpgsql_call_handler;"
             " CREATE FUNCTION public.f() RETURNS int LANGUAGE unfenced AS 'BEGIN RETURN 1; END'"

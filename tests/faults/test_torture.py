@@ -23,7 +23,7 @@ from tests.faults.test_killed_workers import DATABASES, OURS, assert_nothing_lef
 from tests.stories import control_superuser, exported, pinned, wait_until
 from tests.world import World
 
-ISSUING = ("scope-noted", "scope-made", "role-made", "lease-issued")
+ISSUING = ("scope-noted", "scope-made", "scope-login-made", "role-made", "lease-issued")
 COPYING = ("copy-begun", "key-made", "key-noted", "sandbox-made", "mid-copy", "copy-filled")
 REVOKING = ("role-ended", "lease-revoked", "scope-dropped")
 DESTROYING = (

@@ -93,7 +93,7 @@ def check_definers(place: Place) -> Iterator[Finding]:
     if rows:
         yield Finding(
             "definer-function-public",
-            "warning",
+            "fatal",
             "PUBLIC may call functions that run with their owner's rights, or with the operating "
             f"system's: {listed(row[1] for row in rows)}",
             "Through one a lease may read or change what its scope does not give. Grant EXECUTE by "
@@ -107,7 +107,7 @@ def check_extensions(place: Place) -> Iterator[Finding]:
     if rows:
         yield Finding(
             "extension-reaches-out",
-            "warning",
+            "fatal",
             "PUBLIC may call functions that reach other servers, files or later times: "
             + listed(row[1] for row in rows),
             "A lease could carry rows out, or in through a trusted connection from this server to "
@@ -169,7 +169,7 @@ def check_foreign(place: Place) -> Iterator[Finding]:
     if rows:
         yield Finding(
             "foreign-server-public",
-            "warning",
+            "fatal",
             f"PUBLIC may use foreign servers or wrappers: {listed(row[1] for row in rows)}",
             "A lease could ask those servers through this one.",
             revokes(rows),
@@ -180,7 +180,7 @@ def check_foreign(place: Place) -> Iterator[Finding]:
     if mapped:
         yield Finding(
             "user-mapping-public",
-            "warning",
+            "fatal",
             f"everybody is known to these foreign servers, leases too: {listed(mapped)}",
             "The mapping lends the same login there to whoever asks.",
             script(f"DROP USER MAPPING FOR PUBLIC SERVER {name}" for name in mapped),

@@ -1,22 +1,14 @@
-"""What weighs more in a database that several tenants share, and what no privilege hides there."""
+"""What no privilege hides in a database that several tenants share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from broker.engines import Target
 from broker.engines.postgres.looks import session
 from broker.engines.postgres.preflight.findings import Finding, Place, listed
 
-# Ways around the views of a scope: to another tenant's rows, where there are such.
-_FATAL_IF_SHARED: Final = frozenset(
-    {
-        *("definer-function-public", "extension-reaches-out"),
-        *("foreign-server-public", "user-mapping-public"),
-    }
-)
 # Partitions by list or range, whose bounds are literals; by hash they are numbers.
 _BOUNDS: Final = """
     SELECT format('%%I.%%I', n.nspname, c.relname)
@@ -24,15 +16,6 @@ _BOUNDS: Final = """
            JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE p.partstrat IN ('l', 'r') AND n.nspname = ANY (%(schemas)s) ORDER BY 1
 """
-
-
-def weigh_shared(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings of a database that tenants share, the worst first."""
-    weighed = [
-        replace(found, severity="fatal") if found.code in _FATAL_IF_SHARED else found
-        for found in findings
-    ]
-    return sorted(weighed, key=lambda found: found.severity != "fatal")
 
 
 def check_shared_rows(target: Target, schemas: Sequence[str]) -> list[Finding]:
