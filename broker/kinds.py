@@ -166,6 +166,9 @@ KINDS: Mapping[str, Kind] = {
         {"engine": "word", "port": "number", "tenancy": "word"},
         ("address", "logins", "part", "standbys"),
     ),
+    "database.removed": Kind(
+        "A live database was taken out of use; nothing of ours is there.", "database"
+    ),
     "database.standbys_registered": Kind(
         "An operator named the standbys on which the end of a login is confirmed, and no others.",
         "database",
@@ -204,6 +207,7 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "drill.failed": Kind("Something outlived the end, or the drill broke off.", "drill"),
+    "server.removed": Kind("A test server was taken out of use; no copy is there.", "server"),
     "server.registered": Kind("A test server was registered.", "server", {"kind": "word"}),
     "platform.registered": Kind(
         "A platform was registered: it may be asked for, and tokens for it name it.",

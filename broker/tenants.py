@@ -292,7 +292,7 @@ def get_database(tx: Tx, database_id: str, *, share: bool = False) -> TenantData
 
 def get_server(tx: Tx, server_id: str) -> TestServer:
     row = tx.session.get(TestServer, server_id)
-    if row is None:
+    if row is None or row.removed_at is not None:
         raise NotFound("there is no such test server")
     return row
 

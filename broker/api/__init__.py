@@ -29,6 +29,7 @@
     POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /quarantine · POST /quarantine/{id}/lift
+    DELETE /databases/{id} · DELETE /servers/{id}
     GET POST /platforms · POST /platforms/{id}/secret · DELETE /platforms/{id}
     POST /token-keys/withdraw
     GET POST /storages · DELETE /storages/{id} · POST /grants/{id}/sessions
@@ -75,6 +76,7 @@ from broker.api import (
     glass,
     holds,
     leases,
+    leaving,
     logs,
     pauses,
     platforms,
@@ -115,6 +117,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     glass.blueprint,
     holds.blueprint,
     pauses.blueprint,
+    leaving.blueprint,
     platforms.blueprint,
     storages.blueprint,
     drills.blueprint,

@@ -51,6 +51,15 @@ def show(session: Session, database: str) -> None:
 
 
 @databases.command()
+@click.argument("database")
+@pass_session
+def remove(session: Session, database: str) -> None:
+    """Take DATABASE out of use; refused while anything of ours is there."""
+    session.api().delete("databases", database)
+    click.echo(f"{database} is removed.")
+
+
+@databases.command()
 @click.option("--tenant", required=True, metavar="TENANT")
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--host", required=True)

@@ -42,6 +42,15 @@ def show(session: Session, server: str) -> None:
 
 
 @servers.command()
+@click.argument("server")
+@pass_session
+def remove(session: Session, server: str) -> None:
+    """Take SERVER out of use; refused while anything of ours is there."""
+    session.api().delete("servers", server)
+    click.echo(f"{server} is removed.")
+
+
+@servers.command()
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--host", required=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=5432, show_default=True)

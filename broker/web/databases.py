@@ -8,7 +8,7 @@ from datetime import datetime
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import people, tenants
+from broker import people, removing, tenants
 from broker.grants import contacts, drills, releasing, rotating
 from broker.ids import TenantId
 from broker.tenants import TenantDatabase
@@ -79,6 +79,14 @@ def confirm(database_id: str) -> ResponseReturnValue:
         contacts.confirm(tx, database_id, request.form.get("cluster", ""))
     flash(gettext("Confirmed. What is there of ours is ended first; then logins are made again."))
     return redirect(url_for(".show", database_id=database_id), 303)
+
+
+@pages.post("/databases/<id:database_id>/remove")
+def remove(database_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        removing.remove_database(tx, database_id)
+    flash(gettext("It is out of use, and its password forgotten here."))
+    return redirect(url_for(".list_all"), 303)
 
 
 @pages.post("/databases/<id:database_id>/drills")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import lifecycle, people, platforms, storages, tenants
+from broker import lifecycle, people, platforms, removing, storages, tenants
 from broker.errors import NOT_THERE, Invalid, NotFound
 from broker.grants import contacts, preflights, rotating
 from broker.ids import TenantId
@@ -178,6 +178,15 @@ def confirm_server(server_id: str) -> ResponseReturnValue:
         contacts.confirm(tx, server_id, request.form.get("cluster", ""))
     flash(gettext("Confirmed. What is there of ours is ended first; then logins are made again."))
     return redirect(url_for(".show_server", server_id=server_id), 303)
+
+
+@pages.post("/servers/<id:server_id>/remove")
+def remove_server(server_id: str) -> ResponseReturnValue:
+    with begin() as tx:
+        _get_server(tx, server_id)
+        removing.remove_server(tx, server_id)
+    flash(gettext("It is out of use, and its password forgotten here."))
+    return redirect(url_for("console.databases.list_all"), 303)
 
 
 def _get_server(tx: Tx, server_id: str) -> TestServer:

@@ -437,6 +437,7 @@ THIRD_PARTIES = (
 # What a role must not do where it may look; what it may do is in the other tests.
 DENIED = {
     "engineer": (
+        *("remove_database", "remove_server"),
         *THIRD_PARTIES,
         "list_handovers",
         "list_tenant_orders",
@@ -480,6 +481,7 @@ DENIED = {
         *("add_person", "remove_person"),
     ),
     "admin": (
+        "remove_server",
         "identify_tenant",
         *THIRD_PARTIES,
         *PLATFORMS,
@@ -491,6 +493,7 @@ DENIED = {
         *("ask_hold", "attest_snapshot"),
     ),
     "auditor": (
+        *("remove_database", "remove_server"),
         "identify_tenant",
         *THIRD_PARTIES,
         "attest_snapshot",
