@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo serve test test-system soak bench check lock format clean
+.PHONY: demo serve test test-system soak bench screenshots check lock format clean
 
 demo: $(READY)
 	@$(BIN)/broker demo
@@ -36,6 +36,10 @@ bench: $(READY) $(VENV)/.bench-ready
 $(VENV)/.bench-ready: requirements/bench.txt $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
+
+# Every page in every state, to be looked at: var/screenshots/.
+screenshots: $(READY) $(VENV)/.system-ready
+	@ONLY=$(ONLY) $(BIN)/python -m tests.screenshots
 
 check: $(READY)
 	$(BIN)/ruff check .

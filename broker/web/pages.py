@@ -6,6 +6,7 @@ for byte, whatever was looked for (G12): it holds no id, no form token, no word 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from flask import Flask, Response, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_bootstrap import Bootstrap5
 from flask_wtf.csrf import CSRFError
+from jinja2 import pass_context
+from jinja2.runtime import Context
 
 from broker.api.problems import NOT_FOUND
 from broker.bootstrap import Broker
@@ -96,13 +99,13 @@ def set_up(app: Flask, broker: Broker) -> None:
         languages.gettext, languages.ngettext, newstyle=True
     )
     environment.filters.update(
-        lasting=words.length,
-        utc=words.utc,
-        number=words.number,
-        size=words.size,
-        ago=_ago,
+        lasting=_for_reader(words.length),
+        utc=_for_reader(words.utc),
+        number=_for_reader(words.number),
+        size=_for_reader(words.size),
+        ago=_for_reader(_ago),
         stated=words.stated,
-        said=languages.gettext,
+        said=_for_reader(languages.gettext),
     )
     environment.globals.update(
         vendor=broker.settings.vendor.name,
@@ -114,6 +117,18 @@ def set_up(app: Flask, broker: Broker) -> None:
     )
     app.context_processor(_context)
     app.extensions[ERROR_PAGE] = show_error
+
+
+def _for_reader(say: Callable[[Any], str]) -> Callable[[Context, Any], str]:
+    """A filter whose words are the reader's. Without the context Jinja would say `{{ 0|lasting }}`
+    once, when it compiles the template, in whatever language that was.
+    """
+
+    @pass_context
+    def filtered(_context: Context, value: Any) -> str:
+        return say(value)
+
+    return filtered
 
 
 def _context() -> dict[str, Any]:

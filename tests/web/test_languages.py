@@ -36,3 +36,13 @@ def test_a_page_reads_in_the_language_that_is_asked_for_or_was_chosen(
     assert "Secure; HttpOnly; Path=/; SameSite=Lax" in chosen.headers["Set-Cookie"]
     assert "Mot de passe" in browser.page("/sign-in")
     assert browser.submit("/sign-in", "/language", language="../x").status_code == 422
+
+
+def test_a_constant_too_is_said_to_each_reader_in_their_own_language(app: Flask) -> None:
+    """Jinja says a filter's words once, when it compiles a page, unless it is told not to."""
+    page = app.jinja_env.from_string("{{ 0|lasting }}")
+    said = {}
+    for language in ("en", "fr"):
+        with app.test_request_context(headers={"Accept-Language": language}):
+            said[language] = page.render()
+    assert said == {"en": "not at all", "fr": "pas du tout"}

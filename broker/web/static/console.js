@@ -35,9 +35,9 @@
     }
   }
 
-  // The reader's own clock beside UTC, where it is another.
-  const local = new Intl.DateTimeFormat(document.documentElement.lang, {
-    day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+  // The reader's own clock before UTC, where it is another; the day is said twice where it differs.
+  const local = new Intl.DateTimeFormat(document.documentElement.dataset.region, {
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
   });
 
   function localise(part) {
@@ -46,6 +46,10 @@
       if (at.getTimezoneOffset() !== 0) {
         element.textContent = `${local.format(at)} ·`;
         element.hidden = false;
+        const day = element.nextElementSibling.querySelector("[data-day]");
+        if (day !== null) {
+          day.hidden = at.getDate() === at.getUTCDate();
+        }
       }
     }
   }

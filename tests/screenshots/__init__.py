@@ -1,0 +1,1 @@
+"""Every page of the console as a picture, to be looked at: `make screenshots`."""
