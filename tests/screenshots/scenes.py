@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from broker import device_logins
 from broker.audit.integrate import integrate_all
-from broker.grants import pausing, preflights, requests
+from broker.grants import deciding, pausing, preflights
 from broker.grants.narrowing import Narrowing
 from broker.http import create_app
 from broker.tx import Actor, system
@@ -157,7 +157,7 @@ def _other_grants(world: World) -> dict[str, str]:
     world.work()
     with world.as_(world.admin) as tx:
         pausing.pause_grant(tx, paused, world.broker.queue)
-        requests.refuse(tx, refused, "We look at it together on Monday.")
+        deciding.refuse(tx, refused, "We look at it together on Monday.")
     narrowing = Narrowing(tables_out=frozenset({"crm.tickets"}), live_s=1800, copy_s=0)
     world.approve(narrowed, narrowing)
     world.work()
