@@ -89,6 +89,7 @@ PAGES: Mapping[str, tuple[str, ...] | Only] = {
     "records.download_timestamp": ("get_timestamp",),
     "records.show_log": ("list_entries",),
     "records.download_bundle": ("export_log",),
+    "records.download_proof": ("prove_entry",),
     "records.download_events": ("list_events",),
     "records.find_events": ("list_events",),
     "preflights.list_all": ("list_preflights",),

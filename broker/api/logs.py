@@ -36,6 +36,8 @@ class EntryAnswer(Answer):
     side = fields.String()
     subject = fields.String()
     facts = fields.Dict()
+    personal = fields.Dict(metadata={"description": "by field; null where it was erased"})
+    erased_on = fields.String(allow_none=True, metadata={"description": "the day, if known"})
 
 
 class EntriesAnswer(Answer):

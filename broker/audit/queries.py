@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,12 @@ from broker.entries import Entry, Json, parse_entry
 from broker.errors import NOT_THERE, NotFound
 from broker.ids import TenantId
 from broker.people import Person
-from broker.trail import AuditCheckpoint, AuditEntry, AuditLog
+from broker.trail import AuditCheckpoint, AuditEntry, AuditLog, AuditOpening, read_opening
 from broker.tx import Tx
 
 MAX_PAGE = 200
 _BEYOND = 10**17  # above every position
+_ERASED = re.compile(r"erased on ([0-9]{4}-[0-9]{2}-[0-9]{2})")  # what `erasing` leaves of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class EntryView:
     """`position` is None until the entry is integrated.
 
     The row's own number is not shown: it counts every tenant's entries (G12). `actor` is a person's
-    name as it stands today, or the part of the broker that acted.
+    name as it stands today, or the part of the broker that acted. `personal` values are as they can
+    be opened; None where they were erased, `erased_on` that day if it is known.
     """
 
     position: int | None
@@ -36,6 +39,8 @@ class EntryView:
     side: str
     subject: str
     facts: Mapping[str, Json]
+    personal: Mapping[str, Json | None]
+    erased_on: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +79,34 @@ def get_log_view(
     rows = _list_entries(tx, log.id, before, most + 1)
     older = _find_older(rows, most)
     rows = rows[:most]
-    read = [(row, parse_entry(row.entry)) for row in rows]
-    names = _names(tx, {entry.actor["id"] for _, entry in read if "id" in entry.actor})
+    read = [_Read(row.idx, row.id, parse_entry(row.entry)) for row in rows]
     return LogView(
         origin=log.origin,
         signed_size=checkpoint.size if checkpoint else 0,
         signed_at=checkpoint.at if checkpoint else None,
-        entries=tuple(_view(row.idx, entry, names) for row, entry in read),
+        entries=_view_all(tx, read),
         older=older,
     )
 
 
 def view_chosen(tx: Tx, chosen: Sequence[Chosen]) -> tuple[EntryView, ...]:
     """Entries that were chosen, for reading."""
-    read = [(one.position, one.entry) for one in chosen]
-    names = _names(tx, {entry.actor["id"] for _, entry in read if "id" in entry.actor})
-    return tuple(_view(position, entry, names) for position, entry in read)
+    return _view_all(tx, [_Read(one.position, one.id, one.entry) for one in chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    position: int | None
+    id: int
+    entry: Entry
+
+
+def _view_all(tx: Tx, read: Sequence[_Read]) -> tuple[EntryView, ...]:
+    """With the names of who acted, and what opens their personal values."""
+    ids = {id_ for one in read for id_ in (one.entry.actor.get("id"), one.entry.subject) if id_}
+    names = _names(tx, {id_ for id_ in ids if id_.startswith("psn_")})
+    opened = _openings(tx, [one.id for one in read if one.entry.personal])
+    return tuple(_view(one, names, opened.get(one.id, {})) for one in read)
 
 
 def _list_entries(tx: Tx, log_id: str, before: int | None, most: int) -> list[AuditEntry]:
@@ -117,14 +134,28 @@ def _names(tx: Tx, person_ids: set[str]) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
-def _view(position: int | None, entry: Entry, names: Mapping[str, str]) -> EntryView:
+def _openings(tx: Tx, entry_ids: Sequence[int]) -> dict[int, dict[str, Json]]:
+    opened: dict[int, dict[str, Json]] = {}
+    if not entry_ids:
+        return opened
+    query = sa.select(AuditOpening.entry_id, AuditOpening.field, AuditOpening.value)
+    for row in tx.session.execute(query.where(AuditOpening.entry_id.in_(entry_ids))):
+        opened.setdefault(row.entry_id, {})[row.field] = read_opening(row.value)
+    return opened
+
+
+def _view(one: _Read, names: Mapping[str, str], opened: Mapping[str, Json]) -> EntryView:
+    entry = one.entry
     person_id = entry.actor.get("id")
+    days = [_ERASED.fullmatch(names.get(id_, "")) for id_ in (entry.subject, person_id or "")]
     return EntryView(
-        position=position,
+        position=one.position,
         kind=entry.kind,
         at=entry.at,
         actor=names.get(person_id, person_id) if person_id else f"the broker, {entry.actor['via']}",
         side=entry.actor["side"],
         subject=entry.subject,
         facts=entry.facts,
+        personal={name: opened.get(name) for name in sorted(entry.personal)},
+        erased_on=next((day[1] for day in days if day), None),
     )

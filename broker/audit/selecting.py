@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,7 +38,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
+    """`id` is the row's, for what opens it; never shown."""
+
     position: int
+    id: int
     leaf_hash: bytes
     entry: Entry
 
@@ -103,18 +107,18 @@ def select_entries(
             break
         entry = parse_entry(row.entry)
         if taken.takes(entry) and row.idx >= after:
-            chosen.append(Chosen(row.idx, row.leaf_hash, entry))
+            chosen.append(Chosen(row.idx, row.id, row.leaf_hash, entry))
         looked = max(looked, row.idx + 1)
     return Selection(log.origin, tuple(chosen), looked)
 
 
-def _signed_entries(tx: Tx, log_id: str, start: int) -> Iterator[sa.Row[tuple[int, bytes, bytes]]]:
+def _signed_entries(tx: Tx, log_id: str, start: int) -> Iterator[sa.Row[Any]]:
     """In order, a batch at a time: a log can be longer than memory."""
     last = sa.select(sa.func.max(AuditCheckpoint.size)).where(AuditCheckpoint.log_id == log_id)
     size = tx.session.scalar(last) or 0
     while start < size:
         rows = tx.session.execute(
-            sa.select(AuditEntry.idx, AuditEntry.entry, AuditEntry.leaf_hash)
+            sa.select(AuditEntry.idx, AuditEntry.id, AuditEntry.entry, AuditEntry.leaf_hash)
             .where(AuditEntry.log_id == log_id)
             .where(AuditEntry.idx >= start, AuditEntry.idx < min(size, start + _BATCH))
             .order_by(AuditEntry.idx)

@@ -12,6 +12,8 @@ from broker import enrolling, people, tenants
 from broker.audit.anchoring import find_stamp
 from broker.audit.export import begin_export, stream
 from broker.audit.formats import FORMATS, media_type, write_entries
+from broker.audit.proof_text import format_proof
+from broker.audit.proofs import prove_entry
 from broker.audit.queries import get_log_view, view_chosen
 from broker.audit.selecting import select_entries
 from broker.errors import NOT_THERE, Denied, Invalid, NotFound
@@ -144,6 +146,16 @@ def download_events() -> Response:
         found = select_entries(tx, tenant_id, wanted, most=_IN_A_FILE)
         content = write_entries(form, found.origin, found.chosen)
     return _file(content, f"{tenant_id}.{form}", media_type(form))
+
+
+@pages.get("/log/proof")
+def download_proof() -> Response:
+    """One entry with its proof under the last checkpoint: a C2SP tlog-proof."""
+    index = request.args.get("position", -1, type=_position)
+    with begin() as tx:
+        tenant_id = _chosen_tenant(tx)
+        proof = prove_entry(tx, tenant_id, index)
+    return _file(format_proof(proof).encode(), f"{tenant_id}.{index}.tlog-proof", "text/plain")
 
 
 @pages.get("/log/bundle")

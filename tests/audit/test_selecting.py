@@ -26,7 +26,8 @@ def log_of_two_tickets() -> list[Chosen]:
     log.record("database.registered", "dbs_x")
     log.record("grant.ended", "grt_b")
     return [
-        Chosen(index, leaf_hash(data), parse_entry(data)) for index, data in enumerate(log.entries)
+        Chosen(index, index, leaf_hash(data), parse_entry(data))
+        for index, data in enumerate(log.entries)
     ]
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from broker import erasing, mail, people, signin
 from broker.audit.bundle import parse_bundle
+from broker.audit.queries import get_log_view
 from broker.errors import Conflict, Denied, NotAuthenticated, NotFound
 from broker.ids import PersonId, TenantId
 from broker.letters import Letter, own
@@ -120,6 +121,11 @@ def test_an_erasure_is_an_entry_of_its_own_and_changes_no_other(vendor: Vendor) 
     said = standalone.read_entry(after.entries[-1], vendor.origin(tenant_id))
     assert (said.kind, said.subject) == ("person.erased", person.person_id)
     assert said.facts == {"openings": 2}
+    with vendor.as_(add_admin(vendor, tenant_id)[0]) as tx:
+        shown = [one for one in get_log_view(tx, tenant_id).entries if one.kind == "member.added"]
+    (gone,) = [one for one in shown if one.subject == person.person_id]
+    assert gone.personal == {"name": None, "email": None}
+    assert gone.erased_on == f"{said.at:%Y-%m-%d}"
 
 
 def test_who_can_still_act_is_not_erased(vendor: Vendor) -> None:
