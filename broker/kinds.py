@@ -438,6 +438,7 @@ KINDS: Mapping[str, Kind] = {
             "storage_s": "number",
             "break_glass": "yes or no",
             "develop": "yes or no",
+            "on_ticket": "yes or no",
             "dedicated": "yes or no",
         },
         ("reason",),

@@ -427,6 +427,19 @@ def is_member(tx: Tx, person_id: str, tenant_id: TenantId | None) -> bool:
     return tx.session.scalar(held.limit(1)) is not None
 
 
+def find_vendors(tx: Tx, address: str) -> PersonId | None:
+    """The vendor's person who signs in with this very address; no program, nobody disabled."""
+    found = tx.session.scalar(
+        sa.select(Person.id).where(
+            Person.address_key == address.strip().lower(),
+            Person.side == "vendor",
+            Person.service.is_(False),
+            Person.disabled_at.is_(None),
+        )
+    )
+    return None if found is None else PersonId(found)
+
+
 def get_person(tx: Tx, person_id: str) -> Person:
     person = tx.session.get(Person, person_id)
     if person is None:

@@ -153,6 +153,7 @@ class Tickets(Section):
     client_id: str | None = None  # of GLPI: the OAuth client
     client_secret: SecretText | None = None
     comments: bool = True  # say on tickets what became of access and copies
+    access_comments: bool = False  # take requests that engineers write as internal comments
 
 
 class Times(Section):

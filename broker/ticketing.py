@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from broker import lifecycle
+from broker import asking, lifecycle
 from broker.db import Database
 from broker.errors import BrokerError, Invalid
 from broker.grants.model import Grant
@@ -23,6 +23,7 @@ from broker.tickets import (
     FetchedTicket,
     TicketSystem,
     TicketSystemUnavailable,
+    commands,
     hints,
     mirror,
     reach,
@@ -50,8 +51,17 @@ def take_hint(tx: Tx, queue: Queue, name: str, external_id: str) -> None:
         queue.put_sweep(tx, "follow_hints", NO_FENCE)
 
 
-def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times: Times) -> int:
-    """Look at every ticket that a webhook named; what can't be looked at now is put off."""
+def follow_hints(
+    database: Database,
+    queue: Queue,
+    tickets: TicketSystem,
+    times: Times,
+    *,
+    answering: bool = False,
+) -> int:
+    """Look at every ticket that a webhook named and, where `answering`, answer what engineers wrote
+    there to us; what can't be looked at now is put off.
+    """
     followed = 0
     for _ in range(_ROUNDS):  # what comes meanwhile need not wait for another job
         with database.begin(_ACTOR) as tx:
@@ -67,6 +77,8 @@ def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times:
             break
         if not _refuses_all(looks):  # else it is for the poll to say what that means
             _take_all(database, queue, tickets.name, looks, times)
+            if answering:
+                looks = _answer_all(database, queue, tickets, looks, times)
         with database.begin(_ACTOR) as tx:
             for hint in due:
                 if hint.external_id in looks:
@@ -77,11 +89,27 @@ def follow_hints(database: Database, queue: Queue, tickets: TicketSystem, times:
     return followed
 
 
+def _answer_all(
+    database: Database, queue: Queue, tickets: TicketSystem, looks: Looks, times: Times
+) -> Looks:
+    """Those of which the comments were read; a system that fails meanwhile is asked again later."""
+    answered = dict(looks)
+    for external_id, fetched in looks.items():
+        if fetched is not None and not fetched.closed:
+            try:
+                asking.answer_commands(database, queue, tickets, external_id, times)
+            except TicketSystemUnavailable as error:
+                _log.warning("comments_not_read", ticket=external_id, reason=error.message)
+                del answered[external_id]
+    return answered
+
+
 def poll_when_due(database: Database, queue: Queue, tickets: TicketSystem, times: Times) -> int:
     """`poll`, unless it was done lately, is under way, or the system is left alone for a while."""
     with database.begin(_ACTOR) as tx:
         due = reach.claim_poll(tx, tickets.name)
         hints.forget_old(tx)
+        commands.forget_old(tx)
     return poll(database, queue, tickets, times) if due else 0
 
 

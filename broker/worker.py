@@ -121,7 +121,11 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
             database, system_of_tickets, issuer
         )
         by_fence["follow_hints"] = lambda _: ticketing.follow_hints(
-            database, ports.queue, system_of_tickets, times
+            database,
+            ports.queue,
+            system_of_tickets,
+            times,
+            answering=broker.settings.tickets.access_comments,
         )
     for name, act in by_id.items():
         broker.queue_app.task(name=name)(_job(name, act))

@@ -81,7 +81,7 @@ def verdicts(desk: Faults, *, whole: bool = True) -> dict[str, str]:
 
 
 POINTS = ("a wrong token", "an open ticket", "a ticket that is not there", "a closed ticket")
-POINTS += ("several at once", "a comment")
+POINTS += ("several at once", "a comment", "comments shown")
 
 
 def test_a_system_that_speaks_the_contract_passes_every_point(desk: Faults) -> None:
@@ -100,6 +100,8 @@ def test_a_system_that_speaks_the_contract_passes_every_point(desk: Faults) -> N
         ("/tickets", "404 None", None, "several at once", "warn"),
         ("/tickets", "500 Oops", None, "several at once", "bad"),
         ("/tickets/T-1/comments", "405 No", None, "a comment", "warn"),
+        (f"/tickets/{PROBE}/comments", "501 No", None, "comments shown", "warn"),
+        (f"/tickets/{PROBE}/comments", "200 OK", {"comments": [{}]}, "comments shown", "bad"),
         ("/tickets/T-1/comments", "500 Oops", None, "a comment", "bad"),
     ],
 )

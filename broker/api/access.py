@@ -197,6 +197,9 @@ class GrantAnswer(Answer):
     break_glass = fields.Boolean(
         metadata={"description": "decided by two leads of the vendor; a review is owed"}
     )
+    asked_on_ticket = fields.Boolean(
+        metadata={"description": "by a comment on the ticket: always decided by people"}
+    )
     policy_version = fields.Integer(
         metadata={"description": "of the customer's approval policy, as it was when this was asked"}
     )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broker.cli.command import Noun
-from broker.cli.durations import Duration, format_duration
+from broker.cli.durations import Duration
 from broker.cli.files import FILE, save_signed
 from broker.cli.listing import Listing, listed
 from broker.cli.output import print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.plan_table import Cut, show_plan
 from broker.cli.session import Session, pass_session
+from broker.durations import format_duration
 from broker.errors import Conflict
 from broker.restricting import parse
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from broker.cli.durations import parse_duration
+from broker.durations import parse_duration
 from broker.errors import Invalid
 
 F = TypeVar("F", bound=Callable[..., Any])

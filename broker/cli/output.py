@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broker.cli.durations import format_duration
 from broker.cli.plain import plain
+from broker.durations import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console

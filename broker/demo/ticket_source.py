@@ -9,7 +9,8 @@ port to F when it answers. Everything asks for the bearer token TICKET_SOURCE_TO
     POST /tickets/{id}/close    and /reopen: the ticket as it then is
     POST /tickets/{id}/move     {"customer"}: it is another's from now on
     DELETE /tickets/{id}        204
-    POST /tickets/{id}/comments {"key", "text"}, once for each key; GET lists them
+    POST /tickets/{id}/comments {"key", "text"}, once for each key; an engineer's has "author" too,
+                                and is announced. GET lists them
     POST /webhooks              {"enabled": false} loses every change from now on: for fault tests
 
 Each change is announced to TICKET_SOURCE_WEBHOOK_URL by a Standard Webhook signed with
@@ -57,6 +58,17 @@ class Ticket:
     customer: str
     closed: bool = False
     reopened: int = 0  # how often
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """`author` is an address; the broker's own have none. All are internal here."""
+
+    id: str
+    author: str
+    text: str
+    at: str
+    internal: bool = True
 
 
 class Announcer:
@@ -107,7 +119,7 @@ class TicketBook:
     announcer: Announcer
     url_of: Callable[[str], str]
     _tickets: dict[str, Ticket] = field(default_factory=dict)
-    _comments: dict[str, dict[str, str]] = field(default_factory=dict)
+    _comments: dict[str, dict[str, Comment]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -147,15 +159,18 @@ class TicketBook:
             self._get_changeable(ticket_id)
             del self._tickets[ticket_id]
 
-    def comment(self, ticket_id: str, key: str, text: str) -> None:
+    def comment(self, ticket_id: str, key: str, text: str, author: str) -> None:
+        said = Comment(key, author, text, datetime.now(UTC).isoformat(timespec="milliseconds"))
         with self._lock:
             if ticket_id not in self._tickets:
                 raise NotFound
-            self._comments.setdefault(ticket_id, {}).setdefault(key, text)
+            self._comments.setdefault(ticket_id, {}).setdefault(key, said)
+            if author:
+                self._announce("ticket.commented", self._tickets[ticket_id])
 
-    def list_comments(self, ticket_id: str) -> list[str]:
+    def list_comments(self, ticket_id: str) -> list[dict[str, object]]:
         with self._lock:
-            return list(self._comments.get(ticket_id, {}).values())
+            return [asdict(one) for one in self._comments.get(ticket_id, {}).values()]
 
     def _get_changeable(self, ticket_id: str) -> Ticket:
         if ticket_id not in self._tickets:
@@ -166,8 +181,11 @@ class TicketBook:
 
     def _put(self, ticket: Ticket, kind: str) -> dict[str, object]:
         self._tickets[ticket.id] = ticket
-        self.announcer.announce(kind, self._shown(ticket))
+        self._announce(kind, ticket)
         return self._shown(ticket)
+
+    def _announce(self, kind: str, ticket: Ticket) -> None:
+        self.announcer.announce(kind, self._shown(ticket))
 
     def _shown(self, ticket: Ticket) -> dict[str, object]:
         return {**asdict(ticket), "url": self.url_of(ticket.id)}
@@ -232,7 +250,7 @@ def _add_care(app: Flask, book: TicketBook) -> None:
 
     @app.post("/tickets/<ticket>/comments")
     def comment(ticket: str) -> tuple[str, int]:
-        book.comment(ticket, _text("key"), _text("text"))
+        book.comment(ticket, _text("key"), _text("text"), str(_json_object().get("author") or ""))
         return "", 201
 
     @app.get("/tickets/<ticket>/comments")

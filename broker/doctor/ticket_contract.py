@@ -17,8 +17,10 @@ from broker.doctor.line import Line, bad, ok, warn
 from broker.errors import BrokerError
 from broker.secret import Secret
 from broker.tickets import CommentRefused
-from broker.tickets.client import Client, bearer
-from broker.tickets.generic import GenericTickets
+from broker.tickets.client import Client, as_list, as_object, bearer
+from broker.tickets.generic import NO_COMMENTS, GenericTickets
+
+_COMMENT = ("id", "internal", "author", "text", "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def check(asked: Asked) -> list[Line]:
         "a closed ticket": lambda: _closed(tickets, asked.closed),
         "several at once": lambda: _several(tickets, asked.open, missing),
         "a comment": lambda: _comment(tickets, asked.comment_on),
+        "comments shown": lambda: _comments(asked),
     }
     return [line for name, ask in points.items() for line in _tried(name, ask)]
 
@@ -116,6 +119,19 @@ def _several(tickets: GenericTickets, external_id: str, missing: str) -> Iterato
         yield bad("several at once", "show one that is not there", "leave out what there is not")
     else:
         yield ok("several at once", "are shown, without the one that is not there")
+
+
+def _comments(asked: Asked) -> Iterator[Line]:
+    client = Client(asked.url, bearer(asked.token), transport=asked.transport)
+    answer = as_object(client.get(f"/tickets/{asked.open}/comments", none_for=NO_COMMENTS))
+    shown = answer.get("comments")
+    todo = "answer GET /tickets/…/comments if engineers shall ask by /access in a comment"
+    if shown is None:
+        yield warn("comments shown", "are none", todo)
+    elif all(set(_COMMENT) <= set(as_object(one)) for one in as_list(shown)):
+        yield ok("comments shown", "can be read")
+    else:
+        yield bad("comments shown", "are not whole", f"each has {', '.join(_COMMENT)}")
 
 
 def _comment(tickets: GenericTickets, external_id: str | None) -> Iterator[Line]:

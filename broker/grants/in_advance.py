@@ -55,7 +55,8 @@ def answer(tx: Tx, grant_id: str) -> None:
     if grant.break_glass:
         break_glass.tell_that_it_waits(tx, grant)
         return
-    fitting = _find_fitting(tx, grant)
+    # Who wrote a comment is known from the ticket system alone: people decide on it each time.
+    fitting = None if grant.asked_on_ticket else _find_fitting(tx, grant)
     if fitting is None:
         shown_plans.tell_that_it_waits(tx, grant)
         return

@@ -65,6 +65,7 @@ class Grant(StatefulRow, Retried):
     settled_at: Mapped[datetime | None]
     standing_id: Mapped[str | None] = mapped_column(sa.ForeignKey("standing_approval.id"))
     break_glass: Mapped[bool] = mapped_column(default=False)  # frozen when asked
+    asked_on_ticket: Mapped[bool] = mapped_column(default=False)  # by a comment; frozen too
 
 
 class PlanRow(Base):

@@ -78,6 +78,7 @@ class GrantView:
     given_starts_at: datetime | None
     standing_id: str | None
     break_glass: bool
+    asked_on_ticket: bool
     policy_version: int
     approvals_needed: int
     approvals_given: int
@@ -242,6 +243,7 @@ def _view(row: sa.Row[Any]) -> GrantView:
         given_starts_at=grant.given_starts_at,
         standing_id=grant.standing_id,
         break_glass=grant.break_glass,
+        asked_on_ticket=grant.asked_on_ticket,
         policy_version=grant.policy_version,
         approvals_needed=grant.approvals_needed,
         approvals_given=row.approvals,

@@ -43,7 +43,7 @@ class Ask:
 
     The clock starts at `starts_at`, or at approval if that is later. `extends` names the grant that
     this one goes on from: it is decided by itself, and moves nothing of the old one. For
-    `break_glass` see the module of that name.
+    `break_glass` see the module of that name; `on_ticket` was written as a comment (`asking`).
     """
 
     ticket_id: str
@@ -60,6 +60,7 @@ class Ask:
     wanted: Wanted = field(default_factory=Wanted)
     storage_id: str | None = None
     break_glass: bool = False
+    on_ticket: bool = False
 
 
 def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
@@ -100,6 +101,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
         policy_version=version,
         approvals_needed=break_glass.APPROVALS if ask.break_glass else policy.approvals,
         break_glass=ask.break_glass,
+        asked_on_ticket=ask.on_ticket,
         asked_live_s=ask.live_s,
         asked_copy_s=ask.copy_s,
         asked_platform_s=ask.platform_s,
@@ -142,6 +144,7 @@ def _facts_asked(grant: Grant) -> dict[str, str | int]:
         "extends": grant.extends,
         "starts_at": start.isoformat() if start else None,
         "break_glass": grant.break_glass or None,
+        "on_ticket": grant.asked_on_ticket or None,
         "develop": grant.asked_develop or None,
         "dedicated": grant.asked_dedicated or None,
     }

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from broker.errors import BrokerError, Unavailable
 
 _TITLE_LENGTH, _URL_LENGTH = 500, 2000
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+WORD = "/access"
 _WORD = re.compile(r"[a-z0-9][a-z0-9 ._-]{0,39}")
 
 
@@ -89,6 +91,23 @@ class Webhook:
     external_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """An internal comment on a ticket, by somebody of the vendor's there. `author` is the address
+    that the system gives for them; empty where it gives none.
+    """
+
+    id: str
+    author: str
+    text: str
+    at: datetime
+
+
+def is_command(text: str) -> bool:
+    """Whether a comment speaks to us: its first word says so."""
+    return text.split(maxsplit=1)[:1] == [WORD]
+
+
 class TicketSystem(Protocol):
     name: str
     at_once: int  # how many tickets one `find_many` may ask for; 1: there is no list
@@ -110,6 +129,12 @@ class TicketSystem(Protocol):
         """Write on the ticket, where the system can hide it from the customer so that only the
         vendor reads it. `key` is the same when it is tried again, for systems that know such keys.
         Raises CommentRefused, TicketSystemUnavailable.
+        """
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """Of the last comments those that speak to us (`is_command`), that are hidden from
+        the customer, and that one of the vendor's people wrote there, as the system says. Raises
+        TicketSystemUnavailable.
         """
 
     def probe(self) -> None:

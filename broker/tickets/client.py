@@ -13,14 +13,22 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from broker.errors import Invalid, SettingsError
 from broker.secret import Secret
-from broker.tickets import CommentRefused, FetchedTicket, TicketSystemUnavailable, find_word
+from broker.tickets import (
+    CommentRefused,
+    FetchedTicket,
+    Remark,
+    TicketSystemUnavailable,
+    find_word,
+    is_command,
+)
 
 Json = dict[str, Any]
 Query = Mapping[str, str | list[str]]
@@ -227,6 +235,30 @@ def read_each(
             with contextlib.suppress(TicketSystemUnavailable):
                 found[external_id] = read(shown[external_id], external_id)
     return found
+
+
+def read_remarks(
+    found: Iterable[Json], names: Mapping[str, str], author: Callable[[Json], object]
+) -> list[Remark]:
+    """Of these comments those that speak to us. `names` says how the system calls `id`, `text` and
+    `at`; `author` is asked for each of them alone. One that is not whole is passed over.
+    """
+    remarks = []
+    for one in found:
+        identity, text = text_of(one.get(names["id"])), one.get(names["text"])
+        at = _instant_of(one.get(names["at"]))
+        if identity is None or at is None or not isinstance(text, str) or not is_command(text):
+            continue
+        remarks.append(Remark(identity[:_MARK_LENGTH], text_of(author(one)) or "", text, at))
+    return remarks
+
+
+def _instant_of(value: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return at if at is not None and at.tzinfo is not None else None
 
 
 def as_html(text: str) -> str:

@@ -3,7 +3,8 @@
 At least once: a crash between sending and noting it sends a comment again, under the same key,
 which some systems know and the others show twice. A comment holds ids, instants and the address of
 a page behind a sign-in: no person's name, nothing out of a tenant's database, no reason that
-somebody typed. A ticket that takes no comment, or not for a week, gets none; mails say the same.
+somebody typed; to who asked by a comment, what is wrong with what they wrote. A ticket that takes
+no comment, or not for a week, gets none; mails say the same.
 """
 
 from __future__ import annotations

@@ -11,7 +11,13 @@ import httpx
 
 from broker.errors import SettingsError
 from broker.secret import Secret
-from broker.tickets import FetchedTicket, TicketSystemUnavailable, Webhook, WebhookRefused
+from broker.tickets import (
+    FetchedTicket,
+    Remark,
+    TicketSystemUnavailable,
+    Webhook,
+    WebhookRefused,
+)
 from broker.tickets.client import Client, bearer, check_id, check_login
 from broker.tickets.signatures import Hooks
 
@@ -69,6 +75,11 @@ class Driver:
         """None, where the system shows no list by ids."""
         del asked
         return {}
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """None, where the system does not say who wrote a comment, or hides none of them."""
+        del external_id
+        return ()
 
     def probe(self) -> None:
         if self.find(self._probe) is None:

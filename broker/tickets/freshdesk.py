@@ -16,14 +16,27 @@ them, and run it against Freshdesk itself, before you rely on it: neither was do
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from broker.tickets import FetchedTicket, Webhook
-from broker.tickets.client import Json, as_html, as_object, mark_of, text_of, unavailable, word_of
+from broker.tickets import FetchedTicket, Remark, Webhook
+from broker.tickets.client import (
+    Json,
+    as_html,
+    as_list,
+    as_object,
+    mark_of,
+    read_remarks,
+    text_of,
+    unavailable,
+    word_of,
+)
 from broker.tickets.driver import Account, Driver, basic_key
 from broker.tickets.signatures import header_of, read_document
 
 _CLOSED = frozenset({4, 5})
+_PAGE, _PAGES = 100, 10
+_NAMES = {"id": "id", "text": "body_text", "at": "created_at"}
+_NOTE = 2  # the source of a conversation that is a note
 _PRIORITIES = {"1": "low", "2": "medium", "3": "high", "4": "urgent"}
 
 
@@ -46,6 +59,25 @@ class FreshdeskTickets(Driver):
         del key
         path = f"/api/v2/tickets/{self._check_id(external_id)}/notes"
         self._client.post(path, {"body": as_html(text), "private": True})
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """Private notes; the oldest come first, so the last page is looked for."""
+        path = f"/api/v2/tickets/{self._check_id(external_id)}/conversations"
+        for page in range(1, _PAGES + 1):
+            found = as_list(self._client.get(path, {"per_page": "100", "page": str(page)}))
+            shown = [as_object(one) for one in found]
+            if len(shown) < _PAGE:
+                break
+        hidden = [one for one in shown if one.get("private") is True and _is_note(one)]
+        return read_remarks(hidden, _NAMES, self._find_address)
+
+    def _find_address(self, note: Json) -> object:
+        """Of an agent; a contact has no page there."""
+        agent = text_of(note.get("user_id"))
+        if agent is None or not self.id_shape.match(agent):
+            return None
+        found = as_object(self._client.get(f"/api/v2/agents/{agent}"))
+        return as_object(found.get("contact")).get("email")
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
         self._hooks.check_token(header_of(headers, "X-Broker-Token"))
@@ -71,6 +103,10 @@ class FreshdeskTickets(Driver):
             word_of(document.get("type")),
             _find_mark(document.get("stats")),
         )
+
+
+def _is_note(conversation: Json) -> bool:
+    return conversation.get("source") == _NOTE and conversation.get("incoming") is False
 
 
 def _find_mark(stats: object) -> str | None:

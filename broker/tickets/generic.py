@@ -7,6 +7,8 @@ it is `docs/ticket-system.openapi.json`; `broker tickets conformance` holds a sy
          404, 410, 403: none for us
     GET  {base}/tickets?ids=a,b         200 {"tickets": […]}; optional: 404, 405 or 501 without it
     POST {base}/tickets/{id}/comments   {"key", "text"}; optional
+    GET  {base}/tickets/{id}/comments   200 {"comments": [{"id", "internal", "author", "text",
+                                        "at"}]}, the last ones; optional, for `/access` on tickets
 
     webhook, signed as Standard Webhooks say (https://www.standardwebhooks.com)
     {"type": "ticket.<what happened>", "data": {"id"}}
@@ -32,6 +34,7 @@ from broker.errors import SettingsError
 from broker.secret import Secret
 from broker.tickets import (
     FetchedTicket,
+    Remark,
     TicketSystemUnavailable,
     Webhook,
     WebhookRefused,
@@ -48,6 +51,7 @@ from broker.tickets.client import (
     mark_of,
     parse,
     read_each,
+    read_remarks,
     unavailable,
     word_of,
 )
@@ -57,6 +61,8 @@ _SECRET_BYTES = 24  # the least that Standard Webhooks allow
 _MESSAGE_ID_LENGTH = 256
 _EVENT = re.compile(r"ticket\.[a-z_]{1,40}")  # whatever happened, it is only a reason to look
 _NO_LIST = frozenset({404, 405, 501})
+NO_COMMENTS = _NO_LIST | {403, 410}
+_NAMES = {"id": "id", "text": "text", "at": "at"}
 
 
 class GenericTickets:
@@ -105,6 +111,13 @@ class GenericTickets:
     def comment(self, external_id: str, key: str, text: str) -> None:
         document = {"key": key, "text": text}
         self._client.post(f"{_path(external_id)}/comments", document, {"Idempotency-Key": key})
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """None of them where the system shows no comments."""
+        found = self._client.get(f"{_path(external_id)}/comments", none_for=NO_COMMENTS)
+        shown = [as_object(one) for one in as_list(as_object(found).get("comments"))]
+        hidden = [one for one in shown if one.get("internal") is True]
+        return read_remarks(hidden, _NAMES, lambda one: one.get("author"))
 
     def probe(self) -> None:
         if self.find(self._probe_id) is None:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import standardwebhooks
 
 from broker.errors import SettingsError
-from broker.tickets import FetchedTicket, Webhook
+from broker.tickets import FetchedTicket, Remark, Webhook
 from broker.tickets.client import (
     Json,
     as_list,
@@ -30,6 +30,7 @@ from broker.tickets.client import (
     bearer,
     link_of,
     read_each,
+    read_remarks,
     text_of,
     unavailable,
     word_of,
@@ -40,6 +41,7 @@ from broker.tickets.signatures import digest_of, header_of, read_document
 
 _PROJECT = re.compile(r"\A[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*\Z")
 _LABEL = "customer::"
+_NAMES = {"id": "id", "text": "body", "at": "created_at"}
 
 
 class GitlabTickets(Driver):
@@ -76,6 +78,22 @@ class GitlabTickets(Driver):
         del key
         path = f"{self._issues}/{self._check_id(external_id)}/notes"
         self._client.post(path, {"body": text, "internal": True})
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """Internal notes, which only members of the project write."""
+        path = f"{self._issues}/{self._check_id(external_id)}/notes"
+        query = {"sort": "desc", "order_by": "created_at", "per_page": str(self.at_once)}
+        shown = [as_object(one) for one in as_list(self._client.get(path, query))]
+        hidden = [one for one in shown if one.get("internal") is True and not one.get("system")]
+        return read_remarks(hidden, _NAMES, self._find_address)
+
+    def _find_address(self, note: Json) -> object:
+        """The one that its author shows, which GitLab has verified: others see no other."""
+        author = as_object(note.get("author"))
+        number = text_of(author.get("id"))
+        if number is None or not self.id_shape.match(number) or author.get("state") != "active":
+            return None
+        return as_object(self._client.get(f"/api/v4/users/{number}")).get("public_email")
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
         if not any(is_signed(one, headers, body) for one in self._signing):

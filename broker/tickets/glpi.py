@@ -92,8 +92,9 @@ class GlpiTickets(Driver):
         signed = body + timestamp.encode()
         self._hooks.check_hmac(signed, header_of(headers, "X-GLPI-signature"))
         self._hooks.check_age(seconds_of(timestamp), _WINDOW_S)
-        item = as_object(read_document(body).get("item"))
-        return self._hook(digest_of(signed), text_of(item.get("id")))
+        return self._hook(
+            digest_of(signed), _find_ticket(as_object(read_document(body).get("item")))
+        )
 
     def _log_in(self) -> None:
         """Raises TicketSystemUnavailable when GLPI gives no token."""
@@ -123,3 +124,10 @@ class GlpiTickets(Driver):
             word_of(document.get("priority")),
             word_of(as_object(document.get("category")).get("name")),
         )
+
+
+def _find_ticket(item: Json) -> str | None:
+    """Of a ticket its own number; of what hangs on one, a follow-up say, that of the ticket."""
+    if "itemtype" in item:
+        return text_of(item.get("items_id")) if item["itemtype"] == "Ticket" else None
+    return text_of(item.get("tickets_id")) or text_of(item.get("id"))

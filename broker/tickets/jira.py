@@ -23,12 +23,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from broker.errors import SettingsError
-from broker.tickets import FetchedTicket, Webhook, WebhookRefused
+from broker.tickets import FetchedTicket, Remark, Webhook, WebhookRefused
 from broker.tickets.client import (
     Json,
     as_list,
     as_object,
     read_each,
+    read_remarks,
     text_of,
     unavailable,
     word_of,
@@ -40,6 +41,7 @@ _WINDOW_S = 12 * 3600  # within what ids of webhooks are remembered
 _CATEGORIES = frozenset({"new", "indeterminate", "done"})
 _NO_LIST = frozenset({404, 405})  # Data Center has none
 _FIELD = re.compile(r"\A(project|[a-z]+|customfield_[0-9]{1,9})\Z")
+_NAMES = {"id": "id", "text": "body", "at": "created"}
 _INTERNAL = {"key": "sd.public.comment", "value": {"internal": True}}
 
 
@@ -78,6 +80,17 @@ class JiraTickets(Driver):
         path = f"/rest/api/2/issue/{self._check_id(external_id)}/comment"
         self._client.post(path, {"body": text, "properties": [_INTERNAL]})
 
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """Internal ones, which Service Management alone has."""
+        path = f"/rest/api/2/issue/{self._check_id(external_id)}/comment"
+        query = {"orderBy": "-created", "maxResults": "100", "expand": "properties"}
+        found = as_object(self._client.get(path, query))
+        shown = [as_object(one) for one in as_list(found.get("comments"))]
+        hidden = [one for one in shown if _is_internal(one) and _is_of_vendor(one)]
+        return read_remarks(
+            hidden, _NAMES, lambda one: as_object(one.get("author")).get("emailAddress")
+        )
+
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
         scheme, _, given = header_of(headers, "X-Hub-Signature").partition("=")
         if scheme != "sha256":
@@ -105,6 +118,17 @@ class JiraTickets(Driver):
             word_of(as_object(fields.get("priority")).get("name")),
             word_of(as_object(fields.get("issuetype")).get("name")),
         )
+
+
+def _is_internal(comment: Json) -> bool:
+    """As Cloud says it, and as Data Center does."""
+    return comment.get("jsdPublic") is False or _INTERNAL in as_list(comment.get("properties"))
+
+
+def _is_of_vendor(comment: Json) -> bool:
+    """Data Center tells no type of account; its customers write no internal comment either."""
+    author = as_object(comment.get("author"))
+    return author.get("active") is True and author.get("accountType", "atlassian") == "atlassian"
 
 
 def _find_customer(value: object) -> str:

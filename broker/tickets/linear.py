@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from broker.secret import Secret
-from broker.tickets import CommentRefused, FetchedTicket, Webhook
+from broker.tickets import WORD, CommentRefused, FetchedTicket, Remark, Webhook
 from broker.tickets.client import (
     Json,
     as_list,
@@ -28,6 +28,7 @@ from broker.tickets.client import (
     check_login,
     link_of,
     read_each,
+    read_remarks,
     text_of,
     unavailable,
     word_of,
@@ -41,13 +42,20 @@ _WINDOW_S = 60
 _BUSY_S = 60
 _FIELDS = (
     "identifier title url trashed priorityLabel state { type } "
-    "labels { nodes { name parent { name } } }"
+    # Asked for alone, and two at most: Linear counts what an answer might hold.
+    'labels(first: 2, filter: { parent: { name: { eq: "customer" } } }) { nodes { name } }'
 )
 _ONE = f"query($id: String!) {{ issue(id: $id) {{ {_FIELDS} }} }}"
 _MANY = (
     f"query($filter: IssueFilter!, $first: Int!) "
     f"{{ issues(filter: $filter, first: $first) {{ nodes {{ {_FIELDS} }} }} }}"
 )
+_COMMANDS = (
+    "query($id: String!) { issue(id: $id) { comments(first: 50, "
+    f'filter: {{ body: {{ startsWith: "{WORD}" }}, createdAt: {{ gt: "-P2D" }} }}) {{ nodes {{ '
+    "id body createdAt externalThread { type } user { email active guest } } } } }"
+)
+_NAMES = {"id": "id", "text": "body", "at": "createdAt"}
 _SAY = "mutation($input: CommentCreateInput!) { commentCreate(input: $input) { success } }"
 
 
@@ -78,6 +86,17 @@ class LinearTickets(Driver):
         answer = as_object(self._ask(_SAY, {"input": said}))
         if as_object(answer.get("commentCreate")).get("success") is not True:
             raise CommentRefused("the ticket system took no comment on this ticket")
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """Of people of the workspace: no guest, and none in a thread that is told elsewhere too."""
+        data = as_object(self._ask(_COMMANDS, {"id": self._check_id(external_id)}))
+        found = as_object(as_object(data.get("issue")).get("comments"))
+        written = [
+            one
+            for one in map(as_object, as_list(found.get("nodes")))
+            if one.get("externalThread") is None and _is_colleague(as_object(one.get("user")))
+        ]
+        return read_remarks(written, _NAMES, lambda one: as_object(one["user"]).get("email"))
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
         self._hooks.check_hmac(body, header_of(headers, "Linear-Signature"))
@@ -132,9 +151,8 @@ def _read(document: Json, external_id: str) -> FetchedTicket:
 
 def _find_customer(document: Json) -> str:
     labels = [as_object(one) for one in as_list(as_object(document.get("labels")).get("nodes"))]
-    named = [
-        str(one.get("name"))
-        for one in labels
-        if as_object(one.get("parent")).get("name") == "customer"
-    ]
-    return named[0] if len(named) == 1 else ""
+    return str(labels[0].get("name")) if len(labels) == 1 else ""
+
+
+def _is_colleague(user: Json) -> bool:
+    return user.get("active") is True and user.get("guest") is False

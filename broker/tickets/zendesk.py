@@ -19,13 +19,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from broker.tickets import FetchedTicket, Webhook, WebhookRefused
+from broker.tickets import FetchedTicket, Remark, Webhook, WebhookRefused
 from broker.tickets.client import (
     Json,
     as_list,
     as_object,
     mark_of,
     read_each,
+    read_remarks,
     text_of,
     unavailable,
     word_of,
@@ -43,6 +44,9 @@ _CLOSED = frozenset({"solved", "closed", "deleted"})
 _OPEN = frozenset({"new", "open", "pending", "hold"})
 _WINDOW_S = 300
 _EVENT = "zen:event-type:ticket."
+_AGENTS = frozenset({"agent", "admin"})
+_WRITTEN = frozenset({"web", "mobile"})
+_NAMES = {"id": "id", "text": "plain_body", "at": "created_at"}
 _WITH = {"include": "metric_sets"}
 
 
@@ -74,6 +78,26 @@ class ZendeskTickets(Driver):
         comment = {"body": text, "public": False}
         path = f"/api/v2/tickets/{self._check_id(external_id)}"
         self._client.put(path, {"ticket": {"comment": comment}})
+
+    def list_commands(self, external_id: str) -> Sequence[Remark]:
+        """Private ones, written in Zendesk itself: who sent what came by mail is not certain."""
+        path = f"/api/v2/tickets/{self._check_id(external_id)}/comments"
+        query = {"sort_order": "desc", "per_page": "100", "include": "users"}
+        found = as_object(self._client.get(path, query))
+        users = {one.get("id"): one for one in map(as_object, as_list(found.get("users")))}
+        agents = {
+            number: user.get("email")
+            for number, user in users.items()
+            if user.get("role") in _AGENTS and user.get("suspended") is not True
+        }
+        hidden = [
+            one
+            for one in map(as_object, as_list(found.get("comments")))
+            if one.get("public") is False
+            and as_object(one.get("via")).get("channel") in _WRITTEN
+            and one.get("author_id") in agents
+        ]
+        return read_remarks(hidden, _NAMES, lambda one: agents[one["author_id"]])
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook:
         timestamp = header_of(headers, "X-Zendesk-Webhook-Signature-Timestamp")

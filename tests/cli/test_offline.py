@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from broker.audit.bundle import build_bundle, parse_bundle
 from broker.cli import cli
-from broker.cli.durations import format_duration, parse_duration
 from broker.cli.failures import exit_code
 from broker.cli.output import cell, to_csv
 from broker.cli.plain import plain
+from broker.durations import format_duration, parse_duration
 from broker.errors import (
     BrokerError,
     Conflict,

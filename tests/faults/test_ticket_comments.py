@@ -22,11 +22,6 @@ def send(desk: Desk) -> int:
     return commenting.send_due(desk.world.broker.database, desk.tickets, URL)
 
 
-def said(desk: Desk, name: str) -> list[str]:
-    answer = desk.client.get(f"/tickets/{name}/comments").json()
-    return list(answer["comments"])
-
-
 def write(desk: Desk, name: str, key: str) -> None:
     ticket = desk.mirrored(name)
     assert ticket is not None
@@ -51,7 +46,9 @@ def test_a_comment_waits_for_its_system_and_is_there_once(world: World) -> None:
             sa.text("UPDATE ticket_comment SET sent_at = NULL, next_try_at = created_at")
         )
     assert send(desk) == 1
-    assert said(desk, name) == ["Access grt_1 is open.\nhttps://broker.example/grants/grt_1"]
+    assert desk.list_comments(name) == [
+        "Access grt_1 is open.\nhttps://broker.example/grants/grt_1"
+    ]
 
     for status in ("404 Not Found", "422 Unprocessable"):
         write(desk, name, status)
@@ -82,7 +79,7 @@ def test_a_ticket_tells_of_opening_ending_and_the_certificate_and_of_nobody(worl
     sweep(world)
     assert world.snapshot(snapshot_id).state == "destroyed"
     send(desk)
-    opened, ended, destroyed = said(desk, name)
+    opened, ended, destroyed = desk.list_comments(name)
     assert f"Access {grant_id} is open" in opened
     assert f"Access {grant_id} has ended" in ended
     assert f"Copy {snapshot_id} was destroyed" in destroyed

@@ -89,15 +89,19 @@ class Desk:
         broker = self.world.broker
         return ticketing.poll(broker.database, broker.queue, self.tickets, broker.settings.times)
 
-    def follow(self) -> int:
+    def follow(self, *, answering: bool = False) -> int:
         broker = self.world.broker
         return ticketing.follow_hints(
-            broker.database, broker.queue, self.tickets, broker.settings.times
+            broker.database, broker.queue, self.tickets, broker.settings.times, answering=answering
         )
 
     def hint(self, name: str) -> None:
         with self.world.as_(system("tests")) as tx:
             ticketing.take_hint(tx, self.world.broker.queue, self.tickets.name, name)
+
+    def list_comments(self, name: str) -> list[str]:
+        answer = self.client.get(f"/tickets/{name}/comments").json()
+        return [one["text"] for one in answer["comments"]]
 
     def state(self, grant_id: str) -> str:
         return self.world.grant(grant_id).state

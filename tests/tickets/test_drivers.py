@@ -9,7 +9,7 @@ import pytest
 from broker.errors import Invalid, SettingsError
 from broker.secret import Secret
 from broker.tickets import CommentRefused, TicketSystemUnavailable, WebhookRefused
-from tests.tickets.plays.base import NEW, NOW, OLD, Play
+from tests.tickets.plays.base import AGENT, ASKS, NEW, NOW, OLD, Play
 from tests.tickets.plays.freshdesk import Freshdesk
 from tests.tickets.plays.gitlab import Gitlab
 from tests.tickets.plays.glpi import Glpi
@@ -92,6 +92,25 @@ def test_a_comment_is_internal_where_there_is_such_a_thing(play: Play) -> None:
         if one is not None:
             with pytest.raises(CommentRefused):
                 driver.comment(one, "k", "text")
+
+
+def test_what_an_agent_writes_to_us_unseen_by_the_customer_is_read_with_its_author(
+    play: Play,
+) -> None:
+    name = play.expected.external_id
+    if not play.speaks:
+        assert play.driver().list_commands(name) == ()
+        return
+    play.remarks = [play.remark(text) for text in (ASKS, "we look into it", "see /access read 2h")]
+    (found,) = play.driver().list_commands(name)
+    assert (found.author, found.text, found.at.timestamp()) == (AGENT, ASKS, 1_789_984_800)
+
+
+def test_what_others_write_or_others_see_is_no_command(play: Play) -> None:
+    if play.speaks:
+        for one in play.strangers():
+            play.remarks = [one]
+            assert play.driver().list_commands(play.expected.external_id) == [], one
 
 
 @pytest.mark.parametrize("identity", ["", "..", "../x", "a b", "1\n", "é", "9" * 99, "A-0", "0"])

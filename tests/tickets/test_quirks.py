@@ -13,12 +13,12 @@ import standardwebhooks
 from flask import Flask, jsonify
 
 from broker.secret import Secret
-from broker.tickets import TicketSystemUnavailable, WebhookRefused
+from broker.tickets import TicketSystemUnavailable, WebhookRefused, jira
 from broker.tickets.driver import Account
 from broker.tickets.gitlab import GitlabTickets
 from broker.tickets.jira import JiraTickets
 from broker.tickets.linear import LinearTickets
-from tests.tickets.plays.base import BASE, TOKEN
+from tests.tickets.plays.base import AGENT, ASKS, BASE, TOKEN
 from tests.tickets.plays.freshdesk import Freshdesk
 from tests.tickets.plays.glpi import Glpi
 from tests.tickets.plays.jira import Jira, issue
@@ -119,3 +119,31 @@ def test_freshdesks_first_reopening_changes_the_mark_too() -> None:
     before = play.driver().find("20").reopened
     play.tickets["20"]["stats"] = {"reopened_at": "2026-09-02T10:00:00Z"}
     assert (before, play.driver().find("20").reopened) == ("never", "2026-09-02T10:00:00Z")
+
+
+def test_glpis_webhook_about_a_follow_up_names_its_ticket() -> None:
+    """Of what hangs on a ticket: `itemtype` and `items_id`, or the ticket's own field on a task."""
+    play = Glpi()
+    for item, named in (
+        ({"id": 8, "itemtype": "Ticket", "items_id": 20}, "20"),
+        ({"id": 8, "tickets_id": 21}, "21"),
+    ):
+        assert play.driver().read_webhook(*play.sign_item(item)).external_id == named
+    with pytest.raises(WebhookRefused, match="names no ticket"):
+        play.driver().read_webhook(*play.sign_item({"id": 8, "itemtype": "Change", "items_id": 20}))
+
+
+def test_freshdesks_last_notes_are_on_its_last_page() -> None:
+    play = Freshdesk()
+    play.remarks = [*([play.remark("a note")] * 230), play.remark(ASKS)]
+    (found,) = play.driver().list_commands("20")
+    assert found.text == ASKS
+
+
+def test_jira_of_ones_own_says_in_a_property_that_a_comment_is_internal() -> None:
+    play = Jira()
+    shown = play.remark(ASKS, author={"emailAddress": AGENT, "active": True})
+    del shown["jsdPublic"]
+    play.remarks = [shown, shown | {"properties": [jira._INTERNAL]}]
+    (found,) = play.driver().list_commands("SUP-1")
+    assert found.author == AGENT

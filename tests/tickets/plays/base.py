@@ -21,6 +21,9 @@ NOW = 1_790_000_000.0  # the clock of these tests
 TOKEN = Secret("a-token-that-shows")
 OLD, NEW = Secret("the old webhook secret"), Secret("the new webhook secret")
 BASE = "https://desk.example"
+AGENT = "erin@vendor.test"
+ASKS = "/access read 2h the totals are wrong"
+WRITTEN = "2026-09-21T10:00:00Z"
 
 
 @dataclass
@@ -49,6 +52,16 @@ class Play:
     remembers: bool = True  # its webhooks have an id
     signed: bool = True  # they are signed, not only accompanied by their secret
     internal: bool = True  # its comments can be hidden from the customer
+    speaks: bool = True  # it says who wrote a comment
+    remarks: list[dict[str, Any]] = field(default_factory=list)  # on the open ticket
+
+    def remark(self, text: str, *, hidden: bool = True, **changes: Any) -> dict[str, Any]:
+        """A comment as this vendor shows it, by the agent `AGENT`."""
+        raise NotImplementedError
+
+    def strangers(self) -> list[dict[str, Any]]:
+        """Comments that speak to us and are not of the vendor's people, or seen by others."""
+        return [self.remark(ASKS, hidden=False)]
 
     def login(self) -> str:
         """The header that the vendor wants."""

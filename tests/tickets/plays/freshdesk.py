@@ -12,7 +12,7 @@ from broker.secret import Secret
 from broker.tickets import FetchedTicket, TicketSystem
 from broker.tickets.driver import Account
 from broker.tickets.freshdesk import FreshdeskTickets
-from tests.tickets.plays.base import BASE, TOKEN, Play, Said
+from tests.tickets.plays.base import AGENT, ASKS, BASE, TOKEN, WRITTEN, Play, Said
 
 
 def ticket(number: int, **changes: Any) -> dict[str, Any]:
@@ -82,6 +82,20 @@ class Freshdesk(Play):
                 del shown["stats"]
             return jsonify(shown)
 
+        @app.get("/api/v2/tickets/<number>/conversations")
+        def conversations(number: str) -> Any:
+            """Pages of a hundred at most, the oldest first."""
+            del number
+            size, page = int(request.args["per_page"]), int(request.args["page"])
+            return jsonify(self.remarks[size * (page - 1) : size * page])
+
+        @app.get("/api/v2/agents/<number>")
+        def agent(number: str) -> Any:
+            """Whoever is no agent has no page here."""
+            if number != "7":
+                return "", 404
+            return jsonify(id=7, available=True, contact={"active": True, "email": AGENT})
+
         @app.post("/api/v2/tickets/<number>/notes")
         def note(number: str) -> Any:
             if number not in self.tickets:
@@ -89,6 +103,28 @@ class Freshdesk(Play):
             asked = request.get_json()
             self.said.append(Said(number, asked["body"], asked["private"]))
             return jsonify(id=5, private=True, ticket_id=int(number)), 201
+
+    def remark(self, text: str, *, hidden: bool = True, **changes: Any) -> dict[str, Any]:
+        return {
+            "id": 3,
+            "body": f"<div>{text}</div>",
+            "body_text": text,
+            "incoming": False,
+            "private": hidden,
+            "user_id": 7,
+            "support_email": None,
+            "source": 2,
+            "ticket_id": 20,
+            "created_at": WRITTEN,
+            **changes,
+        }
+
+    def strangers(self) -> list[dict[str, Any]]:
+        return [
+            *super().strangers(),
+            self.remark(ASKS, incoming=True),
+            self.remark(ASKS, source=0),
+        ]
 
     def sign(
         self, external_id: str, secret: Secret[str], at_s: float

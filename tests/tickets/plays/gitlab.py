@@ -11,7 +11,7 @@ from broker.secret import Secret
 from broker.tickets import FetchedTicket, TicketSystem
 from broker.tickets.driver import Account
 from broker.tickets.gitlab import GitlabTickets
-from tests.tickets.plays.base import BASE, Play, Said
+from tests.tickets.plays.base import AGENT, ASKS, BASE, WRITTEN, Play, Said
 
 PROJECT = "group/support"
 
@@ -79,6 +79,16 @@ class Gitlab(Play):
             asked = request.args.getlist("iids[]")[: int(request.args.get("per_page", "20"))]
             return jsonify([self.tickets[one] for one in asked if one in self.tickets])
 
+        @app.get(f"{issues}/<number>/notes")
+        def notes(number: str) -> Any:
+            del number
+            assert (request.args["sort"], request.args["order_by"]) == ("desc", "created_at")
+            return jsonify(self.remarks)
+
+        @app.get("/api/v4/users/7")
+        def user() -> Any:
+            return jsonify(id=7, username="erin", state="active", public_email=AGENT)
+
         @app.post(f"{issues}/<number>/notes")
         def note(number: str) -> Any:
             if number not in self.tickets:
@@ -86,6 +96,21 @@ class Gitlab(Play):
             asked = request.get_json()
             self.said.append(Said(number, asked["body"], asked["internal"]))
             return jsonify(id=302), 201
+
+    def remark(self, text: str, *, hidden: bool = True, **changes: Any) -> dict[str, Any]:
+        return {
+            "id": 302,
+            "body": text,
+            "author": {"id": 7, "username": "erin", "name": "Erin", "state": "active"},
+            "created_at": WRITTEN,
+            "system": False,
+            "noteable_type": "Issue",
+            "internal": hidden,
+            **changes,
+        }
+
+    def strangers(self) -> list[dict[str, Any]]:
+        return [*super().strangers(), self.remark(ASKS, system=True)]
 
     def sign(
         self, external_id: str, secret: Secret[str], at_s: float

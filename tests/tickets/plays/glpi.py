@@ -16,7 +16,7 @@ from broker.secret import Secret
 from broker.tickets import FetchedTicket, TicketSystem
 from broker.tickets.driver import Account
 from broker.tickets.glpi import GlpiTickets
-from tests.tickets.plays.base import BASE, TOKEN, Play, Said
+from tests.tickets.plays.base import BASE, NOW, OLD, TOKEN, Play, Said
 
 
 def ticket(number: int, status: int = 2, **changes: Any) -> dict[str, Any]:
@@ -61,6 +61,7 @@ class Glpi(Play):
             },
             window_s=3600,
             public=("/api.php/token",),
+            speaks=False,
         )
         self.given = 0
 
@@ -122,7 +123,12 @@ class Glpi(Play):
         self, external_id: str, secret: Secret[str], at_s: float
     ) -> tuple[dict[str, str], bytes]:
         named: Any = int(external_id) if external_id.isdigit() else external_id
-        body = json.dumps({"item": ticket(named), "event": "update"}, indent=4).encode()
+        return self.sign_item(ticket(named), secret, at_s)
+
+    def sign_item(
+        self, item: dict[str, Any], secret: Secret[str] = OLD, at_s: float = NOW
+    ) -> tuple[dict[str, str], bytes]:
+        body = json.dumps({"item": item, "event": "update"}, indent=4).encode()
         timestamp = str(int(at_s))
         digest = hmac.digest(secret.reveal().encode(), body + timestamp.encode(), hashlib.sha256)
         return {"X-GLPI-signature": digest.hex(), "X-GLPI-timestamp": timestamp}, body

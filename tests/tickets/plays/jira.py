@@ -13,7 +13,7 @@ from broker.secret import Secret
 from broker.tickets import FetchedTicket, TicketSystem
 from broker.tickets.driver import Account
 from broker.tickets.jira import JiraTickets
-from tests.tickets.plays.base import BASE, Play, Said
+from tests.tickets.plays.base import AGENT, ASKS, BASE, Play, Said
 
 FIELD = "customfield_10002"  # organizations, of Service Management
 
@@ -88,6 +88,12 @@ class Jira(Play):
             found = [self.tickets[key] for key in asked if key in self.tickets]
             return jsonify(expand="names", issueErrors=[], issues=found)
 
+        @app.get("/rest/api/2/issue/<key>/comment")
+        def comments(key: str) -> Any:
+            del key
+            assert request.args["orderBy"] == "-created"
+            return jsonify(startAt=0, maxResults=100, total=1, comments=self.remarks)
+
         @app.post("/rest/api/2/issue/<key>/comment")
         def comment(key: str) -> Any:
             if key not in self.tickets:
@@ -96,6 +102,30 @@ class Jira(Play):
             internal = {"key": "sd.public.comment", "value": {"internal": True}}
             self.said.append(Said(key, asked["body"], internal in asked["properties"]))
             return jsonify(id="10000"), 201
+
+    def remark(self, text: str, *, hidden: bool = True, **changes: Any) -> dict[str, Any]:
+        return {
+            "id": "10000",
+            "author": {
+                "accountId": "5b10a2844c20165700ede21g",
+                "emailAddress": AGENT,
+                "active": True,
+                "accountType": "atlassian",
+            },
+            "body": text,
+            "created": "2026-09-21T10:00:00.000+0000",
+            "jsdPublic": not hidden,
+            **changes,
+        }
+
+    def strangers(self) -> list[dict[str, Any]]:
+        customer = {"emailAddress": AGENT, "active": True, "accountType": "customer"}
+        left = {"emailAddress": AGENT, "active": False, "accountType": "atlassian"}
+        return [
+            *super().strangers(),
+            self.remark(ASKS, author=customer),
+            self.remark(ASKS, author=left),
+        ]
 
     def sign(
         self, external_id: str, secret: Secret[str], at_s: float

@@ -13,14 +13,10 @@ from broker.secret import Secret
 from broker.tickets import FetchedTicket, TicketSystem
 from broker.tickets.driver import Account
 from broker.tickets.linear import LinearTickets
-from tests.tickets.plays.base import BASE, Play, Said
+from tests.tickets.plays.base import AGENT, ASKS, BASE, WRITTEN, Play, Said
 
-
-def label(name: str, group: str | None) -> dict[str, Any]:
-    return {"name": name, "parent": {"name": group} if group else None}
-
-
-ACME = [label("bug", None), label("acme", "customer")]
+# Those of the group alone: the query asks for no others.
+ACME = [{"name": "acme"}]
 
 
 def issue(identifier: str, kind: str = "started", **changes: Any) -> dict[str, Any]:
@@ -60,7 +56,7 @@ class Linear(Play):
                 "SUP-5": issue("SUP-5", trashed=True),
                 "OLD-6": issue("NEW-1"),
                 "SUP-7": issue("SUP-7", labels={"nodes": []}),
-                "SUP-8": issue("SUP-8", labels={"nodes": [*ACME, label("other", "customer")]}),
+                "SUP-8": issue("SUP-8", labels={"nodes": [*ACME, {"name": "other"}]}),
             },
             window_s=60,
             internal=False,
@@ -85,12 +81,29 @@ class Linear(Play):
                 found = [self.tickets[one] for one in wanted if one in self.tickets]
                 return jsonify(data={"issues": {"nodes": found[: variables["first"]]}})
             name = variables.get("id") or variables["input"]["issueId"]
+            if "comments(" in asked["query"]:
+                return jsonify(data={"issue": {"comments": {"nodes": self.remarks}}})
             if name not in self.tickets:
                 return _error("Entity not found: Issue", "INPUT_ERROR")
             if "commentCreate" in asked["query"]:
                 self.said.append(Said(name, variables["input"]["body"], internal=False))
                 return jsonify(data={"commentCreate": {"success": True}})
             return jsonify(data={"issue": self.tickets[name]})
+
+    def remark(self, text: str, *, hidden: bool = True, **changes: Any) -> dict[str, Any]:
+        """One that is told elsewhere too, to a customer say, stands in a thread of its own kind."""
+        return {
+            "id": "8a5f2ad2",
+            "body": text,
+            "createdAt": WRITTEN,
+            "externalThread": None if hidden else {"type": "slack"},
+            "user": {"email": AGENT, "active": True, "guest": False},
+            **changes,
+        }
+
+    def strangers(self) -> list[dict[str, Any]]:
+        guest = {"email": AGENT, "active": True, "guest": True}
+        return [*super().strangers(), self.remark(ASKS, user=guest), self.remark(ASKS, user=None)]
 
     def sign(
         self, external_id: str, secret: Secret[str], at_s: float

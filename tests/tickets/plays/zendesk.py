@@ -15,7 +15,7 @@ from broker.secret import Secret
 from broker.tickets import FetchedTicket, TicketSystem
 from broker.tickets.driver import Account
 from broker.tickets.zendesk import ZendeskTickets
-from tests.tickets.plays.base import BASE, TOKEN, Play, Said
+from tests.tickets.plays.base import AGENT, ASKS, BASE, TOKEN, WRITTEN, Play, Said
 
 
 def ticket(number: int, **changes: Any) -> dict[str, Any]:
@@ -91,6 +91,22 @@ class Zendesk(Play):
             found = [self.tickets[one] for one in sorted(asked) if one in self.tickets]
             return jsonify(tickets=found, count=len(found), next_page=None, previous_page=None)
 
+        @app.get("/api/v2/tickets/<number>/comments")
+        def comments(number: str) -> Any:
+            """The users are there for `include=users` alone."""
+            del number
+            assert request.args.to_dict() == {
+                "sort_order": "desc",
+                "per_page": "100",
+                "include": "users",
+            }
+            users = [
+                {"id": 7, "email": AGENT, "role": "agent", "suspended": False},
+                {"id": 8, "email": "customer@tenant.test", "role": "end-user", "suspended": False},
+                {"id": 9, "email": AGENT, "role": "agent", "suspended": True},
+            ]
+            return jsonify(comments=self.remarks, users=users, next_page=None, count=1)
+
         @app.put("/api/v2/tickets/<number>")
         def update(number: str) -> Any:
             if number not in self.tickets:
@@ -100,6 +116,28 @@ class Zendesk(Play):
             comment = request.get_json()["ticket"]["comment"]
             self.said.append(Said(number, comment["body"], not comment["public"]))
             return jsonify(ticket=self.tickets[number], audit={"id": 1})
+
+    def remark(self, text: str, *, hidden: bool = True, **changes: Any) -> dict[str, Any]:
+        return {
+            "id": 1274,
+            "type": "Comment",
+            "author_id": 7,
+            "body": text,
+            "html_body": f"<p>{text}</p>",
+            "plain_body": text,
+            "public": not hidden,
+            "via": {"channel": "web", "source": {"from": {}, "to": {}, "rel": None}},
+            "created_at": WRITTEN,
+            **changes,
+        }
+
+    def strangers(self) -> list[dict[str, Any]]:
+        return [
+            *super().strangers(),
+            self.remark(ASKS, author_id=8),
+            self.remark(ASKS, author_id=9),
+            self.remark(ASKS, via={"channel": "email"}),
+        ]
 
     def sign(
         self, external_id: str, secret: Secret[str], at_s: float
