@@ -23,9 +23,10 @@ from broker.grants import token_keys
 from broker.grants.policy import load_policy
 from broker.ids import PersonId
 from broker.jobs import Queue, open_queue
-from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.keys import LOG_KEY, ML_DSA_KEY, STATEMENTS_KEY
 from broker.keys.building import build_keys
 from broker.keys.intake import INTAKE_KEY
+from broker.keys.ml_dsa import MlDsaKey
 from broker.retention.schedule import load_schedule
 from broker.secret import Secret
 from broker.settings import Host, Settings
@@ -132,7 +133,14 @@ def _vendor_log() -> sa.Select[str]:
     )
 
 
-def publish_keys(ports: Ports) -> None:
+def build_cosigner(settings: Settings) -> MlDsaKey | None:
+    """Raises SettingsError, KeyUnavailable."""
+    if not settings.log.ml_dsa or settings.keys.keyring is None:
+        return None
+    return MlDsaKey(settings.keys.keyring)
+
+
+def publish_keys(ports: Ports, settings: Settings) -> None:
     """Let processes without the key port show the public keys."""
     with ports.database.begin(system("worker")) as tx:
         for purpose in (LOG_KEY, STATEMENTS_KEY):
@@ -141,6 +149,8 @@ def publish_keys(ports: Ports) -> None:
             if (following := ports.keys.find_next(purpose)) is not None:
                 others.append(following)
             tenants.publish_key(tx, f"{purpose}/others", b"".join(others))
+        if (cosigner := build_cosigner(settings)) is not None:
+            tenants.publish_key(tx, ML_DSA_KEY, cosigner.public())
         tenants.publish_key(tx, INTAKE_KEY, ports.keys.intake_public())
     token_keys.turn(ports.database, ports.keys)
 

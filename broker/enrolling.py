@@ -14,12 +14,13 @@ from pathlib import Path
 
 from broker import mail, people, sessions, signin, tenants
 from broker.api_tokens import SCOPES, Limits
+from broker.audit.cosigning import WitnessKey
 from broker.audit.epochs import give_slot
 from broker.audit.export import verifier_keys
 from broker.audit.note import VerifierKey
 from broker.errors import NOT_THERE, Conflict, Denied, Invalid, NotFound, SettingsError, Unavailable
 from broker.ids import PersonId, TenantId
-from broker.keys import LOG_KEY, STATEMENTS_KEY
+from broker.keys import LOG_KEY, ML_DSA_KEY, STATEMENTS_KEY
 from broker.legal_ids import parse_legal_id
 from broker.letters import Letter, Phrase, own, phrase
 from broker.people import Person
@@ -84,6 +85,7 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
         log_host=settings.vendor.host,
     )
     keys, slot = list_keys(tx, tenant_id), give_slot(tx, tenant_id)
+    cosigner = find_cosigner(tx, slot.root)
     first = phrase(
         "%(vendor)s has enrolled %(name)s, and you are its first admin: you decide who of our "
         "support may see what, and for how long.",
@@ -96,6 +98,11 @@ def enrol_tenant(tx: Tx, new: NewTenant, settings: Settings) -> TenantId:
         keys=[
             *(f"  {key.name}\n    SHA-256 {key.fingerprint()}" for key in keys),
             f"  {slot.root} [{slot.number}]\n    SHA-256 {slot.digest}",
+            *(
+                [f"  {cosigner.name} (ML-DSA-44)\n    SHA-256 {cosigner.fingerprint()}"]
+                if cosigner
+                else []
+            ),
         ],
     )
     said = [first, *_how_to_begin(settings), pin]
@@ -222,6 +229,12 @@ def list_keys(tx: Tx, tenant_id: TenantId) -> tuple[VerifierKey, ...]:
         others = tenants.find_published_key(tx, f"{purpose}/others") or b""
         keys += [VerifierKey(key.name, others[at : at + 32]) for at in range(0, len(others), 32)]
     return tuple(keys)
+
+
+def find_cosigner(tx: Tx, root: str) -> WitnessKey | None:
+    """The key with which the broker itself cosigns its root log, where that is set."""
+    public = tenants.find_published_key(tx, ML_DSA_KEY)
+    return None if public is None else WitnessKey(root, public)
 
 
 def _check_may_change(tx: Tx, permission: str, tenant_id: TenantId | None) -> None:

@@ -97,6 +97,7 @@ def intervals(times: Times) -> dict[str, int]:
         "integrate_logs": times.integrate_s,
         "ask_witnesses": 60,
         "ask_timestamps": 60,
+        "cosign_root": 5,
         "prune_logs": max(times.janitor_s, 3600),
         "mail_checkpoints": max(times.janitor_s, 600),
         "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
@@ -115,6 +116,8 @@ def _is_wanted(broker: Broker, name: str) -> bool:
         return False
     if name == "ask_witnesses":
         return bool(broker.settings.log.witnesses)
+    if name == "cosign_root":
+        return broker.settings.log.ml_dsa
     if name == "ask_timestamps":
         return broker.settings.log.tsa_url is not None
     return name not in TICKETS or tickets.url is not None

@@ -196,13 +196,15 @@ class Log(Section):
     """`witnesses` cosign the root log: each its URL, a space, and its verifier key.
 
     A timestamping authority (RFC 3161) at `tsa_url`, believed under the certificates in `tsa_root`,
-    stamps each certificate, and the root log's checkpoint every `tsa_every_s` seconds.
+    stamps each certificate, and the root log's checkpoint every `tsa_every_s` seconds. With
+    `ml_dsa` the broker itself cosigns that checkpoint with ML-DSA-44.
     """
 
     witnesses: list[str] = []
     tsa_url: str | None = None
     tsa_root: Path | None = None
     tsa_every_s: PositiveInt = 3600
+    ml_dsa: bool = False
 
 
 class Workload(Section):

@@ -25,7 +25,7 @@ from broker.audit.epochs import seal_due
 from broker.audit.integrate import integrate_all
 from broker.audit.mailing import mail_due
 from broker.audit.pruning import load_retention, prune_due
-from broker.audit.witnessing import ask_all, parse_witness
+from broker.audit.witnessing import ask_all, cosign_root, parse_witness
 from broker.bootstrap import Broker
 from broker.desk import Desk
 from broker.engines.postgres.warm import WarmSessions
@@ -62,6 +62,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
     database, keys, warm = ports.database, ports.keys, WarmSessions()
     issuer = broker.settings.web.public_url
     witnesses = [parse_witness(text) for text in broker.settings.log.witnesses]
+    cosigner = bootstrap.build_cosigner(broker.settings)
     tsa = build_tsa(broker.settings.log.tsa_url, broker.settings.log.tsa_root)
     by_id: dict[str, Callable[[str], None]] = {
         "plan_grant": lambda i: planning.plan(database, keys, ports.policy, i),
@@ -107,6 +108,8 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
             database, broker.settings, certificates.read_attachment
         ),
     }
+    if cosigner is not None:
+        by_fence["cosign_root"] = lambda _: cosign_root(database, cosigner)
     if tsa is not None:
         authority, every_s = tsa, broker.settings.log.tsa_every_s
         by_fence["ask_timestamps"] = lambda _: (
@@ -174,7 +177,7 @@ def run(broker: Broker, queues: Sequence[str] = QUEUES, *, wait: bool = True) ->
     ports = bootstrap.build_ports(broker)
     tickets = bootstrap.build_tickets(broker.settings)
     register(broker, ports, tickets)
-    bootstrap.publish_keys(ports)
+    bootstrap.publish_keys(ports, broker.settings)
     watching.is_sound(ports, broker.settings)  # before the first job
     _log.info("worker_started", queues=list(queues))
     with _desk(broker, ports, wait=wait) if "access" in queues else contextlib.nullcontext():

@@ -330,7 +330,7 @@ def build_world(
         broker = bootstrap.build(settings)
         ports = bootstrap.build_ports(broker)
         worker.register(broker, ports, None)
-        bootstrap.publish_keys(ports)
+        bootstrap.publish_keys(ports, broker.settings)
         world = World(broker, ports, live, test, crm, marks)
         with world.as_(system("tests")) as tx:
             world.operator = add_person(tx, "operator", None)

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from flask import Response
 from marshmallow import fields, validate
 
-from broker import people
+from broker import enrolling, people
 from broker.api.operations import new_blueprint, operation
 from broker.api.shapes import Answer, Sent
 from broker.audit import mailing, proofs
-from broker.audit.epochs import Slot, find_slot
+from broker.audit.epochs import find_slot
 from broker.audit.proof_text import format_proof
 from broker.audit.proofs import Consistency
 from broker.audit.tiles import WIDTH, parse_path
@@ -111,16 +113,21 @@ class SlotAnswer(Answer):
     root = fields.String(metadata={"description": "the name of the root log"})
     slot = fields.Integer(attribute="number")
     digest = fields.String(metadata={"description": "SHA-256 of the slot's key, hexadecimal"})
+    cosigner = fields.String(
+        allow_none=True,
+        metadata={"description": "the key that cosigns the root log with ML-DSA-44, if one does"},
+    )
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/log/slot", answer=SlotAnswer)
-def get_slot(tx: Tx, tenant_id: TenantId) -> Slot:
+def get_slot(tx: Tx, tenant_id: TenantId) -> Json:
     """The one slot of the root log in which this log stands, as it was told at enrolment."""
     people.check(tx, "log:read", tenant_id)
     slot = find_slot(tx, tenant_id)
     if slot is None:
         raise NotFound(NOT_THERE)
-    return slot
+    cosigner = enrolling.find_cosigner(tx, slot.root)
+    return asdict(slot) | {"cosigner": cosigner.format() if cosigner else None}
 
 
 def _text(content: str) -> Response:

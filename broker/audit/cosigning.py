@@ -60,6 +60,10 @@ class WitnessKey:
     def format(self) -> str:
         return f"{self.name}+{self.id.hex()}+{encode_base64(self.algorithm + self.public)}"
 
+    def fingerprint(self) -> str:
+        """SHA-256 of `format()`, hexadecimal, to be compared through another channel."""
+        return hashlib.sha256(self.format().encode()).hexdigest()
+
     def check(self, signature: bytes, message: bytes) -> None:
         """Raises InvalidSignature."""
         if self.algorithm == _ED25519:

@@ -8,13 +8,15 @@ as an error: the log does not continue what the witness saw (422), or it saw mor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from broker.audit import merkle
-from broker.audit.cosigning import WitnessKey, verify_cosignature, write_request
+from broker.audit.cosigning import WitnessKey, cosign, verify_cosignature, write_request
+from broker.audit.root_log import text_of
 from broker.audit.tiling import make_proof
 from broker.db import Database
 from broker.errors import SettingsError, VerificationFailed
@@ -96,6 +98,30 @@ def find_last_root(tx: Tx) -> AuditCheckpoint | None:
         .order_by(AuditCheckpoint.size.desc())
         .limit(1)
     )
+
+
+class Cosigner(Protocol):
+    """The broker's own key of ML-DSA-44; see `broker.keys.ml_dsa`."""
+
+    def public(self) -> bytes: ...
+    def sign(self, message: bytes) -> bytes: ...
+
+
+def cosign_root(database: Database, cosigner: Cosigner) -> int:
+    """Cosign the root log's last checkpoint under that log's own name; whether it was not yet."""
+    with database.begin(_ACTOR) as tx:
+        last = find_last_root(tx)
+        if last is None:
+            return 0
+        text = text_of(last.note).decode()
+        key = WitnessKey(text.partition("\n")[0], cosigner.public())
+        if tx.session.get(RootCosignature, (last.size, key.name)) is not None:
+            return 0
+        line = cosign(text, key, int(tx.at.timestamp()), cosigner.sign)
+        verify_cosignature(last.note + line, key)  # a key that is damaged is noticed here
+        row = {"size": last.size, "witness": key.name, "line": line, "at": tx.at}
+        tx.session.execute(insert(RootCosignature).values(row).on_conflict_do_nothing())
+        return 1
 
 
 def _find_due(tx: Tx, witness: Witness) -> tuple[_Due, int] | None:

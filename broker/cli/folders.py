@@ -45,6 +45,15 @@ def turn_key(*, compromised: bool) -> None:
     click.echo("Turned. Restart the workers, so that the keys are published.")
 
 
+@keyring.command("ml-dsa")
+def make_ml_dsa_key() -> None:
+    """Make the key that cosigns the root log with ML-DSA-44 where BROKER_LOG__ML_DSA is set."""
+    from broker.keys.ml_dsa import MlDsaKey
+
+    MlDsaKey.create(_keyring_folder())
+    click.echo("Made. Set BROKER_LOG__ML_DSA=true and restart the workers and the scheduler.")
+
+
 def _keyring_folder() -> Path:
     from broker.settings import load_settings
 

@@ -216,7 +216,14 @@ def verify(
     from broker.audit.timestamps import load_roots
     from broker.audit.verify import Others, verify_bundle
     from broker.cli.findings import show_report
-    from broker.cli.trust import find_seen, find_slot, load_keys, load_witnesses, remember_seen
+    from broker.cli.trust import (
+        find_cosigner,
+        find_seen,
+        find_slot,
+        load_keys,
+        load_witnesses,
+        remember_seen,
+    )
 
     kept = [read_text(checkpoint) for checkpoint in checkpoints]
     trusted = load_keys(keys, session.home)
@@ -230,7 +237,10 @@ def verify(
             trusted,
             [*kept, seen] if seen is not None else kept,
             Others(
-                [key for one in witnesses for key in load_witnesses(one)],
+                [
+                    *(key for one in witnesses for key in load_witnesses(one)),
+                    *(find_cosigner(session.home, origin) if origin is not None else ()),
+                ],
                 [root for one in tsa for root in load_roots(read_file(one))],
                 None if origin is None else find_slot(session.home, origin),
                 promised,

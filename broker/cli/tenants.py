@@ -117,6 +117,12 @@ def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bo
     click.echo(
         f"Slot {slot} of {plain(str(told.get('root')))} is pinned too; SHA-256 {plain(digest)}"
     )
+    if told.get("cosigner") is not None:
+        text = str(told["cosigner"])
+        cosigner = trust.pin_cosigner(session.home, origin, text, replace=replace)
+        click.echo(
+            f"{plain(cosigner.name)} (ML-DSA-44) is pinned; SHA-256 {cosigner.fingerprint()}"
+        )
 
 
 @tenants.command("end-everything")

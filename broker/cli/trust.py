@@ -5,7 +5,8 @@ the last checkpoint that this reader saw.
 key is stored only for the names that it is asked for, and another key never takes the place of one
 that is pinned without the person being told. `<origin>.checkpoint` is a note, trusted on first use:
 it moves only to what was verified and contains it, so a log that forks or forgets is caught.
-`<origin>.slot` is the log's one slot in the root log, which never changes.
+`<origin>.slot` is the log's one slot in the root log, which never changes; `<origin>.cosigner` the
+key that cosigns the root log with ML-DSA-44: once it is pinned, no bundle passes without it.
 """
 
 from __future__ import annotations
@@ -89,6 +90,28 @@ def pin_slot(home: Path, origin: str, slot: tuple[int, str]) -> None:
             "another key: a slot never changes, so this is a fork; keep what you have"
         )
     replace_file(_slot_file(home, origin), f"{slot[0]} {slot[1]}\n".encode())
+
+
+def find_cosigner(home: Path, origin: str) -> tuple[WitnessKey, ...]:
+    """The key that must have cosigned the root log with ML-DSA-44, if one was pinned."""
+    file = _cosigner_file(home, origin)
+    return load_witnesses(file) if file.exists() else ()
+
+
+def pin_cosigner(home: Path, origin: str, text: str, *, replace: bool) -> WitnessKey:
+    """Raises Conflict when another is pinned, VerificationFailed."""
+    key = WitnessKey.parse(text)
+    if find_cosigner(home, origin) not in {(), (key,)} and not replace:
+        raise Conflict(
+            f"another key of ML-DSA-44 is pinned for {origin}: ask the vendor by another way why",
+            **{"try": "broker tenants pin TENANT --replace"},
+        )
+    replace_file(_cosigner_file(home, origin), f"{key.format()}\n".encode())
+    return key
+
+
+def _cosigner_file(home: Path, origin: str) -> Path:
+    return home / "trust" / f"{quote(origin, safe='')}.cosigner"
 
 
 def _slot_file(home: Path, origin: str) -> Path:

@@ -17,6 +17,7 @@ from broker.errors import BrokerError, Unavailable
 from broker.secret import Secret
 
 LOG_KEY = "log"  # signs checkpoints
+ML_DSA_KEY = "root/ml-dsa-44"  # cosigns the root log, where it is set; not of the ports below
 STATEMENTS_KEY = "statements"  # signs certificates, decisions, ends of access
 TOKEN_KEY = "token/"  # noqa: S105  # and a key id: signs platform tokens, comes and goes
 

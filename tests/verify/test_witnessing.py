@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
@@ -13,10 +14,12 @@ from broker.audit.merkle import leaf_hash, root
 from broker.audit.note import Checkpoint, VerifierKey, checkpoint_text, sign_note
 from broker.audit.root_log import root_origin
 from broker.audit.verify import Others, verify_bundle
-from broker.audit.witnessing import Witness, ask_all, parse_witness
+from broker.audit.witnessing import Witness, ask_all, cosign_root, parse_witness
+from broker.cli.trust import find_cosigner, pin_cosigner
 from broker.entries import encode_base64
-from broker.errors import SettingsError, VerificationFailed
+from broker.errors import Conflict, SettingsError, VerificationFailed
 from broker.keys import LOG_KEY
+from broker.keys.ml_dsa import MlDsaKey
 from tests.audit.signing import SigningKey
 from tests.verify.standalone import standalone, verdict, with_root
 from tests.verify.test_root_log import age, sealed
@@ -124,6 +127,30 @@ def test_a_witness_follows_the_root_log_and_a_bundle_shows_it(vendor: Vendor) ->
         note = sign_note(fork, origin, public, lambda m: vendor.keys.sign(LOG_KEY, m))
         assert small.add_checkpoint(f"old 2\n\n{note}")[0] == 422
     assert ask_all(vendor.database, [witness]) == 0  # away: nothing is held up
+
+
+def test_the_broker_cosigns_its_root_log_with_ml_dsa(vendor: Vendor, tmp_path: Path) -> None:
+    """Once a reader has pinned that key, a bundle without its line does not pass."""
+    tenant_id, _ = vendor.enrol()
+    sealed(vendor)
+    folder = tmp_path / "keyring"
+    with pytest.raises(SettingsError, match="broker keyring ml-dsa"):
+        MlDsaKey(folder)
+    cosigner, origin = MlDsaKey.create(folder), root_origin(vendor.origin(None))
+    key = WitnessKey(origin, cosigner.public())
+    pin_cosigner(tmp_path, origin, key.format(), replace=False)
+    with pytest.raises(Conflict):
+        pin_cosigner(tmp_path, origin, _stranger().format(), replace=False)
+    pinned, mine = vendor.pinned(tenant_id), Others(find_cosigner(tmp_path, origin))
+    assert not verify_bundle(vendor.export(tenant_id), pinned, others=mine).ok
+    assert cosign_root(vendor.database, MlDsaKey(folder)) == 1
+    assert cosign_root(vendor.database, cosigner) == 0
+    data = vendor.export(tenant_id)
+    assert verify_bundle(data, pinned, others=mine).ok
+    place = parse_bundle(data).place
+    assert place is not None
+    assert with_root.check_cosignature(place.checkpoint, key.format()) == origin
+    assert verdict(data, pinned)  # nor does it trouble who pinned nothing
 
 
 def _stranger() -> WitnessKey:
