@@ -13,7 +13,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from broker import asking, lifecycle
-from broker.db import Database
+from broker.db import Busy, Database
 from broker.errors import BrokerError, Invalid
 from broker.grants.model import Grant
 from broker.jobs import Queue
@@ -61,9 +61,29 @@ def follow_hints(
 ) -> int:
     """Look at every ticket that a webhook named and, where `answering`, answer what engineers wrote
     there to us; what can't be looked at now is put off.
+
+    One at a time: two would look at the same tickets. Whoever finds another at it leaves what came
+    meanwhile to that one, which asks once more when it has let go.
     """
     followed = 0
-    for _ in range(_ROUNDS):  # what comes meanwhile need not wait for another job
+    for _ in range(_ROUNDS):
+        try:
+            with database.exclusive(f"hints of {tickets.name}"):
+                followed += _follow_due(database, queue, tickets, times, answering=answering)
+        except Busy:
+            break
+        with database.begin(_ACTOR) as tx:
+            if not hints.list_hints(tx, tickets.name, 1):
+                break
+    return followed
+
+
+def _follow_due(
+    database: Database, queue: Queue, tickets: TicketSystem, times: Times, *, answering: bool
+) -> int:
+    """Until none is due: what comes meanwhile need not wait for another job."""
+    followed = 0
+    for _ in range(_ROUNDS):
         with database.begin(_ACTOR) as tx:
             due = hints.list_hints(tx, tickets.name, _HINTS)
         if not due:
@@ -80,9 +100,8 @@ def follow_hints(
             if answering:
                 looks = _answer_all(database, queue, tickets, looks, times)
         with database.begin(_ACTOR) as tx:
-            for hint in due:
-                if hint.external_id in looks:
-                    hints.drop_hint(tx, tickets.name, hint)
+            followed_now = [hint for hint in due if hint.external_id in looks]
+            hints.drop_hints(tx, tickets.name, followed_now)
             unread = [hint.external_id for hint in due if hint.external_id not in looks]
             hints.put_off(tx, tickets.name, unread)
         followed += len(looks)

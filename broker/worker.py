@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
+from procrastinate import JobContext
+
 from broker import (
     alarms,
     bootstrap,
@@ -27,6 +29,7 @@ from broker.audit.mailing import mail_due
 from broker.audit.pruning import load_retention, prune_due
 from broker.audit.witnessing import ask_all, cosign_root, parse_witness
 from broker.bootstrap import Broker
+from broker.db import Database
 from broker.desk import Desk
 from broker.engines.postgres.warm import WarmSessions
 from broker.grants import (
@@ -47,6 +50,7 @@ from broker.grants.lease_batches import Batches
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
+from broker.snapshots.lanes import Lane, Lanes, Task, find_owner
 from broker.snapshots.ports import Ports
 from broker.snapshots.stamping import stamp_certificates
 from broker.sweeps import Overtaken
@@ -54,7 +58,7 @@ from broker.tickets import TicketSystem
 from broker.tx import system
 
 _log = get_log(__name__)
-CONCURRENCY = 8
+_OTHERS = 4  # places that no lane takes: for sweeps, mails and what else is short
 
 
 def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None:
@@ -80,12 +84,15 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "rotate_login": lambda i: rotating.rotate(database, keys, i),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),
-        "copy_snapshot": lambda i: making.copy(ports, i),
-        "reset_snapshot": lambda i: resetting.reset(ports, i),
-        "destroy_snapshot": lambda i: destroying.destroy(ports, i),
         "certify_snapshot": lambda i: certificates.certify(ports, i),
         "revoke_certificate": lambda i: certificates.revoke_certificate(ports, i),
-        "look_again": lambda i: later_looks.look_again(ports, i),
+    }
+    lanes = Lanes()
+    in_lanes: dict[str, tuple[Callable[[str], None], Callable[[int], Lane]]] = {
+        "copy_snapshot": (lambda i: making.copy(ports, i), lambda _: lanes.makings),
+        "reset_snapshot": (lambda i: resetting.reset(ports, i), lambda _: lanes.makings),
+        "destroy_snapshot": (lambda i: destroying.destroy(ports, i), lanes.of_end),
+        "look_again": (lambda i: later_looks.look_again(ports, i), lambda _: lanes.stuck),
     }
     times = broker.settings.times
     kept = load_retention(broker.settings.tools.config / "log_retention.toml")
@@ -132,6 +139,9 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         )
     for name, act in by_id.items():
         broker.queue_app.task(name=name)(_job(name, act))
+    for name, (act, lane_of) in in_lanes.items():
+        turn = _in_lane(database, name, _job(name, act), lane_of)
+        broker.queue_app.task(name=name, pass_context=True)(turn)
     for name, sweep in by_fence.items():
         broker.queue_app.task(name=name)(_sweep(name, sweep))
 
@@ -145,6 +155,20 @@ def _job(name: str, act: Callable[[str], None]) -> Callable[[str], None]:
                 "job_failed", job=name, id=identity, error=type(error).__name__, exc_info=True
             )
             raise
+
+    return run
+
+
+def _in_lane(
+    database: Database, name: str, act: Callable[[str], None], lane_of: Callable[[int], Lane]
+) -> Callable[[JobContext, str], None]:
+    """A job on a copy, when it is its turn; `lane_of` is asked with how often it failed."""
+
+    def run(context: JobContext, identity: str) -> None:
+        with database.begin(system("worker")) as tx:
+            tenant_id, attempts = find_owner(tx, identity)
+        task = Task(tenant_id, f"{name} {identity}", lambda: act(identity))
+        lane_of(attempts).run(task, context.should_abort)
 
     return run
 
@@ -184,7 +208,7 @@ def run(broker: Broker, queues: Sequence[str] = QUEUES, *, wait: bool = True) ->
         broker.queue_app.run_worker(
             queues=list(queues),
             wait=wait,
-            concurrency=CONCURRENCY,
+            concurrency=Lanes().places + _OTHERS,
             install_signal_handlers=wait,
             fetch_job_polling_interval=2,
             delete_jobs="successful",

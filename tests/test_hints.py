@@ -51,3 +51,15 @@ def test_a_hint_that_comes_meanwhile_is_followed_too(world: World) -> None:
     assert (followed, tickets.asked) == (2, ["T-first", "T-later"])
     with world.as_(system("tests")) as tx:
         assert hints.list_hints(tx, "tests", 10) == []
+
+
+def test_hints_are_followed_by_one_job_at_a_time_and_what_comes_meanwhile_is_left_to_it(
+    world: World,
+) -> None:
+    hint(world, "T-first")
+    database, queue = world.broker.database, world.broker.queue
+    tickets = Tickets(world)
+    with database.exclusive("hints of tests"):
+        assert ticketing.follow_hints(database, queue, tickets, Times()) == 0
+    assert tickets.asked == []
+    assert ticketing.follow_hints(database, queue, tickets, Times()) == 2

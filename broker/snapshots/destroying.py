@@ -72,11 +72,7 @@ def destroy(ports: Ports, identity: str) -> None:
                 else:
                     problems = _end(ports, work)
                 if not problems:
-                    looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
-                    crash_point("decoys-placed")
-                    found, problems = looks.look_everywhere(
-                        ports.keys, ports.looked_at, work.server, work.snapshot
-                    )
+                    found, problems = looks.look_everywhere(ports, work.server, work.snapshot)
                     problems += looks.list_left(found)
                     if not problems:
                         crash_point("looks-made")
@@ -253,12 +249,13 @@ def _erase_key(ports: Ports, snapshot: Snapshot) -> None:
 
 def _drop_sandbox(snapshot: Snapshot, server: Target) -> None:
     """By name, and by label: an engineer's clone or a renamed database goes too."""
-    own_roles = [snapshot.owner_role, snapshot.use_role]
-    sandbox.drop_sandbox(server, snapshot.sandbox, own_roles)
-    for found in sandbox.list_sandboxes(server):
+
+    def is_part(found: sandbox.Found) -> bool:
         label = found.label_text or ""
-        if label.startswith("sab1 sandbox ") and snapshot.id in label:
-            sandbox.drop_sandbox(server, found.name, own_roles)
+        return label.startswith("sab1 sandbox ") and snapshot.id in label
+
+    own_roles = [snapshot.owner_role, snapshot.use_role]
+    sandbox.drop_sandbox(server, snapshot.sandbox, own_roles, is_part)
 
 
 def _delete_objects(ports: Ports, snapshot: Snapshot) -> None:

@@ -61,10 +61,7 @@ def look_again(ports: Ports, snapshot_id: str) -> None:
                 work = _read(ports, snapshot_id)
                 if work is None:
                     return
-                looks.place_decoys(ports.database, ports.keys, ports.store, work.server)
-                found, problems = looks.look_everywhere(
-                    ports.keys, ports.looked_at, work.server, work.snapshot
-                )
+                found, problems = looks.look_everywhere(ports, work.server, work.snapshot)
             except FAILURES as error:
                 found, problems = [], [describe(error)]
             _note(ports, snapshot_id, found, problems)

@@ -17,11 +17,13 @@ from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres import looks as roles
 from broker.engines.postgres.copying import sandbox
 from broker.engines.postgres.dedicated import volume_place
+from broker.faults import crash_point
 from broker.keys import KeyErased, KeyState, KeyUnavailable, Sealer
 from broker.labels import Label
 from broker.retries import FAILURES, describe
 from broker.snapshots.dedicated import Dedicated
 from broker.snapshots.model import Snapshot
+from broker.snapshots.ports import Ports
 from broker.stores import Store, StoreUnavailable
 from broker.tx import system
 
@@ -102,8 +104,9 @@ def look_at_server(server: Target | Dedicated, snapshot: Snapshot) -> list[Found
     """
     if isinstance(server, Dedicated):
         return _look_at_own(server, snapshot)
-    databases = sandbox.list_sandboxes(server)
-    members = roles.list_marked_roles(server)
+    with roles.session(server) as fresh:
+        databases = sandbox.list_sandboxes_in(fresh)
+        members = roles.list_marked_roles_in(fresh)
     blind = not any(found.name == _DECOY_DATABASE for found in databases) or not any(
         role.name == f"{_DECOY_DATABASE}_o" for role in members
     )
@@ -162,15 +165,29 @@ def look_at_store(store: Store, snapshot: Snapshot) -> list[Found]:
 
 
 def look_everywhere(
-    keys: Sealer, store: Store, server: Target | Dedicated, snapshot: Snapshot
+    ports: Ports, server: Target | Dedicated, snapshot: Snapshot
 ) -> tuple[list[Found], list[str]]:
-    """All looks; one that fails is a sentence in the second list and does not keep the others."""
+    """All looks; one that fails is a sentence in the second list and does not keep the others.
+
+    If one failed, all are made once more: it may have missed the decoys, which are put there then.
+    """
+    found, problems = _look_at_all(ports, server, snapshot)
+    if problems:
+        place_decoys(ports.database, ports.keys, ports.store, server)
+        crash_point("decoys-placed")
+        found, problems = _look_at_all(ports, server, snapshot)
+    return found, problems
+
+
+def _look_at_all(
+    ports: Ports, server: Target | Dedicated, snapshot: Snapshot
+) -> tuple[list[Found], list[str]]:
     found: list[Found] = []
     problems: list[str] = []
     looks: Sequence[Callable[[], list[Found]]] = (
-        lambda: look_at_key(keys, snapshot),
+        lambda: look_at_key(ports.keys, snapshot),
         lambda: look_at_server(server, snapshot),
-        lambda: look_at_store(store, snapshot),
+        lambda: look_at_store(ports.looked_at, snapshot),
     )
     for look in looks:
         try:

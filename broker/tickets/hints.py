@@ -80,15 +80,11 @@ def list_hints(tx: Tx, system: str, limit: int) -> list[Hint]:
     return [Hint(row.external_id, row.at) for row in rows]
 
 
-def drop_hint(tx: Tx, system: str, hint: Hint) -> None:
-    """Forget a hint that was followed, unless a later one came meanwhile."""
-    tx.session.execute(
-        sa.delete(TicketHint).where(
-            TicketHint.system == system,
-            TicketHint.external_id == hint.external_id,
-            TicketHint.at <= hint.at,
-        )
-    )
+def drop_hints(tx: Tx, system: str, followed: Collection[Hint]) -> None:
+    """Forget hints that were followed, but those of which a later one came meanwhile."""
+    row = sa.tuple_(TicketHint.external_id, TicketHint.at)
+    these = row.in_([(hint.external_id, hint.at) for hint in followed])
+    tx.session.execute(sa.delete(TicketHint).where(TicketHint.system == system, these))
 
 
 def put_off(tx: Tx, system: str, external_ids: Collection[str] | None = None) -> None:

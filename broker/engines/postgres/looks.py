@@ -153,9 +153,13 @@ def list_marked_roles(target: Target) -> list[MarkedRole]:
     The caller checks the label's MAC before it believes one.
     """
     with session(target) as connection:
-        rows = connection.execute(
-            f"SELECT {_ROLE} FROM pg_roles r WHERE {IS_MARKED} ORDER BY r.rolname", {"mark": MARK}
-        ).fetchall()
+        return list_marked_roles_in(connection)
+
+
+def list_marked_roles_in(connection: Connection) -> list[MarkedRole]:
+    rows = connection.execute(
+        f"SELECT {_ROLE} FROM pg_roles r WHERE {IS_MARKED} ORDER BY r.rolname", {"mark": MARK}
+    ).fetchall()
     return [MarkedRole(*row) for row in rows]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, LiteralString
@@ -205,11 +205,17 @@ def grant_use(owner_connection: Connection, template_role: str) -> None:
         owner_connection.execute(sql.SQL(rights).format(role))
 
 
-def drop_sandbox(server: Target, name: str, roles: Sequence[str]) -> None:
+def drop_sandbox(
+    server: Target,
+    name: str,
+    roles: Sequence[str],
+    is_part: Callable[[Found], bool] = lambda _: False,
+) -> None:
     """Drop a sandbox, also a half-dropped one, and its roles; idempotent.
 
-    A CHECKPOINT follows where the account may, so that no file waits for the next. Raises
-    CopyFailed with what stands in the way: call again.
+    With it goes every other database of which `is_part` says so: an engineer's clone, or the
+    sandbox under another name. A CHECKPOINT follows where the account may, so that no file waits
+    for the next. Raises CopyFailed with what stands in the way: call again.
     """
     _check_ours(name, *roles)
     with _session(server) as connection:
@@ -217,17 +223,24 @@ def drop_sandbox(server: Target, name: str, roles: Sequence[str]) -> None:
         for role in present:
             run(connection, "GRANT {role} TO CURRENT_USER", role=role)  # to end what it runs
             _shut_out(connection, role)
-        limit = connection.execute(
-            "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = %s", [name]
-        ).fetchone()
-        if limit is not None:
-            if limit[0] != _INVALID:
-                run(connection, "ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=name)
-            run(connection, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=name)
+        names = [found.name for found in list_sandboxes_in(connection) if is_part(found)]
+        for one in dict.fromkeys([name, *names]):
+            _drop_database(connection, one)
         for role in present:
             _drop_role(server, connection, role)
         with contextlib.suppress(errors.InsufficientPrivilege):
             connection.execute("CHECKPOINT")
+
+
+def _drop_database(connection: Connection, name: str) -> None:
+    _check_ours(name)
+    limit = connection.execute(
+        "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = %s", [name]
+    ).fetchone()
+    if limit is not None:
+        if limit[0] != _INVALID:
+            run(connection, "ALTER DATABASE {name} ALLOW_CONNECTIONS false", name=name)
+        run(connection, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=name)
 
 
 def _drop_role(server: Target, connection: Connection, role: str) -> None:
@@ -242,7 +255,11 @@ def _drop_role(server: Target, connection: Connection, role: str) -> None:
 def list_sandboxes(server: Target) -> list[Found]:
     """Every database that is neither a template nor `postgres`, ours or not: look at the labels."""
     with _session(server) as connection:
-        return [Found(*row) for row in connection.execute(_FOUND)]
+        return list_sandboxes_in(connection)
+
+
+def list_sandboxes_in(connection: Connection) -> list[Found]:
+    return [Found(*row) for row in connection.execute(_FOUND)]
 
 
 def _check_ours(*names: str) -> None:
