@@ -23,6 +23,7 @@ from broker.ids import PersonId, TenantId
 from broker.keys import LOG_KEY, ML_DSA_KEY, STATEMENTS_KEY
 from broker.legal_ids import parse_legal_id
 from broker.letters import Letter, Phrase, own, phrase
+from broker.oidc import links
 from broker.people import Person
 from broker.secret import Secret
 from broker.settings import Settings, Workload
@@ -198,6 +199,7 @@ def remove_member(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> No
     """End all roles of a person there."""
     _check_may_change(tx, "person:remove", tenant_id)
     people.end_membership(tx, person_id, tenant_id)
+    links.end_in(tx, person_id, tenant_id)
 
 
 def disable(tx: Tx, person_id: str) -> Person:

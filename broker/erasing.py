@@ -24,6 +24,7 @@ from broker.db import Base, Json
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
+from broker.oidc import links
 from broker.people import Membership, Person
 from broker.rights import leaving
 from broker.tx import Tx
@@ -70,6 +71,7 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     signin.forget_person(tx, person)
     passkeys.forget_person(tx, identity)
     device_logins.forget_person(tx, identity)
+    links.forget_person(tx, identity)
     idempotency.forget_answers(tx)
     tenants = tx.session.scalars(
         sa.select(Membership.tenant_id).where(Membership.person_id == person.id).distinct()

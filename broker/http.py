@@ -31,7 +31,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from broker import api, bootstrap
-from broker.api import hooks, oauth
+from broker.api import back_channel, hooks, oauth
 from broker.api.problems import find_status, from_http, problem
 from broker.authenticators import SEED_BOX, SeedBox
 from broker.bootstrap import Broker
@@ -71,7 +71,8 @@ def create_app(broker: Broker) -> Flask:
     _configure(app, web)
     csrf = CSRFProtect(app)
     hooked, oauthed = hooks.register_hooks(app, broker), oauth.register_oauth(app, broker)
-    for blueprint in (*api.register_api(app, broker), hooked, oauthed):
+    apis = api.register_api(app, broker)
+    for blueprint in (*apis, hooked, oauthed, back_channel.register_back_channel(app)):
         csrf.exempt(blueprint)
     console.register_console(app, broker)
     app.add_url_rule("/healthz", "healthz", _healthz)

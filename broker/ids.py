@@ -25,12 +25,13 @@ ReviewId = NewType("ReviewId", str)  # rev_  a review that is owed after break-g
 SnapshotId = NewType("SnapshotId", str)  # snp_
 RemnantId = NewType("RemnantId", str)  # rmn_  what was found of a destroyed snapshot
 CertificateId = NewType("CertificateId", str)  # crt_
+ProviderId = NewType("ProviderId", str)  # idp_  where an organisation's people sign in
 LogId = NewType("LogId", str)  # log_
 
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "pky", "inv", "tkt", "dbs", "srv", "plt", "sto"),
     *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld", "dlg"),
-    *("rev", "cns", "rgt", "dcl", "rcp", "hnd", "ord", "brc"),
+    *("rev", "cns", "rgt", "dcl", "rcp", "hnd", "ord", "brc", "idp", "sso"),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

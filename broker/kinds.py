@@ -88,6 +88,7 @@ _CONSENT = {"purpose": "word", "version": "number", "about": "word", "person": "
 _AGREED = {**_CONSENT, "digest": "digest", "language": "word", "lapses_at": "instant"}
 _RIGHT = {"kind": "word", "person": "id", "due_at": "instant"}
 _ROLE = {"role": "word"}
+_PROVIDER = {"groups": "number", "secret": "yes or no"}
 _NAME = ("name", "email")
 _FOUND = {"kind": "word", "on": "id", "row": "word", "role": "id", "scope": "id"}
 _CERTIFICATE = {"certificate": "id", "digest": "digest", "snapshot": "id"}
@@ -105,9 +106,34 @@ KINDS: Mapping[str, Kind] = {
     "member.added": Kind("A person was given a role.", "person", _ROLE, _NAME),
     "member.removed": Kind("A person's roles here ended.", "person", {"roles": "words"}),
     "person.signed_in": Kind(
-        "A person signed in; `code` is a password with a code of an authenticator.",
+        "A person signed in; `code` is a password with a code of an authenticator, `organisation` "
+        "the sign-in service of their organisation.",
         "person",
         {"with": "word"},
+    ),
+    "person.logged_out": Kind(
+        "The organisation's sign-in service said that a person left: their sessions ended.",
+        "person",
+    ),
+    "identity_provider.registered": Kind(
+        "People may sign in through this service; so many of its groups give a role.",
+        "identity provider",
+        _PROVIDER,
+        ("address",),
+    ),
+    "identity_provider.changed": Kind(
+        "What this sign-in service is asked for, or what its groups give, was changed.",
+        "identity provider",
+        _PROVIDER,
+    ),
+    "identity_provider.removed": Kind(
+        "Nobody signs in through this service any more; its sessions ended.", "identity provider"
+    ),
+    "identity.linked": Kind(
+        "A person's account was linked with a sign-in service.", "person", {"provider": "id"}
+    ),
+    "identity.unlinked": Kind(
+        "A person signs in through this service no more.", "person", {"provider": "id"}
     ),
     "passkey.registered": Kind(
         "A person registered a passkey; `key` is the SHA-256 of its public key.",

@@ -135,7 +135,7 @@ def load_permissions(tx: Tx, file: Path) -> None:
             for permission in permissions:
                 tx.session.add(RolePermission(side=side, role=role, permission=permission))
     tx.session.flush()
-    _forget_held(tx)
+    forget_held(tx)
 
 
 def check(tx: Tx, permission: str, tenant_id: TenantId | None = None) -> None:
@@ -190,7 +190,7 @@ def _read_held(tx: Tx, tenant_id: TenantId | None) -> set[str]:
     return known[key]
 
 
-def _forget_held(tx: Tx) -> None:
+def forget_held(tx: Tx) -> None:
     """After a role or a permission was changed in this transaction."""
     tx.session.flush()
     tx.session.info.pop(_HELD, None)
@@ -370,7 +370,7 @@ def add_membership(
         )
     )
     tx.session.flush()
-    _forget_held(tx)
+    forget_held(tx)
     personal = [
         Personal("name", shown.name, person_id),
         Personal("email", shown.email, person_id),
@@ -398,7 +398,7 @@ def end_membership(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> N
         raise Conflict("the last admin can't be removed; make another admin first")
     for row in mine:
         row.ended_at = tx.at
-    _forget_held(tx)
+    forget_held(tx)
     trail.record(tx, tenant_id, "member.removed", person_id, {"roles": [r.role for r in mine]})
 
 
@@ -407,7 +407,7 @@ def disable_person(tx: Tx, person_id: PersonId) -> None:
     person = get_person(tx, person_id)
     if person.disabled_at is None:
         person.disabled_at = tx.at
-        _forget_held(tx)
+        forget_held(tx)
         memberships = tx.session.scalars(
             sa.select(Membership.tenant_id).where(Membership.person_id == person_id).distinct()
         )

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from broker import trail
 from broker.accounts import digest, record_for_all
 from broker.db import Base
 from broker.errors import NotFound
-from broker.ids import PersonId, TokenId, new_id
+from broker.ids import PersonId, TenantId, TokenId, new_id
 from broker.people import Person
 from broker.secret import Secret
 from broker.settings import Times
@@ -34,6 +35,23 @@ class WebSession(Base):
     authenticated_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    provider_id: Mapped[str | None]  # of `oidc`: through whose service it was opened
+    provider_sid: Mapped[str | None]
+    provider_subject: Mapped[str | None]
+    tenant_id: Mapped[str | None] = mapped_column(sa.ForeignKey("tenant.id"))  # limited to it
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Of a session that an organisation's own service opened: by what that service ends it, and to
+    which tenant it is limited (None: the vendor's). `authenticated_at` is the service's word.
+    """
+
+    provider_id: str
+    tenant_id: TenantId | None
+    subject: str
+    sid: str | None
+    authenticated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +65,32 @@ class SignedIn:
     use_unnoted: bool = False  # of a token: its last use should be written down again
     token_id: TokenId | None = None
     scopes: frozenset[str] | None = None  # of a token: what it may do beside reading; None: all
+    provider_id: str | None = None
 
 
-def open_session(tx: Tx, person: Person, via: str) -> Secret[str]:
-    """`via` is how the person proved who they are: `password`, `passkey`, or `code`, which is a
-    password with a code beside it.
+def open_session(tx: Tx, person: Person, via: str, bound: Bound | None = None) -> Secret[str]:
+    """`via` is how the person proved who they are: `password`, `passkey`, `code`, which is a
+    password with a code beside it, or `organisation`, whose service is then `bound`.
     """
     token = Secret(secrets.token_urlsafe(32))
-    tx.session.add(
-        WebSession(
-            id=new_id("ses"),
-            person_id=person.id,
-            token_digest=digest(token),
-            via=via,
-            created_at=tx.at,
-            authenticated_at=tx.at,
-            seen_at=tx.at,
-        )
+    row = WebSession(
+        id=new_id("ses"),
+        person_id=person.id,
+        token_digest=digest(token),
+        via=via,
+        created_at=tx.at,
+        authenticated_at=tx.at,
+        seen_at=tx.at,
     )
-    record_for_all(tx, person, "person.signed_in", facts={"with": via})
+    tx.session.add(row)
+    if bound is None:
+        record_for_all(tx, person, "person.signed_in", facts={"with": via})
+        return token
+    row.provider_id, row.tenant_id = bound.provider_id, bound.tenant_id
+    row.provider_sid, row.provider_subject = bound.sid, bound.subject
+    row.authenticated_at = bound.authenticated_at
+    # In this organisation's log alone: another must not learn of it (G12).
+    trail.record(tx, bound.tenant_id, "person.signed_in", person.id, {"with": via})
     return token
 
 
@@ -102,8 +127,12 @@ def find_session(
         return None
     if touch:
         session.seen_at = tx.at
-    actor = Actor(side=person.side, via=session.via, person_id=PersonId(person.id))
-    return SignedIn(actor, person.name, session.id, session.authenticated_at)
+    limits = frozenset({TenantId(session.tenant_id)}) if session.tenant_id else None
+    actor = Actor(person.side, session.via, PersonId(person.id), tenants=limits)
+    name = person.name
+    return SignedIn(
+        actor, name, session.id, session.authenticated_at, provider_id=session.provider_id
+    )
 
 
 def end_session(tx: Tx, token: Secret[str]) -> None:

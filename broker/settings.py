@@ -30,7 +30,7 @@ CLIENT_VARIABLES = frozenset(
     f"{PREFIX}{name}"
     for name in ("CONFIG", "URL", "TOKEN", "PROFILE", "OUTPUT", "CA_BUNDLE", "HOME", "CRASH_AT")
 )
-_LISTS = frozenset({"webhook_secrets", "trusted_hosts", "aws_kms_former"})
+_LISTS = frozenset({"webhook_secrets", "trusted_hosts", "aws_kms_former", "networks"})
 
 
 def _secret(value: object) -> Secret[str]:
@@ -221,6 +221,12 @@ class Workload(Section):
     lives_s: int = Field(default=900, ge=60, le=3600)
 
 
+class Outgoing(Section):
+    """`networks` are reached although they are not public, e.g. a sign-in service beside us."""
+
+    networks: list[str] = []
+
+
 class Settings(Section):
     vendor: Vendor = Vendor()
     control: Control
@@ -235,6 +241,7 @@ class Settings(Section):
     times: Times = Times()
     rates: Rates = Rates()
     tools: Tools = Tools()
+    outgoing: Outgoing = Outgoing()
     workloads: list[Workload] = []
 
 

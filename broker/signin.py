@@ -340,22 +340,35 @@ def issue_code(tx: Tx, invitation_id: str) -> Secret[str]:
 
 def accept_invitation(tx: Tx, code: Secret[str], password: Secret[str]) -> PersonId:
     """Set the first password, once. Raises NotFound when the code is used, old or wrong."""
-    row = tx.session.scalar(
-        sa.select(Invitation)
-        .where(
-            Invitation.code_digest == digest(code),
-            Invitation.used_at.is_(None),
-            Invitation.expires_at > tx.at,
-        )
-        .with_for_update()
-    )
-    if row is None:
-        raise NotFound(
-            mark("this invitation was used, has lapsed, or never existed; ask for another")
-        )
+    row = _open_invitation(tx, Invitation.code_digest == digest(code))
     if tx.session.get_one(Person, row.person_id).password_hash is not None:
         raise Conflict("you have a password already; sign in with it")
     set_password(tx, PersonId(row.person_id), password)
     row.used_at = tx.at
     record_for_all(tx, tx.session.get_one(Person, row.person_id), "invitation.accepted")
     return PersonId(row.person_id)
+
+
+def find_invitation(tx: Tx, code: Secret[str]) -> str:
+    """The id of the invitation whose code this is, not yet used. Raises NotFound as for none."""
+    return _open_invitation(tx, Invitation.code_digest == digest(code)).id
+
+
+def use_invitation(tx: Tx, invitation_id: str) -> Person:
+    """Whose it is; it is used by that. Raises NotFound when it is used or old."""
+    row = _open_invitation(tx, Invitation.id == invitation_id)
+    row.used_at = tx.at
+    return tx.session.get_one(Person, row.person_id)
+
+
+def _open_invitation(tx: Tx, which: sa.ColumnElement[bool]) -> Invitation:
+    row = tx.session.scalar(
+        sa.select(Invitation)
+        .where(which, Invitation.used_at.is_(None), Invitation.expires_at > tx.at)
+        .with_for_update()
+    )
+    if row is None:
+        raise NotFound(
+            mark("this invitation was used, has lapsed, or never existed; ask for another")
+        )
+    return row

@@ -49,6 +49,9 @@ from broker.grants import (
 from broker.grants.lease_batches import Batches
 from broker.jobs import QUEUES
 from broker.logs import get_log
+from broker.oidc import discovery, redeeming
+from broker.oidc.going import answer_address
+from broker.outgoing import Outgoing
 from broker.snapshots import certificates, destroying, later_looks, making, resetting
 from broker.snapshots.lanes import Lane, Lanes, Task, find_owner
 from broker.snapshots.ports import Ports
@@ -64,7 +67,7 @@ _OTHERS = 4  # places that no lane takes: for sweeps, mails and what else is sho
 def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None:
     """Put every job's function on the queue's application, by name."""
     database, keys, warm = ports.database, ports.keys, WarmSessions()
-    issuer = broker.settings.web.public_url
+    issuer, outgoing = broker.settings.web.public_url, Outgoing(broker.settings.outgoing.networks)
     witnesses = [parse_witness(text) for text in broker.settings.log.witnesses]
     cosigner = bootstrap.build_cosigner(broker.settings)
     tsa = build_tsa(broker.settings.log.tsa_url, broker.settings.log.tsa_root)
@@ -81,6 +84,10 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
             database, keys, i, ports.sessions, ports.queue
         ),
         "expire_token": lambda i: token_steps.expire(database, i),
+        "check_provider": lambda i: discovery.refresh(database, outgoing, i),
+        "redeem_code": lambda i: redeeming.redeem(
+            database, keys, outgoing, answer_address(issuer), i
+        ),
         "rotate_login": lambda i: rotating.rotate(database, keys, i),
         "check_target": lambda i: preflight_steps.check(database, keys, i, ports.queue),
         "drop_scopes": lambda i: _drop_scopes(ports, i),

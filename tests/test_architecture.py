@@ -66,6 +66,8 @@ REVEALING: Mapping[str, str] = {
     "cli/storages.py": "a session's keys, to the program that asked for them",
     "grants/session_steps.py": "a session's keys, into the text that is sealed",
     "snapshots/spot.py": "the canaries' key, into the text that is sealed",
+    "oidc/answers.py": "a code of a sign-in, into its seal",
+    "oidc/redeeming.py": "code and client secret, to the service they are for",
     "stores/s3.py": "the login of the bucket, to its client",
     "stores/sts.py": "the login at the token service, to its client",
     "grants/tokens.py": "a platform token, into its digest",

@@ -34,7 +34,7 @@ from broker.ids import GrantId, LeaseId, PersonId, SnapshotId, TenantId
 from broker.keys.intake import login_context, seal_login
 from broker.keys.keyring import Keyring
 from broker.secret import Secret
-from broker.settings import Control, Keys, Rates, Settings, Store, Times, Vendor, Web
+from broker.settings import Control, Keys, Outgoing, Rates, Settings, Store, Times, Vendor, Web
 from broker.snapshots import ordering
 from broker.snapshots.model import Snapshot
 from broker.snapshots.ports import Ports
@@ -325,6 +325,7 @@ def build_world(
             keys=Keys(keyring=folder / "keyring"),
             store=Store(folder=folder / "store"),
             times=Times(),
+            outgoing=Outgoing(networks=["127.0.0.0/8"]),  # the tests' own servers
             rates=Rates(person=0, tenant=0, server=0),  # tests ask for more than people do
         )
         broker = bootstrap.build(settings)

@@ -32,6 +32,8 @@
     DELETE /databases/{id} · DELETE /servers/{id}
     GET POST /platforms · POST /platforms/{id}/secret · DELETE /platforms/{id}
     POST /token-keys/withdraw
+    GET POST /identity-providers · GET POST DELETE /identity-providers/{id} · POST …/check
+    GET /identity-providers/{id}/links · DELETE …/links/{person}
     GET POST /storages · DELETE /storages/{id} · POST /grants/{id}/sessions
     POST /leases/{id}/session
     GET /tickets · POST /tickets/look
@@ -75,6 +77,7 @@ from broker.api import (
     estate,
     glass,
     holds,
+    identity,
     leases,
     leaving,
     logs,
@@ -129,6 +132,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     retention.blueprint,
     registers.blueprint,
     contacts.blueprint,
+    identity.blueprint,
 )
 
 

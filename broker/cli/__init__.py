@@ -26,6 +26,7 @@ _COMMANDS = {
     "databases": "broker.cli.databases:databases",
     "servers": "broker.cli.servers:servers",
     "preflights": "broker.cli.preflights:preflights",
+    "identity-providers": "broker.cli.identity_providers:identity_providers",
     "platforms": "broker.cli.platforms:platforms",
     "storages": "broker.cli.storages:storages",
     "tickets": "broker.cli.tickets:tickets",

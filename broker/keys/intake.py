@@ -30,6 +30,16 @@ def waiting_context(lease_id: str) -> bytes:
     return f"broker/waiting/v1\n{lease_id}".encode()
 
 
+def client_context(issuer: str, client_id: str) -> bytes:
+    """What the secret of our client at a sign-in service is bound to: it goes nowhere else."""
+    return f"broker/oidc-client/v1\n{issuer}\n{client_id}".encode()
+
+
+def answer_context(answer_id: str) -> bytes:
+    """What the code of a sign-in is bound to, until a worker redeems it."""
+    return f"broker/oidc-answer/v1\n{answer_id}".encode()
+
+
 def seal_login(public: bytes, password: Secret[str], context: bytes) -> bytes:
     """Raises Invalid when `public` is not 32 bytes of an X25519 key."""
     try:

@@ -47,6 +47,13 @@ HOLDINGS = (
         "recovery_code", ("person_id", "code_digest"), ("person_id",), "your recovery codes", ERASED
     ),
     Holding("known_device", ("person_id", "token_digest"), ("person_id",), "your browsers", ERASED),
+    Holding(
+        "linked_identity",
+        ("provider_id", "subject"),
+        ("person_id",),
+        "sign-in services that you are linked with",
+        ERASED,
+    ),
     Holding("passkey", ("id",), ("person_id",), "your passkeys", ERASED),
     Holding("mail", ("id",), ("person_id",), "mails to you", ERASED),
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),

@@ -24,7 +24,9 @@ from broker.web import (
     grants,
     holds,
     home,
+    identity,
     new_request,
+    organisation,
     packed,
     pages,
     passkeys,
@@ -69,6 +71,8 @@ PARTS = (
     passkeys,
     devices,
     stepup,
+    identity,
+    organisation,
 )
 
 

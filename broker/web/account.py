@@ -27,6 +27,7 @@ from broker.web.session import (
     end_session,
     local_path,
     open_session,
+    remembered_organisation,
     seed_box,
     the_broker,
 )
@@ -53,7 +54,13 @@ def sign_in() -> ResponseReturnValue:
 
 
 def _sign_in_page(target: str, email: str = "", problem: str = "") -> str:
-    return render_template("console/sign_in.html", target=target, email=email, problem=problem)
+    return render_template(
+        "console/sign_in.html",
+        target=target,
+        email=email,
+        problem=problem,
+        organisation=remembered_organisation(),
+    )
 
 
 def read_given(password: str, code: str) -> Given:
@@ -87,7 +94,7 @@ def choose_language() -> Response:
 
 @pages.get("/invitation")
 def show_invitation() -> ResponseReturnValue:
-    return render_template("console/invitation.html", problem="")
+    return _invitation_page("")
 
 
 @pages.post("/invitation")
@@ -106,4 +113,10 @@ def accept_invitation() -> ResponseReturnValue:
 
 
 def _no_password(problem: str) -> ResponseReturnValue:
-    return render_template("console/invitation.html", problem=problem), 422
+    return _invitation_page(problem), 422
+
+
+def _invitation_page(problem: str) -> str:
+    return render_template(
+        "console/invitation.html", problem=problem, organisation=remembered_organisation()
+    )

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from broker import authenticators, passkeys, readers, sessions
 from broker.errors import NotAuthenticated, TooMany
 from broker.letters import DECLINABLE, KINDS
+from broker.oidc import links
 from broker.passkeys import Answered, Party
 from broker.readers import Reading
 from broker.tx import system
@@ -28,6 +29,7 @@ def show() -> ResponseReturnValue:
         opened = sessions.list_sessions(tx, the_broker().settings.times)
         reading = readers.read(tx)
         coded = authenticators.is_on(tx, visitor().person_id)
+        services = links.list_offered(tx)
         left = authenticators.count_recovery_codes(tx, visitor().person_id)
     return render_template(
         "console/account.html",
@@ -36,6 +38,7 @@ def show() -> ResponseReturnValue:
         own=visitor().signed_in.session_id,
         reading=reading,
         coded=coded,
+        services=services,
         recovery_left=left,
         notices=KINDS,
         declinable=DECLINABLE,

@@ -18,14 +18,15 @@ from flask.typing import ResponseReturnValue
 from broker import entering, people, readers, sessions
 from broker.authenticators import SEED_BOX, SeedBox
 from broker.bootstrap import Broker
-from broker.errors import Invalid, NotAuthenticated
-from broker.ids import PersonId
+from broker.errors import Denied, Invalid, NotAuthenticated
+from broker.ids import PersonId, is_id
 from broker.secret import Secret
 from broker.sessions import SignedIn
 from broker.tx import Tx, system
 from broker.web.languages import current, mark
 
 COOKIE = "__Host-session"
+ORGANISATION = "__Host-organisation"  # an address to sign in at, not a proof
 DEVICE = "__Host-device"  # opens nothing: a browser without it is told of as new
 _YEAR_S = 365 * 86400
 _PUBLIC = frozenset(
@@ -36,7 +37,12 @@ _PUBLIC = frozenset(
     "console.account.choose_language",
     "console.passkeys.ask_sign_in",
     "console.passkeys.sign_in",
+    "console.organisation.start",
+    "console.organisation.answer",
+    "console.organisation.accept",
 }
+# About the account itself, which may belong to several organisations.
+_OWN_ACCOUNT = ("console.passkeys.", "console.codes.", "console.devices.", "console.rights.")
 # Paths of ours, with a plain query; no second slash or backslash that a browser reads as a host.
 _LOCAL = re.compile(r"/(?:[A-Za-z0-9_.-][A-Za-z0-9_./-]*)?(?:\?[A-Za-z0-9_.=&%+-]*)?")
 
@@ -53,6 +59,11 @@ class Visitor:
         person_id = self.signed_in.actor.person_id
         assert person_id is not None  # noqa: S101  # for the type checker: a session has a person
         return person_id
+
+    @property
+    def is_limited(self) -> bool:
+        """Signed in through the service of one customer, and so limited to it."""
+        return self.signed_in.actor.tenants is not None
 
 
 def the_broker() -> Broker:
@@ -72,11 +83,27 @@ def guard() -> ResponseReturnValue | None:
         return None
     _refuse_null_characters()
     g.visitor = _find_visitor()
+    if g.visitor is not None:
+        _check_own_account(g.visitor)
     if g.visitor is not None or request.endpoint in _PUBLIC:
         return None
     if request.method == "GET" and not _asked_by_page():
         return redirect(url_for("console.account.show_sign_in", next=_own_path()))
     raise NotAuthenticated(mark("you are not signed in, or your session has ended"))
+
+
+def _check_own_account(visitor: Visitor) -> None:
+    """Whoever runs one organisation's sign-in service must not reach what the person has elsewhere,
+    nor learn whether there is anything (G12).
+    """
+    mine = (request.endpoint or "").startswith(_OWN_ACCOUNT) and request.endpoint not in _PUBLIC
+    if mine and visitor.is_limited:
+        raise Denied(
+            mark(
+                "you are signed in through your organisation; your own account is open to your "
+                "own password or passkey alone"
+            )
+        )
 
 
 def _refuse_null_characters() -> None:
@@ -141,6 +168,24 @@ def open_session(token: Secret[str], person_id: PersonId, target: str) -> Respon
         samesite="Lax",
     )
     return response
+
+
+def remembered_organisation() -> str | None:
+    """Whose sign-in service this browser used last; shown to this browser alone (G12)."""
+    found = request.cookies.get(ORGANISATION, "")
+    return found if is_id(found, "idp") else None
+
+
+def remember_organisation(response: Response, provider_id: str) -> None:
+    response.set_cookie(
+        ORGANISATION,
+        provider_id,
+        max_age=_YEAR_S,
+        path="/",
+        secure=True,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def end_session() -> None:

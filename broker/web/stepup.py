@@ -31,12 +31,14 @@ _ASKED_AGAIN = frozenset(
         *("registered.register_platform", "registered.register_storage"),
         *("registered.register_server", "registered.replace_secret", "registered.replace_password"),
         *("codes.begin", "codes.remove", "codes.renew"),
-        *("passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
+        *("identity.register", "identity.change", "identity.remove", "identity.unlink"),
+        *("organisation.link", "passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
         *("records.download_bundle", "records.download_events", "devices.approve"),
     )
 )
 # What a passkey signs for just this decision says more than having signed in lately.
 _BY_PASSKEY = frozenset({"console.grants.approve", "console.grants.refuse"})
+AGAIN = "confirm_again"  # sent once it was confirmed elsewhere
 PASSWORD, CODE, ANSWER = "confirm_password", "confirm_code", "confirm_answer"  # names of fields
 
 
@@ -49,7 +51,7 @@ def require() -> ResponseReturnValue | None:
     if request.method == "GET":
         path = local_path(request.full_path.removesuffix("?"))
         return redirect(url_for("console.stepup.show", next=path))
-    if PASSWORD in request.form:
+    if PASSWORD in request.form and AGAIN not in request.form:
         problem = _confirm()
         return _page(request.path, problem) if problem else None
     return _page(request.path, None)
@@ -67,6 +69,8 @@ def show() -> ResponseReturnValue:
 @pages.post("/confirm")
 def confirm() -> ResponseReturnValue:
     target = local_path(request.form.get("next", "/"))
+    if AGAIN in request.form:
+        return redirect(target, 303) if is_recent() else _page(url_for(".confirm"), None, target)
     problem = _confirm()
     return _page(url_for(".confirm"), problem, target) if problem else redirect(target, 303)
 
@@ -112,7 +116,7 @@ def _page(
     action: str, problem: BrokerError | None, target: str | None = None
 ) -> ResponseReturnValue:
     """The fields of the form that waits are sent on with it, but not its token nor the proof."""
-    own = {"csrf_token", PASSWORD, CODE, ANSWER, "next"}
+    own = {"csrf_token", PASSWORD, CODE, ANSWER, AGAIN, "next"}
     kept = [] if target else [pair for pair in _fields() if pair[0] not in own]
     with begin() as tx:
         held = bool(passkeys.list_passkeys(tx))
@@ -122,6 +126,7 @@ def _page(
         action=action,
         fields=[("next", target)] if target else kept,
         has_passkey=held,
+        organisation=visitor().signed_in.provider_id,
         needs_code=coded,
         problem=problem.message if problem else "",
     )

@@ -29,6 +29,7 @@ from tests.api.conftest import Api
 from tests.grants.glass_breaking import break_glass
 from tests.grants.platforms import register
 from tests.grants.storages import register_storage
+from tests.sign_in_service import register_service
 from tests.world import World, add_person, enrol
 
 DOCUMENT = json.loads(make_specification())
@@ -76,6 +77,13 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "name": "P",
         "audience": "https://crm.example/taken",
     },
+    "register_identity_provider": lambda ids: {
+        "tenant": ids["tenant_id"],
+        "name": "S",
+        "issuer": "https://login.example",
+        "client_id": "c",
+    },
+    "change_identity_provider": lambda _: {"name": "another name"},
     "register_storage": lambda ids: {
         "tenant": ids["tenant_id"],
         "name": "S",
@@ -159,6 +167,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "remove_person": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_databases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_platforms": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_identity_providers": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_storages": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_grants": lambda ids: f"?tenant={ids['tenant_id']}",
@@ -236,6 +245,7 @@ def made_up() -> Ids:
     prefixes |= {"hold": "hld", "recipient": "rcp", "order": "ord", "breach": "brc"}
     prefixes |= {"standing": "sta"}
     prefixes |= {"review": "rev"}
+    prefixes |= {"provider": "idp"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     ids["tile"] = "entries/000.p/1"
@@ -306,6 +316,7 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "external_id": ticket["external_id"],
         "database_id": world.database_id,
         "server_id": world.server_id,
+        "provider_id": register_service(world),
         "platform_id": register(world).id,
         "storage_id": register_storage(world, "taken/"),
         "digest": world.grant(grant_id).asked_digest or "",

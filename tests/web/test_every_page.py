@@ -21,6 +21,7 @@ from broker.tx import system
 from tests import apps
 from tests.grants.platforms import register
 from tests.grants.storages import register_storage
+from tests.sign_in_service import register_service
 from tests.web.browser import Browser, read_forms, sign_in
 from tests.web.conftest import Story, make_story
 from tests.world import SYSTEM, World, add_person, enrol
@@ -88,6 +89,7 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "target": world.database_id,
         "database_id": world.database_id,
         "platform_id": registered_on(world, "platform"),
+        "provider_id": registered_on(world, "identity_provider"),
         "storage_id": registered_on(world, "storage"),
         "server_id": world.server_id,
         "decision_id": story.decision,
@@ -111,6 +113,8 @@ def registered_on(world: World, table: str) -> str:
         found = tx.session.scalar(sa.text(f"SELECT id FROM {table}"))
     if found:
         return str(found)
+    if table == "identity_provider":
+        return register_service(world)
     return register(world).id if table == "platform" else register_storage(world, "pages/")
 
 
@@ -145,6 +149,7 @@ def ids_of_nothing() -> dict[str, str]:
         "passkey": "pky",
         "session": "ses",
         "platform": "plt",
+        "provider": "idp",
         "storage": "sto",
         "server": "srv",
     }
@@ -233,7 +238,9 @@ def test_every_role_has_its_pages(
     forbidden = {
         "admin": {path for path in every if path.startswith("/grants/new")} | {"/late"},
         "engineer": {
-            path for path in every if path.startswith(("/late", "/log", "/preflight", *ending))
+            path
+            for path in every
+            if path.startswith(("/late", "/log", "/preflight", "/identity", *ending))
         }
         | {path for path in every if path.startswith("/fragments/databases")}
         | {path for path in every if "/standing" in path},
@@ -245,6 +252,7 @@ def test_every_role_has_its_pages(
         forbidden[role] -= {path for path in every if path.endswith("/consents")}
     for role in forbidden:
         forbidden[role] |= {"/rights"}  # the privacy officers' list
+        forbidden[role] |= {"/sign-in/organisation/answer"}  # to who began no sign-in
         if role != "operator":
             forbidden[role] |= {"/retention", "/improvement"}
         forbidden[role] |= {"/registers", "/breaches"}
@@ -287,7 +295,7 @@ def test_the_log_shows_what_is_pending_until_it_is_signed(
     assert admin.get("/log/bundle").status_code == 409
     integrate_all(world.broker.database, world.ports.keys)
     assert ">pending</span>" not in admin.page("/log")
-    assert "grant.requested" in admin.page("/log?kind=grant.requested")
+    assert "grant.requested" in admin.page("/log/events?kind=grant.requested")
     assert admin.get("/log/bundle").mimetype == "application/json"
 
 
