@@ -102,6 +102,11 @@ KINDS: Mapping[str, Kind] = {
         {},
         ("legal_id",),
     ),
+    "tenant.bounded": Kind(
+        "What a customer's copies may take at once was set; 0 is no bound.",
+        "tenant",
+        {"bytes": "number"},
+    ),
     "admin.enrolled": Kind("A tenant got its first admin.", "person", _ROLE, _NAME),
     "member.added": Kind("A person was given a role.", "person", _ROLE, _NAME),
     "member.removed": Kind("A person's roles here ended.", "person", {"roles": "words"}),
@@ -234,6 +239,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "drill.failed": Kind("Something outlived the end, or the drill broke off.", "drill"),
     "server.removed": Kind("A test server was taken out of use; no copy is there.", "server"),
+    "server.bounded": Kind(
+        "What copies may take on a test server was set; 0 is no bound.",
+        "server",
+        {"bytes": "number"},
+    ),
     "server.registered": Kind("A test server was registered.", "server", {"kind": "word"}),
     "platform.registered": Kind(
         "A platform was registered: it may be asked for, and tokens for it name it.",

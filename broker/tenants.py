@@ -34,7 +34,8 @@ KINDS = ("shared", "dedicated")  # of test servers
 
 class Tenant(Base):
     """`ticket_customer` is the tenant's id in the ticket system; `log_origin` names its log.
-    `legal_id` is who it is in law (`legal_ids`), None for one enrolled before that was asked.
+    `legal_id` is who it is in law (`legal_ids`), None for one enrolled before that was asked;
+    `copies_bytes` is what its copies may take at once, None for as much as there is.
     """
 
     __tablename__ = "tenant"
@@ -44,6 +45,7 @@ class Tenant(Base):
     log_origin: Mapped[str]
     created_at: Mapped[datetime]
     legal_id: Mapped[str | None]
+    copies_bytes: Mapped[int | None]
 
 
 class Contacted:
@@ -94,6 +96,7 @@ class TenantDatabase(Base, Contacted):
 class TestServer(Base, Contacted):
     """`kind`: `shared`, one server for many copies; or `dedicated`, a host on which each copy gets
     a server of its own, on ports from `port` on. What is met, swept and checked are shared ones.
+    `capacity_bytes`: what copies may take there, None for no bound of ours.
     """
 
     __tablename__ = "test_server"
@@ -105,6 +108,7 @@ class TestServer(Base, Contacted):
     sealed_password: Mapped[bytes]
     ca_file: Mapped[str | None]
     kind: Mapped[str] = mapped_column(default="shared")
+    capacity_bytes: Mapped[int | None]
     registered_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 
@@ -272,6 +276,24 @@ def register_server(tx: Tx, server: TestServer) -> ServerId:
     tx.session.flush()
     trail.record(tx, None, "server.registered", server.id, {"kind": server.kind})
     return ServerId(server.id)
+
+
+def set_capacity(tx: Tx, server_id: str, capacity_bytes: int | None) -> TestServer:
+    """Say what copies may take on a test server. Those that are there stay."""
+    people.check(tx, "server:register")
+    server = get_server(tx, server_id)
+    server.capacity_bytes = capacity_bytes
+    trail.record(tx, None, "server.bounded", server.id, {"bytes": capacity_bytes or 0})
+    return server
+
+
+def set_copies_quota(tx: Tx, tenant_id: TenantId, copies_bytes: int | None) -> Tenant:
+    """Say what a customer's copies may take at once. Those that are there stay."""
+    people.check(tx, "tenant:create", tenant_id)
+    tenant = get_tenant(tx, tenant_id)
+    tenant.copies_bytes = copies_bytes
+    trail.record(tx, None, "tenant.bounded", tenant_id, {"bytes": copies_bytes or 0})
+    return tenant
 
 
 def get_tenant(tx: Tx, tenant_id: str) -> Tenant:

@@ -97,6 +97,9 @@ class SnapshotAnswer(Answer):
     dedicated = fields.Boolean(
         metadata={"description": "on a server of its own, on an encrypted volume"}
     )
+    needed_bytes = fields.Integer(
+        metadata={"description": "room reserved on its test server; 0 where sizes are not told"}
+    )
     develop = fields.Boolean(
         metadata={"description": "its logins may change its definitions too, where asked so"}
     )

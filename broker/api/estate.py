@@ -52,8 +52,31 @@ class TenantAnswer(Answer):
         allow_none=True,
         metadata={"description": "`siren:…` or `vat:…`; null when it was never told"},
     )
+    copies_bytes = fields.Integer(
+        allow_none=True,
+        metadata={"description": "what its copies may take at once; null: as much as there is"},
+    )
     log_origin = fields.String()
     created_at = fields.AwareDateTime()
+
+
+def bytes_of(told: str) -> fields.Integer:
+    """A bound that may be null, which is none."""
+    return fields.Integer(
+        required=True,
+        allow_none=True,
+        strict=True,
+        validate=validate.Range(1, 2**60),
+        metadata={"description": f"{told}; null: no bound"},
+    )
+
+
+class QuotaBody(Sent):
+    copies_bytes = bytes_of("what the tenant's copies may take at once")
+
+
+class CapacityBody(Sent):
+    capacity_bytes = bytes_of("what copies may take on this server")
 
 
 class LegalIdBody(Sent):
@@ -179,6 +202,12 @@ class ServerAnswer(Answer):
     )
 
 
+class TestServerAnswer(ServerAnswer):
+    capacity_bytes = fields.Integer(
+        allow_none=True, metadata={"description": "what copies may take there; null: no bound"}
+    )
+
+
 class ClusterBody(Sent):
     cluster = fields.String(
         required=True,
@@ -259,6 +288,14 @@ def identify_tenant(tx: Tx, body: Json, tenant_id: TenantId) -> Tenant:
     """Note who the tenant is in law."""
     enrolling.identify_tenant(tx, tenant_id, body["legal_id"])
     return tenants.get_tenant(tx, tenant_id)
+
+
+@operation(
+    blueprint, "POST /tenants/<id:tenant_id>/copies-quota", takes=QuotaBody, answer=TenantAnswer
+)
+def set_copies_quota(tx: Tx, body: Json, tenant_id: TenantId) -> Tenant:
+    """Say what the tenant's copies may take at once; one beyond it is refused when ordered."""
+    return tenants.set_copies_quota(tx, tenant_id, body["copies_bytes"])
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/keys", answer=list_of(KeyAnswer))
@@ -380,14 +417,14 @@ def confirm_server(tx: Tx, body: Json, server_id: str) -> Registered:
     return contacts.confirm(tx, server_id, body["cluster"])
 
 
-@operation(blueprint, "GET /servers", answer=list_of(ServerAnswer))
+@operation(blueprint, "GET /servers", answer=list_of(TestServerAnswer))
 def list_servers(tx: Tx) -> Json:
     """The internal test servers, where copies are loaded."""
     people.check(tx, "server:read")
     return whole(tenants.list_servers(tx))
 
 
-@operation(blueprint, "POST /servers", takes=ServerBody, answer=ServerAnswer, status=201)
+@operation(blueprint, "POST /servers", takes=ServerBody, answer=TestServerAnswer, status=201)
 def register_server(tx: Tx, body: Json) -> TestServer:
     """Register an internal test server; its login's password comes sealed. It is looked at."""
     server_id = tenants.register_server(tx, TestServer(**body))
@@ -413,11 +450,19 @@ def replace_database_password(tx: Tx, body: Json, database_id: str) -> Registere
     return rotating.replace_password(tx, database_id, body["sealed_password"], the_broker().queue)
 
 
-@operation(blueprint, "GET /servers/<id:server_id>", answer=ServerAnswer)
+@operation(blueprint, "GET /servers/<id:server_id>", answer=TestServerAnswer)
 def get_server(tx: Tx, server_id: str) -> TestServer:
     """One test server."""
     people.check(tx, "server:read")
     return tenants.get_server(tx, server_id)
+
+
+@operation(
+    blueprint, "POST /servers/<id:server_id>/capacity", takes=CapacityBody, answer=TestServerAnswer
+)
+def set_server_capacity(tx: Tx, body: Json, server_id: str) -> TestServer:
+    """Say what copies may take on this server; one that would not fit is refused when ordered."""
+    return tenants.set_capacity(tx, server_id, body["capacity_bytes"])
 
 
 @operation(blueprint, "POST /servers/<id:server_id>/rotate", answer=ServerAnswer, status=202)

@@ -17,8 +17,9 @@ from broker.cli.logins import (
 )
 from broker.cli.output import print_item, print_list
 from broker.cli.session import Session, pass_session
+from broker.cli.sizes import Size
 
-_COLUMNS = ("id", "name", "kind", "host", "port", "registered_at")
+_COLUMNS = ("id", "name", "kind", "host", "port", "capacity_bytes", "registered_at")
 
 
 @click.group(cls=Noun)
@@ -90,6 +91,16 @@ def create(
     if ca_file is not None:
         body["ca_file"] = ca_file
     print_item(api.post("servers", body=body), session.output)
+
+
+@servers.command()
+@click.argument("server")
+@click.option("--capacity", type=Size(), required=True, help="Such as 200GB; none: no bound.")
+@pass_session
+def limit(session: Session, server: str, capacity: int | None) -> None:
+    """Say what copies may take on SERVER: one that would not fit is refused when it is ordered."""
+    body = {"capacity_bytes": capacity}
+    print_item(session.api().post("servers", server, "capacity", body=body), session.output)
 
 
 @servers.command()

@@ -8,6 +8,7 @@ from broker.cli.command import Noun
 from broker.cli.output import print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
+from broker.cli.sizes import Size
 from broker.errors import NotFound, Unavailable, VerificationFailed
 
 _COLUMNS = ("id", "name", "legal_id", "ticket_customer", "created_at")
@@ -68,6 +69,16 @@ def identify(session: Session, *, tenant: str, legal_id: str) -> None:
     """Note who TENANT is in law."""
     body = {"legal_id": legal_id}
     print_item(session.api().post("tenants", tenant, "legal-id", body=body), session.output)
+
+
+@tenants.command()
+@click.argument("tenant")
+@click.option("--copies", type=Size(), required=True, help="Such as 50GB; none: no bound.")
+@pass_session
+def limit(session: Session, *, tenant: str, copies: int | None) -> None:
+    """Say what the copies of TENANT may take at once on test servers."""
+    body = {"copies_bytes": copies}
+    print_item(session.api().post("tenants", tenant, "copies-quota", body=body), session.output)
 
 
 @tenants.command()

@@ -26,6 +26,7 @@ from broker.grants.plan import (
 )
 from broker.grants.policy import Policy
 from broker.grants.requests import get_grant
+from broker.grants.room import check_possible
 from broker.grants.scope_kinds import Wanted
 from broker.grants.telling import page_of, say_lapse
 from broker.ids import TenantId
@@ -57,6 +58,7 @@ def keep_plan(
     """Store the plan that will be shown, and return its digest.
 
     Made once: a request whose plan is there keeps it, so that what is approved is what was shown.
+    Raises NoRoom for a copy that could not be made.
     """
     grant = get_grant(tx, grant_id, lock=True)
     if grant.asked_digest is not None or grant.state != "requested":
@@ -77,6 +79,8 @@ def keep_plan(
         ),
     )
     plan = replace(made, platform=_plan_platform(tx, grant), storage=_plan_storage(tx, grant))
+    if grant.asked_copy_s:
+        check_possible(tx, grant.tenant_id, plan)
     digest = plan.digest()
     grant.asked_digest = digest
     retries.note_success(grant)

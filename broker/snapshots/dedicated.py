@@ -11,6 +11,7 @@ there, so it can't say that something is gone.
 from __future__ import annotations
 
 import secrets
+import shutil
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from broker.engines.postgres.dedicated.host import SandboxHost
 from broker.engines.postgres.scram import make_verifier
 from broker.errors import Conflict
 from broker.faults import crash_point
+from broker.grants.room import NoRoom, told
 from broker.grants.targets import sandbox_target
 from broker.keys import Sealer
 from broker.labels import Label
@@ -73,6 +75,12 @@ class Dedicated:
             ),
             key,
         )
+
+    def check_room(self, needed: int) -> None:
+        """Raises NoRoom when the host's disk has less, HostUnavailable."""
+        free = shutil.disk_usage(self.on_host.folder).free
+        if needed > free:
+            raise NoRoom(f"the copy needs {told(needed)} and its host has {told(free)} free")
 
     def ensure_running(self, keys: Sealer) -> None:
         """Raises HostUnavailable, KeyErased."""

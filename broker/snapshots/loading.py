@@ -54,6 +54,7 @@ from broker.faults import crash_point
 from broker.grants.drift import more_masked
 from broker.grants.plan import Plan, TablePlan, check_same_tenancy, make_plan
 from broker.grants.policy import Policy
+from broker.grants.room import needed_bytes
 from broker.sealing import MANIFEST_NAME, Manifest, Sealed
 from broker.secret import Secret
 from broker.snapshots import spot
@@ -87,6 +88,7 @@ class Job:
     store: Store
     data_key: Secret[bytes]
     watch: Watch
+    reserve: Callable[[int], None]  # so many bytes on the test server. Raises NoRoom
 
     def seal(self, name: str, content: bytes) -> Sealed:
         snapshot = self.places.snapshot
@@ -128,14 +130,15 @@ class _Source:
 
 
 def fill(job: Job) -> Filled:
-    """Read, mask, seal, load and check. Raises CopyFailed, SourceChanged, SourceBusy, CopyStopped,
-    ServerUnavailable, StoreUnavailable; the caller clears away what is left then.
+    """Read, mask, seal, load and check. Raises CopyFailed, NoRoom, SourceChanged, SourceBusy,
+    CopyStopped, ServerUnavailable, StoreUnavailable; the caller clears away what is left then.
     """
     masking_key = Secret(secrets.token_bytes(32))
     job.watch.step("definitions")
     with ExitStack() as stack:
         yielding = stack.enter_context(Yielding(job.source))
         source = stack.enter_context(_hold(job, yielding))
+        job.reserve(needed_bytes(source.plan))  # tables may have grown since the order
         encoding = _encoding(source)
         job.places.label_artifact(job.store)
         job.places.make_sandbox(encoding)

@@ -24,13 +24,14 @@ from broker.grants import contacts, grounds, mismatch, requests, shown_plans
 from broker.grants.grounds import UNUSABLE, Made, Unusable
 from broker.grants.mismatch import GrantAltered
 from broker.grants.plan import Plan
+from broker.grants.room import NoRoom
 from broker.grants.targets import live_target, server_target
 from broker.logs import redact
 from broker.quarantine import Quarantined
 from broker.retries import FAILURES, describe
 from broker.sealing import new_data_key
 from broker.secret import Secret
-from broker.snapshots import loading
+from broker.snapshots import loading, placing
 from broker.snapshots.artifacts import delete_all
 from broker.snapshots.dedicated import find_dedicated, make_volume_key
 from broker.snapshots.loading import Filled
@@ -46,7 +47,7 @@ from broker.tx import Tx, system
 
 WORKER = system("worker")
 _TRIES = 5
-_NOT_ITS_FAULT = (CopyStopped, SourceBusy, ServerRestored, AnotherServer, StandbyAnswers)
+_NOT_ITS_FAULT = (CopyStopped, SourceBusy, ServerRestored, AnotherServer, StandbyAnswers, NoRoom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +204,18 @@ def _fill(ports: Ports, work: Work, held: Held) -> Filled:
         store=ports.store,
         data_key=data_key,
         watch=watch,
+        reserve=lambda needed: _reserve(ports, work, needed),
     )
     with watch.cutting():
         return loading.fill(job)
+
+
+def _reserve(ports: Ports, work: Work, needed: int) -> None:
+    """Raises NoRoom while there is none; the copy waits for it."""
+    if work.places.own is not None:
+        work.places.own.check_room(needed)
+    with ports.database.begin(WORKER) as tx:
+        placing.reserve(tx, get_snapshot(tx, work.snapshot.id), needed)
 
 
 def _make_data_key(ports: Ports, snapshot: Snapshot) -> Secret[bytes]:

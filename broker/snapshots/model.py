@@ -31,6 +31,7 @@ class Snapshot(StatefulRow, Retried):
     erasing_at: Mapped[datetime | None]  # the intent to erase its key
     destroyed_at: Mapped[datetime | None]
     wrapped_key: Mapped[bytes | None]
+    needed_bytes: Mapped[int] = mapped_column(default=0)  # on its test server, at most
     port: Mapped[int | None]  # of its own server, on a host of dedicated ones
     wrapped_volume_key: Mapped[bytes | None]
     manifest_size: Mapped[int | None]

@@ -7,24 +7,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from broker import people, retries, tenants, trail
+from broker import people, retries, trail
 from broker.errors import NOT_THERE, Conflict, Denied, NotFound
-from broker.grants import in_force, leases, preflights, requests, shown_plans
+from broker.grants import in_force, leases, requests, shown_plans
 from broker.grants.leases import LeasePlan
 from broker.grants.requests import GrantRefused
+from broker.grants.room import needed_bytes
 from broker.ids import LeaseId, SnapshotId, TenantId, new_id
 from broker.jobs import Queue
 from broker.settings import Rates
+from broker.snapshots import placing
 from broker.snapshots.dedicated import choose_port
 from broker.snapshots.model import InventoryItem, Snapshot
 from broker.snapshots.states import ALIVE, CONDEMN, NOT_DESTROYED
 from broker.states import StateConflict, advance, advance_all, record_birth
-from broker.tenants import TestServer
 from broker.tx import Tx
 
 
 def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> SnapshotId:
-    """Order a copy under an approved grant; the worker makes it. Raises GrantRefused, Conflict.
+    """Order a copy under an approved grant; the worker makes it. Raises GrantRefused, Conflict,
+    NoRoom, PreflightRefused.
 
     The obligation to destroy it, with its end, stands in the row before anything is made.
     """
@@ -39,7 +41,8 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
     if alive is not None:
         raise Conflict(f"{grant.id} has a copy already: {alive}; destroy it before another is made")
     plan = shown_plans.get_plan(tx, grant.id, grant.given_digest)
-    server = _choose_server(tx, server_id, plan.copy.server)
+    needed = needed_bytes(plan)
+    server = placing.place(tx, grant.tenant_id, server_id, plan.copy.server, needed)
     snapshot = Snapshot(
         id=new_id("snp"),
         tenant_id=grant.tenant_id,
@@ -52,6 +55,7 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
         plan_digest=grant.given_digest,
         ordered_at=tx.at,
         ends_at=until,
+        needed_bytes=needed,
         progress={},
     )
     retries.hint(snapshot, tx.at)
@@ -64,30 +68,6 @@ def order(tx: Tx, grant_id: str, server_id: str | None, queue: Queue) -> Snapsho
     record_birth(tx, snapshot, "snapshot.ordered", facts=facts)
     queue.put(tx, "copy_snapshot", snapshot.id, queue="copies")
     return SnapshotId(snapshot.id)
-
-
-def _choose_server(tx: Tx, server_id: str | None, kind: str) -> TestServer:
-    """The one that was named, or the first that no finding forbids; of the kind that was approved.
-
-    Raises Conflict, PreflightRefused.
-    """
-    if server_id is not None:
-        servers = [tenants.get_server(tx, server_id)]
-        if servers[0].kind != kind:
-            raise Conflict(f"{server_id} is {servers[0].kind}; the plan that was given says {kind}")
-    else:
-        servers = [server for server in tenants.list_servers(tx) if server.kind == kind]
-    if not servers:
-        raise Conflict(
-            f"no {kind} test server is registered; an operator does it: broker servers create"
-        )
-    refusals = []
-    for server in servers:
-        refusal = preflights.find_refusal(tx, server.id)
-        if refusal is None:
-            return server
-        refusals.append(refusal)
-    raise refusals[0]
 
 
 def ask_sandbox_lease(

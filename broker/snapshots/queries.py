@@ -62,6 +62,7 @@ class SnapshotView:
     attested: str | None
     develop: bool
     dedicated: bool
+    needed_bytes: int
     certificate_id: str | None
 
 
@@ -138,6 +139,7 @@ def _view(row: sa.Row[Any]) -> SnapshotView:
         stuck_reason=snapshot.stuck_reason,
         attested=row.attested,
         dedicated=snapshot.port is not None,
+        needed_bytes=snapshot.needed_bytes,
         develop=bool((row.copy_plan or {}).get("develop")),
         certificate_id=row.certificate,
     )

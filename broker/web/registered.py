@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from broker.errors import NOT_THERE, Invalid, NotFound
 from broker.grants import contacts, preflights, rotating
 from broker.ids import TenantId
 from broker.secret import Secret
+from broker.snapshots import placing
+from broker.snapshots.model import Snapshot
 from broker.tenants import TestServer
 from broker.tx import Tx
 from broker.web.forms import Form
@@ -28,6 +31,7 @@ from broker.web.session import begin, the_broker
 pages = Blueprint("registered", __name__)
 _HOST, _LOGIN, _PATH, _SEALED = 255, 63, 1024, 8192  # characters
 _PORTS = range(1, 65536)
+_GIGABYTES = re.compile(r"\A[1-9][0-9]{0,8}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,31 @@ def register_server() -> ResponseReturnValue:
 
 @pages.get("/servers/<id:server_id>")
 def show_server(server_id: str) -> ResponseReturnValue:
+    return _show_server(server_id)
+
+
+def _show_server(server_id: str, problem: str = "") -> ResponseReturnValue:
     with begin() as tx:
-        return render_template("console/server.html", server=_get_server(tx, server_id))
+        page = render_template(
+            "console/server.html",
+            server=_get_server(tx, server_id),
+            reserved=placing.reserved_bytes(tx, Snapshot.server_id == server_id),
+            asked=request.form.get("gigabytes", ""),
+            problem=problem,
+        )
+    return (page, 422) if problem else page
+
+
+@pages.post("/servers/<id:server_id>/capacity")
+def set_capacity(server_id: str) -> ResponseReturnValue:
+    asked = request.form.get("gigabytes", "").strip()
+    if asked and not _GIGABYTES.match(asked):
+        return _show_server(server_id, gettext("a number of gigabytes, from 1 on"))
+    with begin() as tx:
+        _get_server(tx, server_id)
+        tenants.set_capacity(tx, server_id, int(asked) * 10**9 if asked else None)
+    flash(gettext("Set. Copies that are there stay; one that would not fit is refused."))
+    return redirect(url_for(".show_server", server_id=server_id), 303)
 
 
 @pages.post("/servers/<id:server_id>/rotate")

@@ -58,6 +58,8 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "tenant": ids["tenant_id"],
     },
     "identify_tenant": lambda _: {"legal_id": "FR83404833048"},
+    "set_copies_quota": lambda _: {"copies_bytes": 10**12},
+    "set_server_capacity": lambda _: {"capacity_bytes": 10**12},
     "create_tenant": lambda _: {
         "name": "T",
         "legal_id": "732829320",
@@ -455,6 +457,7 @@ DENIED = {
         *PLATFORMS,
         *LOG,
         *("approve_grant", "refuse_grant", "create_tenant", "identify_tenant", "list_preflights"),
+        *("set_copies_quota", "set_server_capacity"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
@@ -494,6 +497,7 @@ DENIED = {
     "admin": (
         "remove_server",
         "identify_tenant",
+        *("identify_tenant", "set_copies_quota", "set_server_capacity"),
         *THIRD_PARTIES,
         *PLATFORMS,
         *("ask_session", "fetch_session"),
@@ -506,6 +510,7 @@ DENIED = {
     "auditor": (
         *("remove_database", "remove_server"),
         "identify_tenant",
+        *("identify_tenant", "set_copies_quota", "set_server_capacity"),
         *THIRD_PARTIES,
         "attest_snapshot",
         *PLATFORMS,
