@@ -496,7 +496,6 @@ DENIED = {
     ),
     "admin": (
         "remove_server",
-        "identify_tenant",
         *("identify_tenant", "set_copies_quota", "set_server_capacity"),
         *THIRD_PARTIES,
         *PLATFORMS,
@@ -509,7 +508,6 @@ DENIED = {
     ),
     "auditor": (
         *("remove_database", "remove_server"),
-        "identify_tenant",
         *("identify_tenant", "set_copies_quota", "set_server_capacity"),
         *THIRD_PARTIES,
         "attest_snapshot",
