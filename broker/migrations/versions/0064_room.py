@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0063"
-down_revision = "0062"
+revision = "0064"
+down_revision = "0063"
 
 
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0063_room.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0064_room.sql").read_text())
