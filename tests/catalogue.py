@@ -3,7 +3,8 @@
     python -m tests.catalogue            what is missing or unused; 1 if anything is
     python -m tests.catalogue --update   write the catalogues anew, what is missing left empty
 
-A message is what stands in `_()`, `gettext()`, `mark()` or `phrase()` of a page or module.
+A message is what stands in `_()`, `gettext()`, `mark()` or `phrase()` of a page or module, or what
+an error says that a page may show (`tests.raised`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from babel.messages.pofile import read_po, write_po
 
 from broker.audit.statements import KIND_WORDS
 from broker.languages import CATALOGUES, LANGUAGES
+from tests import raised
 
 PACKAGE = Path(__file__).parents[1] / "broker"
 PAGES = "web/templates/**.html"
@@ -33,7 +35,7 @@ def extract() -> Catalog:
     found = Catalog(charset="utf-8")
     for _, _, message, _, _ in extract_from_dir(PACKAGE, METHODS, OPTIONS, KEYWORDS):
         found.add(message)
-    for words in KIND_WORDS.values():  # those of signed statements
+    for words in (*KIND_WORDS.values(), *raised.required()):  # of signed statements; of errors
         found.add(words)
     return found
 
@@ -44,12 +46,12 @@ def read(language: str) -> Catalog:
 
 
 def find_faults(language: str) -> Iterator[str]:
-    wanted, kept = extract(), read(language)
+    wanted, kept, errors = extract(), read(language), raised.allowed()
     for message in wanted:
         if message.id and not _is_translated(kept.get(message.id)):
             yield f"{language}: not translated: {message.id!r}"
     for message in kept:
-        if message.id and wanted.get(message.id) is None:
+        if message.id and wanted.get(message.id) is None and message.id not in errors:
             yield f"{language}: unused: {message.id!r}"
         if message.id and not _holes_agree(message):
             yield f"{language}: other holes or tags: {message.id!r}"
@@ -81,6 +83,9 @@ def update(language: str) -> None:
     for message in extract():
         before = kept.get(message.id)
         fresh.add(message.id, before.string if before is not None else "")
+    for text in raised.allowed():
+        if _is_translated(kept.get(text)):
+            fresh.add(text, kept[text].string)
     with file.open("wb") as target:
         write_po(target, fresh, omit_header=False, sort_output=True, no_location=True, width=100)
 

@@ -33,6 +33,7 @@ from broker.grants.states import LEASE_OPEN
 from broker.ids import PersonId, TenantId, new_id
 from broker.jobs import Queue
 from broker.keys.passing import Reader
+from broker.languages import mark
 from broker.paging import Page
 from broker.tx import Actor, Tx
 
@@ -42,7 +43,7 @@ _NOTED_EVERY = timedelta(minutes=1)
 _MOST_LEASES = Page(limit=200)
 _MOST_LOOKS, _WITHIN = 20, timedelta(seconds=10)  # of one person
 _places = threading.BoundedSemaphore(6)  # of 16 threads that a process has
-NO_ANSWER = "no worker answered; nothing is known of its sessions"
+NO_ANSWER = mark("no worker answered; nothing is known of its sessions")
 
 
 class GlassLook(Base):

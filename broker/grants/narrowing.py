@@ -14,9 +14,10 @@ from datetime import datetime
 
 from broker.errors import Invalid
 from broker.grants.plan import USUAL_COPY, ColumnPlan, Plan, TablePlan, mask_kept
+from broker.languages import mark
 from broker.restricting import MAX_OF_A_TABLE, RowsOnly, find_fault
 
-LEFT_OUT = "left out by the decision"
+LEFT_OUT = mark("left out by the decision")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from broker.engines.ownership import Whose
 from broker.errors import Conflict, Invalid
 from broker.grants.policy import BY_PATH, KEEP, SHIFT, Choice, Policy
 from broker.grants.scope_kinds import MASKED, RAW, STRUCTURE, Wanted
+from broker.languages import mark
 from broker.restricting import Restriction
 
 FindObstacle = Callable[[str, Column, Table], str | None]
@@ -328,7 +329,7 @@ def make_plan(
 
 
 def _without_rows(table: TablePlan) -> TablePlan:
-    return replace(table, rows=False, note=table.note or "structure only: no row was asked")
+    return replace(table, rows=False, note=table.note or mark("structure only: no row was asked"))
 
 
 def _not_raw(plans: Iterable[TablePlan], wanted: Wanted) -> Iterator[str]:

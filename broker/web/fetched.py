@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from broker.api.problems import NOT_FOUND, find_status
 from broker.errors import BrokerError, NotFound
 from broker.tx import Tx
+from broker.web.languages import say_error
 from broker.web.session import begin
 
 Options: TypeAlias = Mapping[str, Any]
@@ -23,4 +24,4 @@ def options(ask: Callable[[Tx], Options]) -> ResponseReturnValue:
             return jsonify(ask(tx))
     except BrokerError as error:
         message = NOT_FOUND if isinstance(error, NotFound) else error.message
-        return jsonify(error=message), find_status(error)
+        return jsonify(error=say_error(message)), find_status(error)

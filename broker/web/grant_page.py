@@ -25,6 +25,7 @@ from broker.ids import TenantId
 from broker.passkeys import list_passkeys
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.tx import Tx
+from broker.web import timeline
 from broker.web.forms import Choice, choices
 from broker.web.plan_page import (
     Difference,
@@ -35,6 +36,7 @@ from broker.web.plan_page import (
     find_more,
     show_plan,
 )
+from broker.web.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Use:
     copies: Sequence[SnapshotView]
     may_end: bool
     is_requester: bool
+    timeline: Timeline
 
     @property
     def changes_by_itself(self) -> bool:
@@ -162,10 +165,13 @@ def _offer(grant: GrantView, ticked: Narrowing) -> dict[str, Sequence[Choice]]:
 
 def read_use(tx: Tx, grant: GrantView) -> Use:
     tenant_id = TenantId(grant.tenant_id)
+    leases = list_leases(tx, tenant_id, grant_id=grant.id)
+    copies = list_snapshots(tx, tenant_id, grant_id=grant.id)
     return Use(
         grant=grant,
-        leases=list_leases(tx, tenant_id, grant_id=grant.id),
-        copies=list_snapshots(tx, tenant_id, grant_id=grant.id),
+        leases=leases,
+        copies=copies,
+        timeline=timeline.draw(grant, leases, copies, tx.at),
         may_end=people.may(tx, "grant:end", tenant_id),
         is_requester=tx.actor.person_id == grant.requester_id,
     )

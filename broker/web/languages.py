@@ -9,9 +9,9 @@ from __future__ import annotations
 from flask import Response, has_request_context, request
 
 from broker.errors import Invalid
-from broker.languages import LANGUAGES, mark, translate, translate_count
+from broker.languages import LANGUAGES, mark, translate, translate_count, translate_filled
 
-__all__ = ["LANGUAGES", "current", "gettext", "mark", "ngettext", "remember"]
+__all__ = ["LANGUAGES", "current", "gettext", "mark", "ngettext", "remember", "say_error"]
 COOKIE = "__Host-language"
 _YEAR_S = 365 * 86400
 
@@ -29,6 +29,11 @@ def current() -> str:
 def gettext(message: str) -> str:
     """`message` as the reader's language has it, else as it is."""
     return translate(current(), message)
+
+
+def say_error(message: str) -> str:
+    """What an error says, with the names in it, in the reader's language if it is known there."""
+    return translate_filled(current(), message)
 
 
 def ngettext(one: str, many: str, count: int) -> str:

@@ -106,6 +106,7 @@ def set_up(app: Flask, broker: Broker) -> None:
         ago=_for_reader(_ago),
         stated=words.stated,
         said=_for_reader(languages.gettext),
+        told=_for_reader(languages.say_error),
     )
     environment.globals.update(
         vendor=broker.settings.vendor.name,

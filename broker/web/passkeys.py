@@ -15,7 +15,7 @@ from broker.passkeys import Answered, Party
 from broker.readers import Reading
 from broker.tx import system
 from broker.web import fetched
-from broker.web.languages import gettext
+from broker.web.languages import gettext, say_error
 from broker.web.session import begin, local_path, open_session, the_broker, visitor
 
 pages = Blueprint("passkeys", __name__)
@@ -109,7 +109,7 @@ def ask_sign_in() -> ResponseReturnValue:
         with the_broker().database.begin(system("sign-in")) as tx:
             return jsonify(passkeys.ask_sign_in(tx, party(), browser, request.remote_addr or ""))
     except TooMany as error:
-        return jsonify(error=error.message), 429
+        return jsonify(error=say_error(error.message)), 429
 
 
 @pages.post("/sign-in/passkey")

@@ -50,6 +50,13 @@ CATEGORIES = {
 }
 
 
+# What rests on a consent (`config/purposes.toml`).
+_RESTS = (
+    *(mark("grants"), mark("logins"), mark("tokens"), mark("sessions"), mark("copies")),
+    *(mark("standing approvals"), mark("disclosures"), mark("messages")),
+    *(mark("publications"), mark("handovers")),
+)
+
 # What a person asks for (`rights.cases`), and what was done with a consent.
 _SAID_ELSEWHERE = (
     *(mark("access"), mark("portability"), mark("rectification"), mark("erasure")),

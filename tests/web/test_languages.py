@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from broker.languages import translate_filled
 from tests import catalogue
 from tests.web.browser import HOST, Browser
 from tests.world import World
@@ -46,3 +47,16 @@ def test_a_constant_too_is_said_to_each_reader_in_their_own_language(app: Flask)
         with app.test_request_context(headers={"Accept-Language": language}):
             said[language] = page.render()
     assert said == {"en": "not at all", "fr": "pas du tout"}
+
+
+def test_an_error_is_said_in_french_with_its_names_and_numbers(
+    app: Flask, world: World, engineer: Browser
+) -> None:
+    refused = engineer.client.get("/late", base_url=HOST, headers=FRENCH)
+    assert "Votre rôle ne le permet pas (health:read)." in refused.text
+    paused = "grt_1 was paused by the customer at 09:14:00 UTC; it gives nothing new until it is "
+    said = translate_filled("fr", f"{paused}resumed")
+    assert said.startswith("grt_1 fut mis en pause par ")
+    assert "à 09:14:00 UTC ; rien de nouveau" in said
+    assert translate_filled("fr", "never said anywhere") == "never said anywhere"
+    assert translate_filled("en", "grt_1 is over already") == "grt_1 is over already"
