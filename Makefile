@@ -25,8 +25,9 @@ $(VENV)/.system-ready: requirements/system.txt $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/system.txt
 	@touch $@
 
-soak: $(READY)
+soak: $(READY) $(VENV)/.system-ready
 	SOAK=1 $(BIN)/python -m pytest -m "not system" $(SIDE_BY_SIDE) $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest -n 6 tests/system/test_api_by_schemathesis.py
 
 NAME ?= $(error say which: make bench NAME=leases)
 bench: $(READY) $(VENV)/.bench-ready
