@@ -1,11 +1,12 @@
-"""Tickets, requests and grants with their plans and decisions; logins are in `leases`."""
+"""Requests and grants with their plans and decisions; logins are in `leases`."""
 
 from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from broker import lifecycle, people, ticketing
+from broker import lifecycle
 from broker.api.operations import new_blueprint, operation, the_broker
+from broker.api.plan_shapes import PlanAnswer, PlanQuery
 from broker.api.shapes import (
     Answer,
     PageQuery,
@@ -22,52 +23,15 @@ from broker.api.shapes import (
 )
 from broker.api.waiting import wait_for
 from broker.db import Json
-from broker.errors import Conflict, Invalid
 from broker.grants import deciding, queries, requests
 from broker.grants.narrowing import Narrowing
 from broker.grants.queries import GrantView, PlanView
 from broker.grants.requests import Ask
 from broker.grants.scope_kinds import KINDS, MASKED, MOST_RAW, Wanted
 from broker.restricting import rows_only
-from broker.tickets import client
-from broker.tickets import queries as ticket_queries
 from broker.tx import Tx
 
-blueprint = new_blueprint("access", "Tickets and grants")
-
-
-class TicketQuery(PageQuery):
-    sort = sorting("mirrored_at")
-    state = states(ticket_queries.STATES, ["open"])
-    external_id = text(128, required=False)
-    search = text(
-        200,
-        required=False,
-        load_default="",
-        metadata={"description": "part of its id there, its title, or its tenant's name"},
-    )
-
-
-class TicketAnswer(Answer):
-    id = fields.String()
-    tenant = fields.String(attribute="tenant_id")
-    tenant_name = fields.String()
-    external_id = fields.String()
-    title = fields.String()
-    url = fields.String(allow_none=True)
-    severity = fields.String(allow_none=True)
-    category = fields.String(allow_none=True)
-    open = fields.Boolean()
-    mirrored_at = fields.AwareDateTime(metadata={"description": "when it was first seen"})
-    seen_at = fields.AwareDateTime()
-
-
-class LookBody(Sent):
-    external_id = text(128)
-
-
-class LookAnswer(Answer):
-    external_id = fields.String()
+blueprint = new_blueprint("access", "Grants")
 
 
 class GrantQuery(PageQuery):
@@ -218,112 +182,6 @@ class GrantAnswer(Answer):
     )
 
 
-class PlanQuery(Sent):
-    which = fields.String(load_default="asked", validate=validate.OneOf(["asked", "given"]))
-
-
-class ColumnAnswer(Answer):
-    name = fields.String()
-    type = fields.String()
-    kept = fields.Boolean()
-    raw = fields.Boolean(
-        metadata={"description": "in clear because it was asked by name; the policy masks it"}
-    )
-    mask = fields.String(attribute="fate.mask")
-    label = fields.String(attribute="fate.label")
-    why = fields.String(attribute="fate.why")
-    obstacles = fields.List(fields.String())
-    fallback = fields.String(metadata={"description": "the mask if you want it masked; may be ''"})
-    paths = fields.List(
-        fields.List(fields.String()),
-        attribute="fate.paths",
-        metadata={"description": "of JSON: what stays, each path with `keep` or a mask"},
-    )
-
-
-class RestrictionAnswer(Answer):
-    column = fields.String()
-    values = fields.List(fields.String(), metadata={"description": "it is one of these"})
-    days = fields.Integer(metadata={"description": "or of the last so many days; 0: values count"})
-
-
-class TableAnswer(Answer):
-    schema = fields.String()
-    name = fields.String()
-    rows = fields.Boolean(metadata={"description": "false: structure only, `note` says why"})
-    note = fields.String()
-    partition_of = fields.String()
-    estimated_rows = fields.Integer()
-    size_bytes = fields.Integer()
-    whose = fields.String(
-        metadata={"description": "which rows, where others have some too; sizes are 0 then"}
-    )
-    rows_only = fields.List(
-        fields.Nested(RestrictionAnswer),
-        attribute="only",
-        metadata={"description": "which rows a decision left: those for which all of these hold"},
-    )
-    columns = fields.List(fields.Nested(ColumnAnswer))
-
-
-class LiteralAnswer(Answer):
-    kind = fields.String()
-    where = fields.String()
-    text = fields.String()
-
-
-class PlatformPlanAnswer(Answer):
-    platform = fields.String(attribute="id")
-    platform_name = fields.String(attribute="name")
-    audience = fields.String()
-
-
-class StoragePlanAnswer(Answer):
-    storage = fields.String(attribute="id")
-    storage_name = fields.String(attribute="name")
-    bucket = fields.String()
-    prefix = fields.String()
-
-
-class CopyPlanAnswer(Answer):
-    server = fields.String(metadata={"description": "shared, or dedicated: of its own"})
-    residue = fields.String(metadata={"description": "what may remain after its destruction"})
-    develop = fields.Boolean(
-        metadata={"description": "logins on the copy may change its definitions too"}
-    )
-
-
-class PlanTables(Answer):
-    kind = fields.String(metadata={"description": "what it shows"})
-    remarks = fields.List(fields.String(), attribute="plan.remarks")
-    tables = fields.List(fields.Nested(TableAnswer), attribute="plan.tables")
-
-
-class PlanAnswer(PlanTables):
-    grant = fields.String(attribute="grant_id")
-    category = fields.String(metadata={"description": "of the request: what it is about"})
-    digest = fields.String(metadata={"description": "send it as `shown_digest` to approve"})
-    platform = fields.Nested(
-        PlatformPlanAnswer,
-        attribute="plan.platform",
-        allow_none=True,
-        metadata={"description": "the platform that tokens would let in to, to read as support"},
-    )
-    storage = fields.Nested(
-        StoragePlanAnswer,
-        attribute="plan.storage",
-        allow_none=True,
-        metadata={"description": "the objects that sessions would list and read"},
-    )
-    copy = fields.Nested(
-        CopyPlanAnswer, attribute="plan.copy", metadata={"description": "what a copy is"}
-    )
-    literals = fields.List(
-        fields.Nested(LiteralAnswer),
-        metadata={"description": "definitions that hold values; for the tenant's people alone"},
-    )
-
-
 class RowsOnlyBody(Sent):
     table = text(130)
     column = text(64)
@@ -359,40 +217,6 @@ class ApproveBody(Sent):
 
 class RefuseBody(Sent):
     note = text(2000)
-
-
-@operation(blueprint, "GET /tickets", query=TicketQuery, answer=list_of(TicketAnswer))
-def list_tickets(tx: Tx, query: Json) -> Json:
-    """Tickets that I may see, open ones unless `state` says more; with `external_id` that one."""
-    found = ticket_queries.list_tickets(
-        tx,
-        query.get("tenant"),
-        external_id=query.get("external_id"),
-        text=query["search"],
-        states=query["state"] or ticket_queries.STATES,
-        page=read_page(query),
-    )
-    return page(found, query)
-
-
-@operation(
-    blueprint,
-    "POST /tickets/look",
-    takes=LookBody,
-    answer=LookAnswer,
-    status=202,
-    scope="grant:request",
-)
-def look_at_ticket(tx: Tx, body: Json) -> Json:
-    """Fetch a ticket from its system soon, so that access can be asked on it."""
-    people.check(tx, "ticket:read")
-    tickets = the_broker().settings.tickets
-    if tickets.url is None:
-        raise Conflict("no ticket system is set up; see BROKER_TICKETS__URL")
-    if not client.ID.match(body["external_id"]):
-        raise Invalid("this can't be the id of a ticket", fields={"external_id": "not an id"})
-    ticketing.take_hint(tx, the_broker().queue, tickets.kind, body["external_id"])
-    return body
 
 
 @operation(blueprint, "GET /grants", query=GrantQuery, answer=list_of(GrantAnswer))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from broker import lifecycle
-from broker.api.access import PlanTables
 from broker.api.operations import new_blueprint, operation, the_broker
+from broker.api.plan_shapes import PlanTables
 from broker.api.shapes import (
     Answer,
     PageQuery,
