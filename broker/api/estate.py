@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from broker import enrolling, lifecycle, people, sweeps, tenants
 from broker.api.operations import new_blueprint, operation, the_broker
@@ -10,6 +10,7 @@ from broker.api.shapes import (
     Answer,
     Base64,
     Sent,
+    bytes_of,
     list_of,
     text,
     whole,
@@ -51,23 +52,8 @@ class TenantAnswer(Answer):
     created_at = fields.AwareDateTime()
 
 
-def bytes_of(told: str) -> fields.Integer:
-    """A bound that may be null, which is none."""
-    return fields.Integer(
-        required=True,
-        allow_none=True,
-        strict=True,
-        validate=validate.Range(1, 2**60),
-        metadata={"description": f"{told}; null: no bound"},
-    )
-
-
 class QuotaBody(Sent):
     copies_bytes = bytes_of("what the tenant's copies may take at once")
-
-
-class CapacityBody(Sent):
-    capacity_bytes = bytes_of("what copies may take on this server")
 
 
 class LegalIdBody(Sent):

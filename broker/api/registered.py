@@ -12,6 +12,7 @@ from broker.api.shapes import (
     Sent,
     TenantQuery,
     WaitQuery,
+    bytes_of,
     identity,
     list_of,
     seconds,
@@ -180,6 +181,10 @@ class ReleaseAnswer(Answer):
     scopes = fields.Integer(metadata={"description": "whose views still stand"})
     released_until = fields.AwareDateTime(allow_none=True)
     stuck_reason = fields.String(allow_none=True)
+
+
+class CapacityBody(Sent):
+    capacity_bytes = bytes_of("what copies may take on this server")
 
 
 @operation(blueprint, "GET /databases", query=TenantQuery, answer=list_of(DatabaseAnswer))

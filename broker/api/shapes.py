@@ -159,6 +159,17 @@ def whole(found: Sequence[object]) -> Json:
     return {"items": found, "next": None}
 
 
+def bytes_of(told: str) -> fields.Integer:
+    """A bound that may be null, which is none."""
+    return fields.Integer(
+        required=True,
+        allow_none=True,
+        strict=True,
+        validate=validate.Range(1, 2**60),
+        metadata={"description": f"{told}; null: no bound"},
+    )
+
+
 def as_file(content: bytes | Iterator[bytes], mimetype: str, name: str) -> Response:
     """Bytes as they are, or as they are made, to be kept under `name`."""
     answer = Response(content, mimetype=mimetype)
