@@ -14,12 +14,12 @@ from datetime import datetime
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from broker import mail, people, sweeps
+from broker import lateness, mail, people, sweeps
 from broker.db import Base, Database
 from broker.ids import PersonId, TenantId
 from broker.languages import mark
+from broker.lateness import Late
 from broker.letters import Letter, Phrase, phrase
-from broker.sweeps import Late
 from broker.tx import Tx, system
 
 LEVELS_S = (900, 3600, 86400)
@@ -51,7 +51,7 @@ def sweep_alarms(database: Database, fence: int) -> int:
     """Tell what has become late; returns how many alarms were new."""
     with database.begin(system("alarms")) as tx:
         sweeps.check_fence(tx, fence)
-        fresh = [found for late in sweeps.list_late(tx) if (found := _note(tx, late)) is not None]
+        fresh = [found for late in lateness.list_late(tx) if (found := _note(tx, late)) is not None]
         _tell_operators(tx, fresh)
         _tell_tenants(tx, [found for found in fresh if found.level_s >= _TENANT_FROM_S])
         sweeps.note_run(tx, "alarms", fence, len(fresh))
@@ -123,6 +123,7 @@ _WORDS = {
     "find": mark("the end of what was found of"),
     "review": mark("the review of break-glass"),
     "breach": mark("the notification of a breach"),
+    "backup": mark("the regular backup"),
     "rights": mark("the answer to a person's request"),
     "ticket system": mark("the answer of ticket system"),
     "ticket": mark("the look at ticket"),

@@ -30,6 +30,7 @@ SCOPES: Mapping[str, str] = {
     "database:release": "make way for a migration",
     "database:check": "look at a registered server",
     "drill:order": "order drills where they are allowed",
+    "backup:run": "run the backups that were declared for it, and report them",
 }
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from broker.backups.model import BackupRun
+from broker.backups.states import RUN_OPEN
+from broker.consents.backup_plans import BackupPlan
 from broker.engines import Target
 from broker.errors import BrokerError
 from broker.grants.drills import Drill
@@ -44,26 +47,47 @@ ReadRows = Callable[[Tx, Collection[str]], dict[str, Row]]  # those that there a
 def read_leases(tx: Tx, roles: Collection[str]) -> dict[str, Row]:
     """By name of role: pending, issued and revoking have a job and a sweep of their own.
 
-    So has a drill that is under way.
+    So have a drill that is under way, and a run of a backup.
     """
     query = sa.select(Lease).where(Lease.role_name.in_(roles))
     drills = sa.select(Drill).where(Drill.role_name.in_(roles))
+    return (
+        _read_runs(tx, roles)
+        | {
+            drill.role_name: Row(
+                explains=drill.state == "ordered",
+                state=drill.state,
+                tenant_id=TenantId(drill.tenant_id),
+                on=drill.database_id,
+            )
+            for drill in tx.session.scalars(drills)
+        }
+        | {
+            lease.role_name: Row(
+                explains=lease.state in LEASE_OPEN,
+                state=lease.state,
+                tenant_id=TenantId(lease.tenant_id),
+                on=lease.database_id or lease.server_id,
+            )
+            for lease in tx.session.scalars(query)
+        }
+    )
+
+
+def _read_runs(tx: Tx, roles: Collection[str]) -> dict[str, Row]:
+    query = (
+        sa.select(BackupRun, BackupPlan.database_id)
+        .join(BackupPlan, BackupPlan.id == BackupRun.backup_id)
+        .where(BackupRun.role_name.in_(roles))
+    )
     return {
-        drill.role_name: Row(
-            explains=drill.state == "ordered",
-            state=drill.state,
-            tenant_id=TenantId(drill.tenant_id),
-            on=drill.database_id,
+        run.role_name: Row(
+            explains=run.state in RUN_OPEN,
+            state=run.state,
+            tenant_id=TenantId(run.tenant_id),
+            on=database_id,
         )
-        for drill in tx.session.scalars(drills)
-    } | {
-        lease.role_name: Row(
-            explains=lease.state in LEASE_OPEN,
-            state=lease.state,
-            tenant_id=TenantId(lease.tenant_id),
-            on=lease.database_id or lease.server_id,
-        )
-        for lease in tx.session.scalars(query)
+        for run, database_id in tx.session.execute(query)
     }
 
 

@@ -382,6 +382,71 @@ KINDS: Mapping[str, Kind] = {
         },
         ("reason",),
     ),
+    # Regular backups.
+    "backup.declared": Kind(
+        "A regular backup was declared; nothing is read before the organisation consents to it.",
+        "backup",
+        {
+            "database": "id",
+            "kind": "word",
+            "runner": "id",
+            "every_s": "number",
+            "hours": "word",
+            "keep_days": "number",
+        },
+    ),
+    "backup.ended": Kind("A regular backup was ended, with its runs.", "backup"),
+    "backup.reported": Kind(
+        "A run's program said what came of it; `digest` and `bytes` are the backup's, which dies "
+        "at `expires_at`.",
+        "backup",
+        {
+            "run": "id",
+            "outcome": "word",
+            "began_at": "instant",
+            "bytes": "number",
+            "digest": "digest",
+            "expires_at": "instant",
+        },
+        ("place",),
+    ),
+    "backup.destroyed": Kind(
+        "A run's program said that the backup is gone.", "backup", {"run": "id", "digest": "digest"}
+    ),
+    "backup.unusual": Kind(
+        "Something about it was not as declared: host, program, hour or volume.",
+        "backup",
+        {"what": "words", "run": "id"},
+    ),
+    "backup_run.asked": Kind(
+        "The program of a backup asked for the login of one run.",
+        "backup_run",
+        {"backup": "id", "database": "id", "role": "id", **_ENDS},
+    ),
+    "backup_run.issued": Kind("The login of a run was made.", "backup_run"),
+    "backup_run.revoking": Kind("The end of a run's login began.", "backup_run", _WHY),
+    "backup_run.revoked": Kind(
+        "A fresh look found neither the login of a run nor a session of it.",
+        "backup_run",
+        {
+            "login_refused_at": "instant",
+            "last_session_dead_at": "instant",
+            "role_gone_at": "instant",
+        },
+    ),
+    "restore.asked": Kind(
+        "Somebody of the vendor asked to restore one backup.",
+        "restore",
+        {"run": "id", "ticket": "id", "hours": "number"},
+        ("reason", "target"),
+    ),
+    "restore.allowed": Kind("An admin allowed it, to be used once.", "restore", _ENDS),
+    "restore.used": Kind(
+        "It was begun; `digest` is what the backup's bytes must have.",
+        "restore",
+        {"run": "id", "digest": "digest"},
+    ),
+    "restore.ended": Kind("It was refused, or its time was over.", "restore", _WHY),
     "breach.recorded": Kind(
         "A breach of personal data became known; 72 hours run from `known_at`.",
         "breach",

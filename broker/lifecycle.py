@@ -17,9 +17,11 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from broker import mail, people, platforms, quarantine, storages, tenants, trail
-from broker.consents import ledger
+from broker.backups import runs
+from broker.consents import backup_plans, ledger
+from broker.consents.backup_plans import BackupPlan
 from broker.consents.ledger import Consent
-from broker.consents.purposes import BY_KIND
+from broker.consents.purposes import BY_KIND, REGULAR_BACKUPS
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants import approval_policy, consented, in_force, leases, mismatch, requests, standing
 from broker.grants.approval_policy import ApprovalPolicy, Given
@@ -132,8 +134,22 @@ def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
     ).all()
     for row in in_advance:  # first: what is asked a moment later must find none
         end_standing(tx, row, why, queue)
+    for plan in backup_plans.list_open(tx, tenant_id):
+        _end_backup(tx, plan, why, queue)
     rows = _list_open(tx, Grant.tenant_id == tenant_id)
     return sum(end_grant(tx, grant, why, queue) for grant in rows)
+
+
+def end_backup_by_click(tx: Tx, backup_id: str, queue: Queue) -> None:
+    """Either side ends a regular backup at once. Raises Conflict when it was over already."""
+    plan = backup_plans.get(tx, backup_id, lock=True)
+    people.check(tx, "backup:end", TenantId(plan.tenant_id))
+    _end_backup(tx, plan, f"the backup was ended by the {tx.actor.side}", queue)
+
+
+def _end_backup(tx: Tx, plan: BackupPlan, why: str, queue: Queue) -> None:
+    runs.end_all(tx, plan.id, why, queue)
+    backup_plans.mark_ended(tx, plan)
 
 
 def change_policy(tx: Tx, tenant_id: TenantId, policy: ApprovalPolicy, queue: Queue) -> int:
@@ -212,6 +228,8 @@ def withdraw_consent(tx: Tx, consent: Consent, queue: Queue) -> int:
             end_standing(tx, row, consented.WHY, queue, keep=True)
         for grant in _list_open(tx, Grant.tenant_id == consent.tenant_id):
             ended += end_without_consent(tx, grant, gone, queue)
+    if consent.purpose == REGULAR_BACKUPS:
+        ended += runs.end_all(tx, consent.about, runs.UNCONSENTED, queue)
     act = ledger.withdraw(tx, consent)
     _tell_of_withdrawal(tx, consent, act.id, ended)
     return ended

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from broker import people, tenants, trail
+from broker.backups.model import BackupRun
+from broker.backups.states import RUN_OPEN
+from broker.consents.backup_plans import BackupPlan
 from broker.errors import Conflict
 from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease, LiveScope, Standing
@@ -78,6 +81,12 @@ def _list_on_database(tx: Tx, database_id: str) -> list[str]:
         sa.select(Grant.id).where(Grant.database_id == database_id, Grant.state.in_(GRANT_OPEN)),
         sa.select(Lease.id).where(Lease.database_id == database_id, Lease.state.in_(LEASE_OPEN)),
         sa.select(Drill.id).where(Drill.database_id == database_id, Drill.state == "ordered"),
+        sa.select(BackupPlan.id).where(
+            BackupPlan.database_id == database_id, BackupPlan.ended_at.is_(None)
+        ),
+        sa.select(BackupRun.id)
+        .join(BackupPlan, BackupPlan.id == BackupRun.backup_id)
+        .where(BackupPlan.database_id == database_id, BackupRun.state.in_(RUN_OPEN)),
         sa.select(LiveScope.name).where(
             LiveScope.database_id == database_id, LiveScope.dropped_at.is_(None)
         ),

@@ -7,19 +7,20 @@ sweep. Batches are bounded and one bad row never keeps the rest: each is done in
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from broker import finds, idempotency, lifecycle, retries, settling, unconsented
+from broker import idempotency, lifecycle, retries, settling, unconsented
+from broker.backups import due as backups
+from broker.backups import restores, runs
+from broker.backups.model import BackupRun
 from broker.consents import ledger, nightly
 from broker.db import Base, Database
 from broker.due import AT, Due, find_due
 from broker.errors import BrokerError
-from broker.finds import Find
 from broker.grants import (
     drills,
     escalating,
@@ -29,31 +30,25 @@ from broker.grants import (
     reminders,
     rotating,
     shown_plans,
-    tokens,
 )
 from broker.grants.drills import Drill
-from broker.grants.model import Grant, Lease, Review, Standing
-from broker.ids import TenantId
+from broker.grants.model import Grant, Lease, Standing
 from broker.jobs import Queue
 from broker.logs import get_log
-from broker.registers import breaches
 from broker.retention import improving, running
 from broker.rights import cases
 from broker.snapshots import holds
-from broker.snapshots.holds import LegalHold
 from broker.snapshots.model import LaterLook, Remnant, Snapshot
 from broker.snapshots.remnants import list_unrevoked
 from broker.snapshots.states import ALIVE
 from broker.third_parties import handing
-from broker.tickets import reach
-from broker.tickets.mirror import Ticket
-from broker.tickets.reach import TicketSystemReach
 from broker.tx import Tx, system
 
 _BATCH = 200
 _NIGHTLY = timedelta(hours=24)  # all logs are read against the ledger of consents
 _log = get_log(__name__)
 R = TypeVar("R", bound=Base)
+_Tried = Grant | Lease | Drill | Snapshot | Remnant | LaterLook | BackupRun
 
 
 class Overtaken(BrokerError):
@@ -84,6 +79,7 @@ def sweep_ends(database: Database, queue: Queue, fence: int) -> int:
         ended += _each(tx, grants, lambda grant: _end_grant(tx, grant, queue))
         ended += _end_unconsented(tx, due, queue)
         under = settling.list_under_ended(tx) if settling.GRANTS_OVER in due else ([], [])
+        ended += _end_backups(tx, due, queue)
         leases, copies = [*_list_due(tx, due, _LEASES), *under[0]], under[1]
         ended += _each(tx, leases, lambda lease: lifecycle.end_overdue_lease(tx, lease, queue))
         ended += _end_copies(tx, [*_list_due(tx, due, _COPIES), *copies], queue)
@@ -104,12 +100,13 @@ def sweep_retries(database: Database, queue: Queue, fence: int) -> int:
     with database.begin(system("sweep")) as tx:
         check_fence(tx, fence)
         found = find_due(tx, *_TRIES)
-        due: list[tuple[Grant | Lease | Drill | Snapshot | Remnant | LaterLook, str, str]] = [
+        due: list[tuple[_Tried, str, str]] = [
             *[(g, "plan_grant", "access") for g in _list_due(tx, found, shown_plans.WITHOUT_PLAN)],
             *[(le, leases.job_of(le), "access") for le in _list_due(tx, found, _LEASE_TRIES)],
             *[(s, _COPY_JOBS[s.state], "copies") for s in _list_due(tx, found, _COPY_TRIES)],
             *[(r, _COPY_JOBS[r.state], "copies") for r in _list_due(tx, found, _REMNANT_TRIES)],
             *[(drill, "run_drill", "access") for drill in _list_due(tx, found, _DRILL_TRIES)],
+            *[(run, runs.job_of(run), "access") for run in _list_due(tx, found, backups.RUN_TRIES)],
             *[(look, "look_again", "copies") for look in _list_due(tx, found, _LOOKS)],
         ]
         jobs: dict[tuple[str, str], list[str]] = {}
@@ -216,6 +213,18 @@ def _end_unconsented(tx: Tx, due: Collection[Due[Any]], queue: Queue) -> int:
     return ended
 
 
+def _end_backups(tx: Tx, due: Collection[Due[Any]], queue: Queue) -> int:
+    ended = 0
+    for kind, why in (
+        (backups.RUNS_OVER, runs.OVER),
+        (backups.RUNS_UNCONSENTED, runs.UNCONSENTED),
+    ):
+        rows = _list_due(tx, due, kind)
+        ended += _each(tx, rows, partial(runs.end, tx, why=why, queue=queue))
+    overdue = _list_due(tx, due, backups.RESTORES_OVER)
+    return ended + _each(tx, overdue, partial(restores.end_overdue, tx))
+
+
 def _end_grant(tx: Tx, grant: Grant, queue: Queue) -> bool:
     why = lifecycle.find_reason_to_end(tx, grant)
     return why is not None and lifecycle.end_grant(tx, grant, why, queue)
@@ -266,6 +275,9 @@ _ENDS = (
     settling.GRANTS_OVER,
     _LEASES,
     _COPIES,
+    backups.RUNS_OVER,
+    backups.RUNS_UNCONSENTED,
+    backups.RESTORES_OVER,
 )
 
 
@@ -298,158 +310,6 @@ _TRIES = (
     _REMNANT_TRIES,
     _DRILL_TRIES,
     _LOOKS,
+    backups.RUN_TRIES,
     settling.LEASES_OVER,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """A promise that is late, for `broker health`, the operator's page and alarms.
-
-    `tenant_id` is None for a find that belongs to no tenant, or to more than one.
-    """
-
-    what: str
-    id: str
-    tenant_id: TenantId | None
-    since: datetime
-    since_s: float
-    reason: str
-
-
-def _list_late_reviews(tx: Tx, after_s: int) -> list[Late]:
-    """Of break-glass, that the customer has not closed in time."""
-    rows = tx.session.scalars(
-        sa.select(Review).where(Review.state == "open", Review.due_at <= tx.at)
-    )
-    reason = "the customer has not closed it; until then no other glass is broken there"
-    due = [(row.id, TenantId(row.tenant_id), row.due_at) for row in rows]
-    return _list_past(tx, "review", due, reason, after_s)
-
-
-def _list_past(
-    tx: Tx,
-    what: str,
-    due: Sequence[tuple[str, TenantId | None, datetime]],
-    reason: str,
-    after_s: int,
-) -> list[Late]:
-    """Those of `due` (id, tenant, until when it was to be) that are late by so much."""
-    ages = [(one, (tx.at - one[2]).total_seconds()) for one in due]
-    return [
-        Late(what, identity, tenant_id, due_at, age_s, reason)
-        for (identity, tenant_id, due_at), age_s in ages
-        if age_s >= after_s
-    ]
-
-
-def _list_late_tickets(tx: Tx, after_s: int) -> list[Late]:
-    """Systems that can't be reached, and tickets of which one that can says nothing well."""
-    late = [
-        Late(
-            what="ticket system",
-            id=row.name,
-            tenant_id=None,
-            since=row.stuck_since,
-            since_s=(tx.at - row.stuck_since).total_seconds(),
-            reason=row.stuck_reason or "it does not answer",
-        )
-        for row in reach.list_unreached(tx)
-        if row.stuck_since is not None
-    ]
-    late += [
-        Late("ticket", row.id, TenantId(row.tenant_id), row.seen_at, age_s, _UNREAD)
-        for row in tx.session.scalars(_unread(tx.at - timedelta(seconds=_UNREAD_AFTER_S)))
-        for age_s in [(tx.at - row.seen_at).total_seconds()]
-    ]
-    return [item for item in late if item.since_s >= after_s]
-
-
-def _unread(before: datetime) -> sa.Select[Ticket]:
-    return (
-        sa.select(Ticket)
-        .join(TicketSystemReach, TicketSystemReach.name == Ticket.system)
-        .where(
-            TicketSystemReach.stuck_since.is_(None),
-            Ticket.ended_at.is_(None),
-            Ticket.missing_since.is_(None),
-            Ticket.seen_at <= before,
-            sa.select(Grant.id)
-            .where(Grant.ticket_id == Ticket.id, Grant.state.in_(settling.GRANT_OPEN))
-            .exists(),
-        )
-    )
-
-
-_UNREAD = "its system is not asked about it any more, or answers badly: look at it there"
-_UNREAD_AFTER_S = 900  # three polls
-
-
-def _list_late_breaches(tx: Tx, after_s: int) -> list[Late]:
-    """Past their 72 hours. The vendor's alone."""
-    reason = "the authority was not notified, and it is not written down why not"
-    due = [(row.id, None, row.due_at) for row in breaches.list_late(tx)]
-    return _list_past(tx, "breach", due, reason, after_s)
-
-
-def _list_late_rights(tx: Tx, after_s: int) -> list[Late]:
-    """Asks of persons past their month. The vendor's alone: what a person asks is no tenant's."""
-    reason = "a privacy officer has not answered it; the law gives a month"
-    due = [(row.id, None, row.due_at) for row in cases.list_overdue(tx)]
-    return _list_past(tx, "rights", due, reason, after_s)
-
-
-_WORDS = {Snapshot: "snapshot", Remnant: "remnant", Lease: "lease", LaterLook: "look"}
-
-
-def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
-    """Condemned copies and remnants, revoking leases, due looks, what the janitor found and has not
-    ended, reviews that are owed, and ticket systems that are not reached, after `after_s`.
-    """
-    held = sa.select(LegalHold.snapshot_id).where(  # counted apart, and never late
-        LegalHold.state == "in_force", LegalHold.closed_at.is_not(None)
-    )
-    copies = tx.session.scalars(
-        sa.select(Snapshot).where(Snapshot.state == "condemned", Snapshot.id.not_in(held))
-    )
-    remnants = tx.session.scalars(sa.select(Remnant).where(Remnant.state == "condemned"))
-    ends = tx.session.scalars(sa.select(Lease).where(Lease.state == "revoking")).all()
-    looks = tx.session.scalars(
-        sa.select(LaterLook).where(LaterLook.passed_at.is_(None), LaterLook.due_at <= tx.at)
-    ).all()
-    tenants = dict(
-        tx.session.execute(
-            sa.select(Snapshot.id, Snapshot.tenant_id).where(
-                Snapshot.id.in_({look.snapshot_id for look in looks})
-            )
-        ).all()
-    )
-    promised = [
-        *((row, row.id, row.tenant_id, row.state_at) for row in (*copies, *remnants)),
-        *((row, row.id, row.tenant_id, tokens.promised_at(row)) for row in ends),
-        *((row, row.snapshot_id, tenants[row.snapshot_id], row.due_at) for row in looks),
-    ]
-    late = _list_late_reviews(tx, after_s) + _list_late_tickets(tx, after_s)
-    late += _list_late_rights(tx, after_s)
-    late += _list_late_breaches(tx, after_s)
-    for row, identity, tenant_id, since in promised:
-        age_s = (tx.at - since).total_seconds()
-        if age_s >= after_s:
-            reason = row.stuck_reason or "waiting for its turn"
-            what = _WORDS[type(row)]
-            late.append(Late(what, identity, TenantId(tenant_id), since, age_s, reason))
-    late += [_late_find(tx, find) for find in finds.list_unended(tx, before=after_s)]
-    return sorted(late, key=lambda item: -item.since_s)
-
-
-def _late_find(tx: Tx, find: Find) -> Late:
-    """Of one copy or login there may be several: the reason says which stands where."""
-    reason = find.stuck_reason or "waiting for its turn"
-    return Late(
-        what="find",
-        id=find.subject,
-        tenant_id=TenantId(find.tenant_id) if find.tenant_id else None,
-        since=find.found_at,
-        since_s=(tx.at - find.found_at).total_seconds(),
-        reason=f"{find.kind} {find.name} on {find.place}: {reason}",
-    )

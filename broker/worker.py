@@ -28,6 +28,7 @@ from broker.audit.integrate import integrate_all
 from broker.audit.mailing import mail_due
 from broker.audit.pruning import load_retention, prune_due
 from broker.audit.witnessing import ask_all, cosign_root, parse_witness
+from broker.backups import steps as backup_steps
 from broker.bootstrap import Broker
 from broker.db import Database
 from broker.desk import Desk
@@ -83,6 +84,9 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "issue_session": lambda i: session_steps.issue(
             database, keys, i, ports.sessions, ports.queue
         ),
+        "issue_backup": lambda i: backup_steps.issue(database, keys, i, ports.queue),
+        "watch_backup": lambda i: backup_steps.watch(database, keys, i, ports.queue),
+        "revoke_backup": lambda i: backup_steps.revoke(database, keys, i, ports.queue),
         "expire_token": lambda i: token_steps.expire(database, i),
         "check_provider": lambda i: discovery.refresh(database, outgoing, i),
         "redeem_code": lambda i: redeeming.redeem(

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from broker import alarms, finds, lifecycle
 from broker.finds import Found
 from broker.ids import TenantId, new_id
+from broker.lateness import list_late
 from broker.mail import Mail
-from broker.sweeps import Overtaken, list_late
+from broker.sweeps import Overtaken
 from broker.tx import Actor, system
 from tests.stories import shut_out, skip
 from tests.world import World, enrol

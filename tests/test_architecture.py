@@ -33,6 +33,8 @@ STATEFUL = {
     "Snapshot": "snapshot",
     "Remnant": "remnant",
     "Drill": "drill",
+    "BackupRun": "backup_run",
+    "Restore": "backup_restore",
 }
 _UPDATE = re.compile(rf"\bUPDATE\s+({'|'.join(STATEFUL.values())})\b", re.IGNORECASE)
 Rule = Callable[[ast.AST], Iterator[str]]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from broker import mail, sweeps, trail
+from broker import lateness, mail, trail
 from broker.consents import recipients
 from broker.consents.recipients import About
 from broker.errors import Conflict, Denied, Invalid
@@ -100,7 +100,7 @@ def test_the_clock_of_a_breach_is_72_hours_and_late_is_said(vendor: Vendor) -> N
             breaches.notify(tx, second)
     vendor.database._clock = lambda: now + CLOCK
     with vendor.as_(vendor.operator) as tx:
-        late = [item.id for item in sweeps.list_late(tx, 0) if item.what == "breach"]
+        late = [item.id for item in lateness.list_late(tx, 0) if item.what == "breach"]
     assert late == [second]
 
 

@@ -399,7 +399,7 @@ def register_database(world: World, keyring: Keyring, tenant_id: TenantId, dbnam
 
 
 DATABASES = "SELECT datname::text FROM pg_database WHERE datname LIKE 'sab\\_%'"
-ROLES = "SELECT rolname::text FROM pg_roles WHERE rolname ~ '^sab_(broker|host|l|s|o|u|decoy)_'"
+ROLES = "SELECT rolname::text FROM pg_roles WHERE rolname ~ '^sab_(broker|host|l|b|s|o|u|decoy)_'"
 
 
 def list_ours(*servers: EmbeddedServer) -> set[str]:

@@ -13,6 +13,9 @@
     GET /tenants/{id}/why?about=
     GET /tickets/{id}/contacts · POST …/show …/write · GET /me/disclosures
     GET /me/export · GET POST /me/rights · POST /me/object-to-marketing
+    GET POST /backups · GET /backups/{id}/setup · POST …/end · GET POST …/runs
+    GET /backup-runs/{id} · POST …/report …/gone …/restores
+    GET /tenants/{id}/restores · POST /restores/{id}/allow …/refuse …/use
     GET POST /recipients · POST /recipients/{id}/end
     GET /orders · POST /orders/{id}/confirm …/contest
     GET POST /tenants/{id}/orders · GET POST /tenants/{id}/handovers
@@ -67,6 +70,7 @@ from broker import __version__
 from broker.api import (
     access,
     accounts,
+    backups,
     checks,
     consents,
     contacts,
@@ -132,6 +136,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     reviews.blueprint,
     consents.blueprint,
     rights.blueprint,
+    backups.blueprint,
     recipients.blueprint,
     retention.blueprint,
     registers.blueprint,

@@ -70,6 +70,10 @@ class ConsentAnswer(Answer):
         allow_none=True,
         metadata={"description": "read with the text, where `about` is a recipient"},
     )
+    backup = fields.Dict(
+        allow_none=True,
+        metadata={"description": "read with the text, where `about` is a backup"},
+    )
 
 
 class ConsentActAnswer(Answer):

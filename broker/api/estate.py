@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from broker import enrolling, lifecycle, people, sweeps, tenants
+from broker import enrolling, lateness, lifecycle, people, tenants
 from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import (
     Answer,
@@ -149,4 +149,4 @@ def get_intake_key(tx: Tx) -> Json:
 def list_late(tx: Tx) -> Json:
     """Promises that are late: what should be gone for 15 minutes and is not, with the reason."""
     people.check(tx, "health:read")
-    return whole(sweeps.list_late(tx))
+    return whole(lateness.list_late(tx))

@@ -38,6 +38,8 @@ _COMMANDS = {
     "standing": "broker.cli.standing:standing",
     "consents": "broker.cli.consents:consents",
     "delegates": "broker.cli.delegates:delegates",
+    "backups": "broker.cli.backups:backups",
+    "restores": "broker.cli.backups:restores",
     "recipients": "broker.cli.recipients:recipients",
     "orders": "broker.cli.recipients:orders",
     "notice": "broker.cli.registers:notice",

@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from broker import people, trail
-from broker.consents import recipients
+from broker.consents import backup_plans, recipients
 from broker.consents.model import ConsentAct
-from broker.consents.purposes import Purpose, PurposeRow, get_purpose
+from broker.consents.purposes import BACKUP, RECIPIENT, Purpose, PurposeRow, get_purpose
 from broker.db import Json
 from broker.due import AT, Due
 from broker.errors import Conflict, Denied, Invalid, NotFound
@@ -233,13 +233,19 @@ def _check_giver(tx: Tx, consent: Consent, purpose: Purpose) -> None:
 
 
 def _read_about(tx: Tx, consent: Consent, purpose: Purpose) -> Json | None:
-    """What the consent is about, where it is read with the text: a recipient of the register."""
-    if purpose.names_recipients:
+    """What the consent is about, where it is read with the text: a recipient, or a backup."""
+    if purpose.names == RECIPIENT:
         recipient = recipients.find_open(tx, consent.about)
         if recipient is None:
             words = "the id of a third party on the register (broker recipients list)"
             raise Invalid("each recipient is consented to by itself", fields={"about": words})
         return recipient.document()
+    if purpose.names == BACKUP:
+        backup = backup_plans.find_open(tx, consent.tenant_id, consent.about)
+        if backup is None:
+            words = "the id of a backup that was declared to you (broker backups list)"
+            raise Invalid("each backup is consented to by itself", fields={"about": words})
+        return backup.document()
     if consent.about not in (purpose.about or ("",)):
         words = ", ".join(purpose.about) or "nothing"
         raise Invalid("each is consented to by itself", fields={"about": f"one of: {words}"})

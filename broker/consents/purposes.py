@@ -26,7 +26,10 @@ LIVE_ACCESS = "live_access"
 TEST_COPY = "test_copy"
 SUPPORT_CONTACT = "support_contact"
 THIRD_PARTY = "third_party"
-RECIPIENT = "recipient"  # in `about`: each recipient of the register, by its id
+REGULAR_BACKUPS = "regular_backups"
+# In `about`, in place of words: each recipient of the register, or each backup that was declared to
+# the organisation, by its id. What stands of it there is read with the text.
+RECIPIENT, BACKUP = "recipient", "backup"
 # By kind of access, as windows are named: what has to be consented to.
 BY_KIND: Mapping[str, str] = {
     "live": LIVE_ACCESS,
@@ -85,23 +88,24 @@ class Purpose:
         return {**{name: getattr(self, name) for name in named}, **listed, **texts}
 
     @property
-    def names_recipients(self) -> bool:
-        return RECIPIENT in self.about
+    def names(self) -> str | None:
+        """RECIPIENT or BACKUP, where each of those is consented to by itself."""
+        return next((word for word in (RECIPIENT, BACKUP) if word in self.about), None)
 
-    def shown(self, language: str, recipient: Json | None = None) -> Json:
-        """All that a person reads before they agree, and no more."""
+    def shown(self, language: str, named: Json | None = None) -> Json:
+        """All that a person reads before they agree, and no more; `named` is what `names` says."""
         document = self.document()
         read = {name: value for name, value in document.items() if name not in LANGUAGES}
-        named = {} if recipient is None else {RECIPIENT: recipient}
-        return {**read, "language": language, **document[language], **named}
+        more = {} if named is None or self.names is None else {self.names: named}
+        return {**read, "language": language, **document[language], **more}
 
-    def digest(self, language: str, recipient: Json | None = None) -> str:
+    def digest(self, language: str, named: Json | None = None) -> str:
         """SHA-256, hexadecimal, of what is shown in that language (RFC 8785)."""
-        return hashlib.sha256(entries.canonical(self.shown(language, recipient))).hexdigest()
+        return hashlib.sha256(entries.canonical(self.shown(language, named))).hexdigest()
 
-    def find_language(self, shown_digest: str, recipient: Json | None = None) -> str | None:
+    def find_language(self, shown_digest: str, named: Json | None = None) -> str | None:
         """In which language that was read, or None when it is not what stands now."""
-        found = [lang for lang in LANGUAGES if self.digest(lang, recipient) == shown_digest]
+        found = [lang for lang in LANGUAGES if self.digest(lang, named) == shown_digest]
         return found[0] if found else None
 
 

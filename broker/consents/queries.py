@@ -8,10 +8,17 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from broker import people
-from broker.consents import ledger, recipients
+from broker.consents import backup_plans, ledger, recipients
 from broker.consents.ledger import Consent
 from broker.consents.model import ConsentAct
-from broker.consents.purposes import LANGUAGES, Purpose, find_purpose, list_purposes
+from broker.consents.purposes import (
+    BACKUP,
+    LANGUAGES,
+    RECIPIENT,
+    Purpose,
+    find_purpose,
+    list_purposes,
+)
 from broker.db import Json
 from broker.ids import PersonId, TenantId
 from broker.people import shown_name
@@ -23,8 +30,8 @@ class ConsentView:
     """One consent that can be given, and how it stands: `missing`, `live`, `withdrawn`, `lapsed`.
 
     `own` is the reader's own; else the organisation's. `digests` is, by language, what to send to
-    agree to the text that stands now. `since` and by whom: the last act. `recipient` is what of the
-    register is read with it, where the purpose names recipients.
+    agree to the text that stands now. `since` and by whom: the last act. `named` is what is read
+    with it of the recipient, or of the backup, where the purpose names those.
     """
 
     purpose: Purpose
@@ -35,7 +42,15 @@ class ConsentView:
     by: str | None
     version: int | None
     lapses_at: datetime | None
-    recipient: Json | None = None
+    named: Json | None = None
+
+    @property
+    def recipient(self) -> Json | None:
+        return self.named if self.purpose.names == RECIPIENT else None
+
+    @property
+    def backup(self) -> Json | None:
+        return self.named if self.purpose.names == BACKUP else None
 
     @property
     def name(self) -> str:
@@ -43,7 +58,7 @@ class ConsentView:
 
     @property
     def digests(self) -> dict[str, str]:
-        return {language: self.purpose.digest(language, self.recipient) for language in LANGUAGES}
+        return {language: self.purpose.digest(language, self.named) for language in LANGUAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +89,19 @@ def list_consents(tx: Tx, tenant_id: TenantId) -> list[ConsentView]:
         is_own = purpose.given_by == "person"
         if purpose.is_asked and (own is not None or not is_own):
             person_id = own if is_own else None
-            for about, recipient in _list_about(tx, purpose):
+            for about, named in _list_about(tx, tenant_id, purpose):
                 consent = Consent(tenant_id, purpose.name, person_id, about)
-                views.append(replace(_view(tx, purpose, consent), recipient=recipient))
+                views.append(replace(_view(tx, purpose, consent), named=named))
     return sorted(views, key=lambda view: (view.own, view.name, view.about))
 
 
-def _list_about(tx: Tx, purpose: Purpose) -> list[tuple[str, Json | None]]:
+def _list_about(tx: Tx, tenant_id: TenantId, purpose: Purpose) -> list[tuple[str, Json | None]]:
     """Each thing of the purpose that is consented to by itself, and what is read with its text."""
-    if purpose.names_recipients:
+    if purpose.names == RECIPIENT:
         found = recipients.list_all(tx, "third_party", open_only=True)
         return [(row.id, row.document()) for row in found]
+    if purpose.names == BACKUP:
+        return [(row.id, row.document()) for row in backup_plans.list_open(tx, tenant_id)]
     return [(about, None) for about in purpose.about or ("",)]
 
 

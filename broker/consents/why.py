@@ -18,6 +18,7 @@ from broker import people
 from broker.consents.purposes import (
     BY_KIND,
     LIVE_ACCESS,
+    REGULAR_BACKUPS,
     SUPPORT_CONTACT,
     TEST_COPY,
     THIRD_PARTY,
@@ -47,6 +48,7 @@ ACTS = frozenset(
         *("snapshot.ordered", "snapshot.copying", "snapshot.ready"),
         *("snapshot.reset_asked", "snapshot.reset"),
         *("contact.shown", "handover.made"),
+        *("backup_run.asked", "backup_run.issued"),
     }
 )
 _OTHERS: Mapping[str, str] = {
@@ -61,6 +63,8 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("authenticator", "recovery_codes", "recovery_code"), CONTRACT),
     "log": LAW,
     "recipient": CONTRACT,
+    **dict.fromkeys(("backup", "restore"), CONTRACT),
+    "backup_run": ENDING,
     "retention": LAW,
     "breach": LAW,
     "improvement": CONTRACT,
@@ -146,7 +150,9 @@ class Reader:
         if kind == "lease.asked":
             of_copy = str(facts.get("on", "")).startswith("snp_")
             self._needed[subject] = _of_organisation(TEST_COPY if of_copy else LIVE_ACCESS)
-        if kind.startswith("lease."):
+        if kind == "backup_run.asked":
+            self._needed[subject] = frozenset({(REGULAR_BACKUPS, "", facts["backup"])})
+        if kind.startswith(("lease.", "backup_run.")):
             return self._needed.get(subject, frozenset())
         given = [p for kind, p in BY_KIND.items() if facts.get(f"{kind}_s", 0) > 0]
         return _of_organisation(*given)

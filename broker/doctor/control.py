@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from broker import bootstrap, quarantine, sweeps, tenants
+from broker import bootstrap, lateness, quarantine, tenants
 from broker.db import Database
 from broker.doctor.line import Line, bad, ok, warn
 from broker.grants.preflights import Preflight
@@ -188,7 +188,7 @@ def _check_quarantine(database: Database) -> Iterator[Line]:
 
 def _check_late(database: Database) -> Iterator[Line]:
     with database.begin(_ACTOR) as tx:
-        late = sweeps.list_late(tx)
+        late = lateness.list_late(tx)
     if late:
         first = late[0]
         says = f"{len(late)} late; {first.what} {first.id}: {first.reason}"

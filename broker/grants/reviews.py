@@ -3,7 +3,7 @@
     open ─▶ closed
 
 What must stay true: only an admin of the customer closes one, with a word; nothing else ends it,
-neither time nor the vendor. One that is late is told as any broken promise (`sweeps.list_late`),
+neither time nor the vendor. One that is late is told as any broken promise (`lateness.list_late`),
 and no other glass is broken for that customer meanwhile (`break_glass`).
 """
 

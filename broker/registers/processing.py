@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker import people
 from broker.consents import recipients
-from broker.consents.purposes import LANGUAGES, Purpose, list_purposes
+from broker.consents.purposes import LANGUAGES, RECIPIENT, Purpose, list_purposes
 from broker.consents.recipients import Recipient
 from broker.errors import Invalid
 from broker.retention import schedule
@@ -193,7 +193,7 @@ def list_processing(tx: Tx, language: str = "en") -> list[Activity]:
             basis=_BASES[language][one.basis],
             given_by=one.given_by,
             max_days=one.max_days,
-            recipients=workers + (named if one.names_recipients else ()),
+            recipients=workers + (named if one.names == RECIPIENT else ()),
         )
         for one in found.purposes
     ]

@@ -13,6 +13,7 @@ from flask_wtf.csrf import CSRFError
 from broker.bootstrap import Broker
 from broker.web import (
     account,
+    backups,
     codes,
     consents,
     contacts,
@@ -65,6 +66,7 @@ PARTS = (
     consents,
     rights,
     recipients,
+    backups,
     retention,
     registers,
     contacts,

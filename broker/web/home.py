@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import finds, lifecycle, people, quarantine, sweeps, tenants
+from broker import finds, lateness, lifecycle, people, quarantine, tenants
 from broker.errors import Invalid
 from broker.grants import delegates
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
 from broker.grants.reviews import ReviewView, list_reviews
 from broker.grants.states import LEASE_OPEN
 from broker.ids import PersonId, TenantId
+from broker.lateness import Late
 from broker.paging import Page
 from broker.snapshots import holds
 from broker.snapshots.queries import SnapshotView, list_snapshots
 from broker.snapshots.states import NOT_DESTROYED
-from broker.sweeps import Late
 from broker.tx import Tx
 from broker.web.languages import gettext, mark
 from broker.web.session import Visitor, begin, the_broker, visitor
@@ -86,7 +86,7 @@ def _read(tx: Tx, who: Visitor) -> Home:
         copies=list_snapshots(tx, requester_id=me, states=NOT_DESTROYED),
         ended=list_grants(tx, requester_id=me, states=("refused", "ended"), page=_ENDED_LATELY),
         tenants=[(tenant.id, tenant.name) for tenant in own],
-        late=sweeps.list_late(tx) if "health:read" in who.permissions else (),
+        late=lateness.list_late(tx) if "health:read" in who.permissions else (),
         decides=delegates.decides_somewhere(tx),
         held="health:read" in who.permissions and quarantine.find_open(tx) is not None,
     )
@@ -101,7 +101,7 @@ def _list_glass(tx: Tx, me: PersonId | None) -> Sequence[GrantView]:
 def show_late() -> ResponseReturnValue:
     with begin() as tx:
         people.check(tx, "health:read")
-        late = sweeps.list_late(tx, after_s=0)
+        late = lateness.list_late(tx, after_s=0)
         held = quarantine.find_view(tx)
         unended = finds.list_unended(tx) if held else []
         kept = holds.count_held(tx)

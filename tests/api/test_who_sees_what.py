@@ -15,11 +15,16 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from broker import signin
+from broker import enrolling, signin
 from broker.api.specification import make_specification
 from broker.audit.anchoring import keep
 from broker.audit.integrate import integrate_all
 from broker.audit.timestamps import Stamped
+from broker.backups import restores, runs
+from broker.backups.runs import Report
+from broker.consents import backup_plans, ledger
+from broker.consents.backup_plans import Draft
+from broker.consents.purposes import REGULAR_BACKUPS, get_purpose
 from broker.engines.postgres.scram import make_verifier, new_password
 from broker.grants.statements import sign_due
 from broker.ids import new_id
@@ -154,6 +159,24 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         ("authority", "reference", "legal_ground", "asked"), "none"
     ),
     "contest_order": lambda _: {"why": "it is not mine to contest"},
+    "declare_backup": lambda ids: {
+        "database": ids["database_id"],
+        "runner": ids["person_id"],
+        "host": "local",
+        "every_s": 86400,
+        "opens": "00:00",
+        "closes": "00:00",
+        "longest_s": 3600,
+        "place": "somewhere of mine",
+        "keep_days": 1,
+    },
+    "begin_backup_run": lambda _: {"verifier": VERIFIER},
+    "report_backup_run": lambda _: {"outcome": "failed"},
+    "ask_restore": lambda ids: {
+        "ticket": ids["ticket_id"],
+        "reason": "looking for what is not mine",
+        "target": "a server of my own",
+    },
     "hand_over": lambda ids: {
         "to": ids["order_id"],
         "what": "log",
@@ -176,6 +199,7 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "list_standing": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_reviews": lambda ids: f"?tenant={ids['tenant_id']}",
     "watch_leases": lambda ids: f"?tenant={ids['tenant_id']}&wait=0",
+    "list_backups": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_leases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_snapshots": lambda ids: f"?tenant={ids['tenant_id']}",
     "explain_acts": lambda ids: f"?about={ids['grant_id']}",
@@ -245,7 +269,7 @@ def made_up() -> Ids:
     prefixes |= {"database": "dbs", "server": "srv", "decision": "dec", "quarantine": "qrt"}
     prefixes |= {"platform": "plt", "storage": "sto", "case": "rgt"}
     prefixes |= {"hold": "hld", "recipient": "rcp", "order": "ord", "breach": "brc"}
-    prefixes |= {"standing": "sta"}
+    prefixes |= {"standing": "sta", "backup": "bkp", "run": "bkr", "restore": "bks"}
     prefixes |= {"review": "rev"}
     prefixes |= {"provider": "idp"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
@@ -293,10 +317,12 @@ def make_one_of_each(world: World, api: Api) -> Ids:
     order = api.post(officer, f"/tenants/{world.tenant}/orders", said)
     assert order.status_code == 201, order.text
     added = api.post(officer, "/recipients", BODIES["add_recipient"](ids))
+    backups = made_backup(world)
     breach = {**BODIES["record_breach"](ids), "until": "2026-01-02T00:00:00Z"}
     breached = api.post(officer, "/breaches", {**breach, "known_at": "2026-01-02T00:00:00Z"})
     assert breached.status_code == 201, breached.text
     return {
+        **backups,
         "breach_id": breached.json["id"],
         "order_id": order.json["id"],
         "recipient_id": added.json["id"],
@@ -326,6 +352,31 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "hold_id": hold.json["id"],
         "case_id": api.post(world.admin, "/me/rights", {"kind": "access"}).json["id"],
     }
+
+
+def made_backup(world: World) -> Ids:
+    """A backup that was consented to, its run that was reported, and a restore that waits."""
+    with world.as_(world.operator) as tx:
+        program = Actor("vendor", "token", enrolling.add_service(tx, None, "nightly"))
+        limits = {"every_s": 86400, "longest_s": 3600, "keep_days": 1}
+        hours = {"host": "local", "opens": "00:00", "closes": "00:00", "place": "a bucket"}
+        draft = Draft(world.database_id, program.person_id or "", **hours, **limits)
+        backup_id = backup_plans.declare(tx, draft)
+        plan = backup_plans.get(tx, backup_id)
+    with world.as_(world.admin) as tx:
+        shown = get_purpose(tx, REGULAR_BACKUPS).digest("en", plan.document())
+        ledger.give(tx, runs.consent_to(plan), shown)
+    with world.as_(program) as tx:
+        run_id = runs.begin(tx, backup_id, VERIFIER, world.broker.queue)
+        report = Report("done", 1, "0" * 64, "a bucket")
+        runs.report(tx, run_id, report, world.broker.queue)
+    asked = restores.Ask(world.ticket(), "a table was lost", "their own server", 1)
+    with world.as_(world.operator) as tx:
+        return {
+            "backup_id": backup_id,
+            "run_id": run_id,
+            "restore_id": restores.ask(tx, run_id, asked),
+        }
 
 
 def test_the_only_open_operations_are_those_that_let_people_in() -> None:
@@ -473,6 +524,8 @@ DENIED = {
         *("give_consent", "withdraw_consent"),
         *("list_rights", "take_in_right", "extend_right", "answer_right", "restrict_person"),
         "get_erasure",
+        *("declare_backup", "end_backup", "begin_backup_run", "report_backup_run"),
+        *("report_backup_gone", "allow_restore", "refuse_restore", "use_restore"),
     ),
     "operator": (
         *THIRD_PARTIES,
@@ -490,6 +543,8 @@ DENIED = {
         *("approve_grant", "refuse_grant", "end_grant", "end_everything"),
         *("request_grant", "ask_lease", "order_snapshot", "get_plan", "end_lease"),
         *("watch_leases", "pause_lease", "resume_lease", "pause_grant", "resume_grant"),
+        *("begin_backup_run", "report_backup_run", "report_backup_gone"),
+        *("allow_restore", "refuse_restore"),
         *("ask_hold", "agree_hold", "refuse_hold", "lift_hold"),
         *("get_certificate", "get_envelope", "get_timestamp", "list_certificates"),
         *("add_person", "remove_person"),

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from broker import janitor, lifecycle, sweeps
+from broker import janitor, lateness, lifecycle, sweeps
 from broker.errors import Conflict
 from broker.keys import KeyHeld, KeyUnavailable
 from broker.keys.keyring import Keyring
@@ -325,7 +325,7 @@ def test_a_copy_whose_key_still_opens_is_not_called_held(
     assert not [name for name in behind.list_left(snapshot_id) if name.startswith("sab_")]
     with behind.world.as_(system("tests")) as tx:
         assert tx.session.get_one(LegalHold, hold_id).closed_at is None
-        late = {item.id for item in sweeps.list_late(tx, after_s=0)}
+        late = {item.id for item in lateness.list_late(tx, after_s=0)}
         held = tx.session.scalar(
             sa.select(LegalHold.id).where(
                 LegalHold.snapshot_id == snapshot_id, LegalHold.closed_at.is_not(None)

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from broker import janitor, lifecycle, sweeps
+from broker import janitor, lateness, lifecycle
 from broker.errors import Conflict
 from broker.snapshots.model import Remnant
 from broker.snapshots.remnants import find_certificate
@@ -198,7 +198,7 @@ class Life(RuleBasedStateMachine):
         with self.world.as_(system("tests")) as tx:
             certified = {s for s in self.copies if find_certificate(tx, s) is not None}
             left = tx.session.scalar(sa.select(sa.func.count()).where(Remnant.state == "condemned"))
-            late = sweeps.list_late(tx, after_s=0)
+            late = lateness.list_late(tx, after_s=0)
         assert certified == set(self.copies)
         assert (left, late) == (0, [])
         assert list(self.world.ports.store.list_all("snapshots/")) == []

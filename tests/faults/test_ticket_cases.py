@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from broker.errors import Conflict
-from broker.sweeps import list_late
+from broker.lateness import list_late
 from broker.tickets import TicketSystemUnavailable, hints, reach
 from broker.tx import system
 from tests.faults.ticket_desk import Desk, open_desk

@@ -17,7 +17,7 @@ from broker.grants.narrowing import Narrowing
 from broker.grants.requests import GrantRefused
 from broker.grants.statements import sign_due
 from broker.keys import TOKEN_KEY
-from broker.sweeps import list_late
+from broker.lateness import list_late
 from broker.tx import system
 from tests.grants.platforms import (
     Registered,

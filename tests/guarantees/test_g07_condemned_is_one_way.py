@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from broker.sweeps import list_late
+from broker.lateness import list_late
 from broker.tx import system
 from tests.stories import control_superuser, ready_copy, shut_out, skip, sweep, unmounted
 from tests.world import World

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import mail, people, sweeps
+from broker import lateness, mail, people, sweeps
 from broker.errors import Conflict, Denied, Invalid, NotFound
 from broker.ids import PersonId
 from broker.jobs import Queue
@@ -62,11 +62,11 @@ def test_an_ask_is_on_the_list_told_reminded_extended_once_and_answered(vendor: 
     assert mails(vendor, vendor.officer).count("Soon due: access") == 1
     later(vendor, 32)
     with vendor.as_(vendor.officer) as tx:
-        assert [late.id for late in sweeps.list_late(tx) if late.what == "rights"] == [case_id]
+        assert [late.id for late in lateness.list_late(tx) if late.what == "rights"] == [case_id]
         with pytest.raises(Invalid):
             cases.extend(tx, case_id, "no")
         cases.extend(tx, case_id, WHY)
-        assert sweeps.list_late(tx) == []
+        assert lateness.list_late(tx) == []
         with pytest.raises(Conflict, match="can be once"):
             cases.extend(tx, case_id, WHY)
         cases.answer(tx, case_id, "done", "the export was sent")

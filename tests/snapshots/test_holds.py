@@ -12,10 +12,10 @@ import pytest
 from broker.errors import Conflict, Denied, Invalid, NotFound
 from broker.keys import KeyHeld
 from broker.labels import read_label
+from broker.lateness import list_late
 from broker.snapshots import certificates, holds
 from broker.snapshots.artifacts import LABEL
 from broker.snapshots.holds import Ask, LegalHold
-from broker.sweeps import list_late
 from broker.tx import Actor, system
 from tests.stories import control_superuser, is_dead, ready_copy, skip, sweep
 from tests.world import World, add_person, enrol

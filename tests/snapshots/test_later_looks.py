@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from broker import janitor, sweeps
+from broker import janitor, lateness, sweeps
 from broker.audit.revocation import verify_revocation
 from broker.audit.verify import verify_bundle, verify_certificate
 from broker.mail import Mail
@@ -97,7 +97,7 @@ def test_a_look_that_cannot_be_made_is_tried_again_and_never_skipped(world: Worl
         sweep(world)
         assert passed(world) == []
         with world.as_(system("tests")) as tx:
-            late = sweeps.list_late(tx)
+            late = lateness.list_late(tx)
         assert {(item.what, item.id) for item in late} == {("look", snapshot_id)}
         assert all("waiting" not in item.reason for item in late)
     assert remnants(world) == []
@@ -210,7 +210,7 @@ def test_no_certificate_is_issued_while_a_part_is_known_to_be_left(world: World)
         certificates.certify(world.ports, remnant.id)
         assert [row.revoked_at is None for row in _certificates(world)] == [False]
         with world.as_(system("tests")) as tx:
-            assert ("remnant", remnant.id) in {(x.what, x.id) for x in sweeps.list_late(tx, 0)}
+            assert ("remnant", remnant.id) in {(x.what, x.id) for x in lateness.list_late(tx, 0)}
     skip(world, HOUR + timedelta(seconds=301))
     sweep(world)
     assert [row.revoked_at is None for row in _certificates(world)] == [True, False]

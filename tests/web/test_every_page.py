@@ -12,7 +12,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from broker import enrolling
 from broker.audit.integrate import integrate_all
+from broker.consents import backup_plans
+from broker.consents.backup_plans import Draft
 from broker.grants import delegates, glass
 from broker.grants.delegates import Absence
 from broker.ids import new_id
@@ -102,6 +105,9 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "breach_id": new_id("brc"),
         "recipient_id": new_id("rcp"),
         "order_id": new_id("ord"),
+        "backup_id": declare_backup(world),
+        "run_id": new_id("bkr"),
+        "restore_id": new_id("bks"),
         "passkey_id": new_id("pky"),
         "session_id": new_id("ses"),
     }
@@ -130,6 +136,19 @@ def name_delegate(world: World) -> str:
         return delegates.name(tx, world.tenant, absence)
 
 
+def declare_backup(world: World) -> str:
+    """The same each time, as above."""
+    with world.as_(system("tests")) as tx:
+        found = tx.session.scalar(sa.text("SELECT id FROM backup_plan"))
+    if found:
+        return str(found)
+    with world.as_(world.operator) as tx:
+        program = enrolling.add_service(tx, None, "nightly")
+        limits = {"every_s": 86400, "longest_s": 3600, "keep_days": 1}
+        hours = {"host": "local", "opens": "00:00", "closes": "00:00", "place": "a bucket"}
+        return backup_plans.declare(tx, Draft(world.database_id, program, **hours, **limits))
+
+
 def ids_of_nothing() -> dict[str, str]:
     prefixes = {"grant": "grt", "lease": "lse", "snapshot": "snp", "certificate": "crt"}
     prefixes |= {
@@ -144,6 +163,9 @@ def ids_of_nothing() -> dict[str, str]:
         "hold": "hld",
         "recipient": "rcp",
         "order": "ord",
+        "backup": "bkp",
+        "run": "bkr",
+        "restore": "bks",
         "breach": "brc",
         "case": "rgt",
         "passkey": "pky",
@@ -249,7 +271,7 @@ def test_every_role_has_its_pages(
         | {path for path in every if "/standing" in path},
     }
     for role in ("engineer", "operator"):  # who need to know whether they may ask
-        forbidden[role] -= {path for path in every if path.endswith("/consents")}
+        forbidden[role] -= {path for path in every if path.endswith(("/consents", "/backups"))}
     for role in forbidden:
         forbidden[role] |= {"/rights"}  # the privacy officers' list
         forbidden[role] |= {"/sign-in/organisation/answer"}  # to who began no sign-in

@@ -21,6 +21,7 @@ from broker.errors import Invalid
 
 MARK = "sab_managed"
 READER = "sab_reader"
+BACKUP = "sab_backup"  # what logins of backups share, for pg_hba.conf; where the tenant has some
 OLDEST_VERSION = 150000
 _OPTIONS_SINCE = 160000  # GRANT … WITH INHERIT, SET
 
@@ -111,6 +112,25 @@ def setup_sql(
     for schema in schemas:
         lines += _reading(schema, app_roles)
     return _script(lines)
+
+
+def backup_setup_sql(user: str, host: str | None, *, server_version: int = 170000) -> str:
+    """What the DBA runs once, after the setup, where backups are to be made with our logins.
+
+    The lines for pg_hba.conf make the server itself refuse such a login from any other machine;
+    `host` (an address with its prefix) is None for the server's own, by its socket.
+    """
+    options = membership(server_version, inherit=False, settable=False, admin=True)
+    let_in = "local all {who}" if host is None else "hostssl all {who} {host}"
+    lines = [
+        "In pg_hba.conf, above any broader line:",
+        f"{let_in.format(who='+' + BACKUP, host=host)} scram-sha-256",
+        *([] if host is None else [f"local all +{BACKUP} reject"]),
+        f"host all +{BACKUP} all reject",
+    ]
+    told = "".join(f"-- {line}\n" for line in lines)
+    granted = _grant(BACKUP, sql.Identifier(user), options)
+    return told + _script([_role_unless_there(BACKUP), granted])
 
 
 def setup_test_server_sql(user: str, verifier: str, *, server_version: int = 170000) -> str:

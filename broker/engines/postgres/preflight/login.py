@@ -108,8 +108,9 @@ _MEMBERSHIPS: Final = """
     SELECT g.rolname, quote_ident(g.rolname), m.grantor::regrole::text
       FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
      WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-       AND g.rolname NOT IN (%(mark)s, %(reader)s, 'pg_signal_backend', 'pg_read_all_stats',
-                             'pg_read_all_settings', 'pg_checkpoint', 'pg_use_reserved_connections')
+       AND g.rolname NOT IN (%(mark)s, %(reader)s, 'sab_backup', 'pg_signal_backend',
+                             'pg_read_all_stats', 'pg_read_all_settings', 'pg_checkpoint',
+                             'pg_use_reserved_connections')
        AND NOT EXISTS (SELECT FROM pg_auth_members k
                         WHERE k.member = g.oid AND k.roleid = to_regrole(%(mark)s))
      ORDER BY 1, 3
