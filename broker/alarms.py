@@ -127,6 +127,7 @@ _WORDS = {
     "rights": mark("the answer to a person's request"),
     "ticket system": mark("the answer of ticket system"),
     "ticket": mark("the look at ticket"),
+    "log": mark("the signature of log"),
 }
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from broker import finds, settling
+from broker.audit import unlogged
 from broker.backups import late as backups
 from broker.finds import Find
 from broker.grants import tokens
@@ -124,6 +125,16 @@ def _list_late_rights(tx: Tx, after_s: int) -> list[Late]:
     return _list_past(tx, "rights", due, reason, after_s)
 
 
+def _list_late_logs(tx: Tx, after_s: int) -> list[Late]:
+    """Behind by more than their merge delay: promises of inclusion are broken."""
+    reason = (
+        "its entries are not placed and signed: see that a worker takes the queue `log`, and look "
+        "in its log for log-forked"
+    )
+    due = [(one.log_id, one.tenant_id, one.since) for one in unlogged.list_behind(tx)]
+    return _list_past(tx, "log", due, reason, after_s)
+
+
 def _list_late_backups(tx: Tx, after_s: int) -> list[Late]:
     """Missed ones, runs that nobody reported, backups that outlive their term."""
     ages = [(one, (tx.at - one.since).total_seconds()) for one in backups.list_late(tx)]
@@ -168,6 +179,7 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
     late += _list_late_rights(tx, after_s)
     late += _list_late_breaches(tx, after_s)
     late += _list_late_backups(tx, after_s)
+    late += _list_late_logs(tx, after_s)
     for row, identity, tenant_id, since in promised:
         age_s = (tx.at - since).total_seconds()
         if age_s >= after_s:

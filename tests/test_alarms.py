@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from broker import alarms, finds, lifecycle
+from broker.audit.integrate import integrate_all
 from broker.finds import Found
 from broker.ids import TenantId, new_id
 from broker.lateness import list_late
@@ -27,6 +28,7 @@ def alarms_to(world: World, actor: Actor) -> list[str]:
 
 
 def late_by(world: World, **span: float) -> int:
+    integrate_all(world.broker.database, world.ports.keys)  # no log of theirs is late
     skip(world, timedelta(**span))
     return alarms.sweep_alarms(world.broker.database, 0)
 

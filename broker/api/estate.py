@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from broker import enrolling, lateness, lifecycle, people, tenants
+from broker import enrolling, lifecycle, people, tenants
 from broker.api.operations import new_blueprint, operation, the_broker
 from broker.api.shapes import (
     Answer,
@@ -80,13 +80,6 @@ class IntakeAnswer(Answer):
     public = Base64(metadata={"type": "string", "format": "byte"})
 
 
-class LateAnswer(Answer):
-    what = fields.String()
-    id = fields.String()
-    since_s = fields.Float()
-    reason = fields.String()
-
-
 @operation(blueprint, "GET /tenants", answer=list_of(TenantAnswer))
 def list_tenants(tx: Tx) -> Json:
     """All tenants for the vendor's people; one's own for a tenant's."""
@@ -143,10 +136,3 @@ def get_intake_key(tx: Tx) -> Json:
     if public is None:
         raise Unavailable("no worker has published the public keys yet; start one, then try again")
     return {"algorithm": "HPKE: X25519, HKDF-SHA256, AES-256-GCM", "public": public}
-
-
-@operation(blueprint, "GET /health/late", answer=list_of(LateAnswer))
-def list_late(tx: Tx) -> Json:
-    """Promises that are late: what should be gone for 15 minutes and is not, with the reason."""
-    people.check(tx, "health:read")
-    return whole(lateness.list_late(tx))

@@ -53,6 +53,7 @@ _COMMANDS = {
     "log": "broker.cli.log:log",
     "connect": "broker.cli.connect:connect",
     "health": "broker.cli.health:health",
+    "figures": "broker.cli.health:figures",
     "quarantine": "broker.cli.quarantine:quarantine",
     "doctor": "broker.cli.doctor:doctor",
     "migrate": "broker.cli.processes:migrate",

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from broker import finds, lateness, lifecycle, people, quarantine, tenants
 from broker.errors import Invalid
+from broker.figures import read_figures
 from broker.grants import delegates
 from broker.grants.queries import GrantView, LeaseView, get_grant_view, list_grants, list_leases
 from broker.grants.reviews import ReviewView, list_reviews
@@ -37,6 +38,7 @@ _LATE = {
     "rights": mark("answer to a person"),
     "ticket system": mark("ticket system"),
     "ticket": mark("look at a ticket"),
+    "log": mark("signature of a log"),
 }
 
 
@@ -102,11 +104,18 @@ def show_late() -> ResponseReturnValue:
     with begin() as tx:
         people.check(tx, "health:read")
         late = lateness.list_late(tx, after_s=0)
+        figures = read_figures(tx)
         held = quarantine.find_view(tx)
         unended = finds.list_unended(tx) if held else []
         kept = holds.count_held(tx)
     return render_template(
-        "console/late.html", late=late, held=held, unended=unended, kept=kept, late_words=_LATE
+        "console/late.html",
+        late=late,
+        held=held,
+        unended=unended,
+        kept=kept,
+        late_words=_LATE,
+        figures=figures,
     )
 
 

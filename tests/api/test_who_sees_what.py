@@ -221,6 +221,7 @@ OWN = (
         "create_tenant",
     }
     | {*("list_servers", "register_server", "get_intake_key", "list_late", "look_at_ticket")}
+    | {*("get_figures", "get_metrics")}
     | {
         "get_quarantine",
         "lift_quarantine",  # a quarantine is the broker's own
@@ -510,6 +511,7 @@ DENIED = {
         *("approve_grant", "refuse_grant", "create_tenant", "identify_tenant", "list_preflights"),
         *("set_copies_quota", "set_server_capacity"),
         *("register_database", "register_server", "list_people", "add_person", "remove_person"),
+        *("get_figures", "get_metrics"),
         *("disable_person", "list_late", "end_everything", "get_quarantine", "lift_quarantine"),
         *("confirm_database", "confirm_server", "rotate_database_login", "rotate_server_login"),
         *("replace_database_password", "replace_server_password"),
