@@ -16,9 +16,8 @@ from broker.metrics import write_metrics
 from broker.tx import system
 from tests.world import World
 
-LINE = re.compile(
-    r'# (HELP [a-z_]+ .+|TYPE [a-z_]+ gauge)|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+'
-)
+LABELS = r'\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\}'
+LINE = re.compile(rf"# (HELP [a-z_]+ .+|TYPE [a-z_]+ gauge)|[a-z_]+({LABELS})? [0-9.e+-]+")
 
 
 def figures(world: World) -> Figures:
