@@ -58,6 +58,7 @@ REVEALING: Mapping[str, str] = {
     "cli/tokens.py": "a password that was typed, into the request that it confirms",
     "cli/api.py": "a token into the request's header, or the form that exchanges it",
     "cli/connect.py": "a lease's password, into the environment of psql alone",
+    "cli/snapshot_env.py": "a lease's password, into what an application was asked to be given",
     "cli/logins.py": "a new login's password, into a private file, or shown when asked for",
     "cli/kept.py": "a token, into the system's keyring",
     "cli/session.py": "a password or token that was typed, into the request that signs in",

@@ -13,6 +13,7 @@ from broker.cli.listing import Listing, listed
 from broker.cli.output import console, print_item, print_list
 from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
+from broker.cli.snapshot_env import env
 from broker.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _wait_option = click.option(
 @click.group(cls=Noun)
 def snapshots() -> None:
     """Masked copies of a tenant's database."""
+
+
+snapshots.add_command(env)
 
 
 @snapshots.command("list")

@@ -65,6 +65,8 @@ def test_the_story_is_told_by_commands_alone(desk: Desk, tmp_path: Path) -> None
         on_copy = connect(engineer, snapshot, "--", "-Atc", "SELECT count(*) FROM crm.contacts")
         assert on_copy.stdout.strip().isdigit(), on_copy.stderr
 
+        check_env(engineer, snapshot, tmp_path)
+
         destroyed = admin.json("snapshots", "destroy", snapshot, "--wait", "60s")
         assert destroyed["state"] == "destroyed"
         certificate = destroyed["certificate"]
@@ -76,6 +78,25 @@ def test_the_story_is_told_by_commands_alone(desk: Desk, tmp_path: Path) -> None
         admin.run("grants", "end", grant)
         assert admin.json("grants", "show", grant)["state"] == "ended"
     check_proofs(desk, admin, certificate, tmp_path)
+
+
+def check_env(engineer: Terminal, snapshot: str, folder: Path) -> None:
+    """An application's variables work as a shell reads them, and as one URL."""
+    file = folder / "env"
+    engineer.run("snapshots", "env", snapshot, "--file", str(file))
+    assert file.stat().st_mode & 0o077 == 0
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f'. {file}; printf "%s\\n" "$DATABASE_URL" "$PGPASSWORD" "$PGUSER"'],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={},
+    ).stdout.splitlines()
+    with psycopg.connect(shown[0]) as connection:
+        row = connection.execute("SELECT current_user, current_database()").fetchone()
+        assert connection.info.password == shown[1]
+    assert row == (shown[2], f"sab_{snapshot[4:]}")
+    assert engineer.try_("snapshots", "env", "grt_" + "a" * 26).exit_code == 2
 
 
 def check_proofs(desk: Desk, admin: Terminal, certificate: str, folder: Path) -> None:
