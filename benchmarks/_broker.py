@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +31,7 @@ from broker.consents.purposes import LIVE_ACCESS, TEST_COPY, get_purpose
 from broker.demo.canaries import new_marks
 from broker.demo.crm import build_crm
 from broker.demo.processes import Child, broker_command, free_port, start, wait_until
-from broker.embedded import EmbeddedServer
+from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder
 from broker.engines import Target
 from broker.engines.ownership import Owned, find_owned
 from broker.engines.postgres.account import setup_sql
@@ -278,7 +281,7 @@ def running(folder: Path, live: EmbeddedServer, more: Sections = {}) -> Iterator
         broker = bootstrap.build(settings)
         stack.callback(broker.close)
         ports = bootstrap.build_ports(broker)
-        bootstrap.publish_keys(ports)
+        bootstrap.publish_keys(ports, settings)
         world = World(folder, control, live, broker, ports, port, system("none"))
         with broker.database.begin(_BENCH) as tx:
             world.operator = add_vendor_person(tx, "operator", 0)
@@ -303,6 +306,23 @@ def running(folder: Path, live: EmbeddedServer, more: Sections = {}) -> Iterator
 
         wait_until(answers, "the start of the broker")
         yield world
+
+
+def measure_in_folder(name: str, measure: Callable[[World], object]) -> None:
+    """Build the world in a new folder, print what `measure` says of it, leave nothing."""
+    root = None
+    if os.geteuid() == 0:
+        make_root_folder()
+        root = ROOT_FOLDER
+    folder = Path(tempfile.mkdtemp(dir=root, prefix=f"bench-{name}-"))
+    live = EmbeddedServer(folder / "live", settings=DURABLE)
+    try:
+        live.start()
+        with running(folder, live) as world:
+            print(json.dumps(measure(world)), flush=True)
+    finally:
+        live.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def add_vendor_person(tx: Tx, role: str, number: int) -> Actor:

@@ -17,27 +17,22 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import json
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import _broker
 import sqlalchemy as sa
-from _broker import CALLERS, DURABLE, HOST, Tenant, World
+from _broker import CALLERS, HOST, Tenant, World
 from api import p95_ms
 from flask import Flask
 
 from broker import sessions, tenants
-from broker.embedded import ROOT_FOLDER, EmbeddedServer, make_root_folder
 from broker.engines.postgres.connect import connect
 from broker.http import create_app
 from broker.people import Person
@@ -307,21 +302,5 @@ def run(world: World) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    root = None
-    if os.geteuid() == 0:
-        make_root_folder()
-        root = ROOT_FOLDER
-    folder = Path(tempfile.mkdtemp(dir=root, prefix="bench-console-"))
-    live = EmbeddedServer(folder / "live", settings=DURABLE)
-    try:
-        live.start()
-        with _broker.running(folder, live) as world:
-            print(json.dumps(run(world)), flush=True)
-    finally:
-        live.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    main()
+    _broker.measure_in_folder("console", run)

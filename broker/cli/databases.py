@@ -16,6 +16,7 @@ from broker.cli.logins import (
     password_options,
     read_login_password,
     seal_for_broker,
+    send_password,
     setup_options,
     write_setup,
 )
@@ -224,14 +225,7 @@ def password(
     session: Session, database: str, *, password_stdin: bool, password_file: Path | None
 ) -> None:
     """Give the password that the DBA has set for the broker's login. It leaves here sealed."""
-    from broker.keys.intake import login_context
-
-    api = session.api()
-    known = api.get("databases", database)
-    secret = read_login_password(password_file, from_stdin=password_stdin)
-    context = login_context("database", known["host"], known["port"], known["login"])
-    body = {"sealed_password": seal_for_broker(api, secret, context)}
-    print_item(api.post("databases", database, "password", body=body), session.output)
+    send_password(session, "databases", database, password_file, from_stdin=password_stdin)
 
 
 @databases.command()

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from broker.cli.files import read_text, write_new
+from broker.cli.output import print_item
 from broker.cli.secrets_in import read_secret
+from broker.cli.session import Session
 from broker.errors import Invalid, Unavailable
 from broker.secret import Secret
 
@@ -72,6 +74,20 @@ def seal_for_broker(api: Api, password: Secret[str], context: bytes) -> str:
     except binascii.Error:
         raise Unavailable("the broker's public key for logins is not base64") from None
     return base64.b64encode(seal_login(public, password, context)).decode()
+
+
+def send_password(
+    session: Session, noun: str, registered: str, password_file: Path | None, *, from_stdin: bool
+) -> None:
+    """The password that a DBA has set for the broker's login on one of `databases` or `servers`."""
+    from broker.keys.intake import login_context
+
+    api = session.api()
+    known = api.get(noun, registered)
+    secret = read_login_password(password_file, from_stdin=from_stdin)
+    context = login_context(noun.removesuffix("s"), known["host"], known["port"], known["login"])
+    body = {"sealed_password": seal_for_broker(api, secret, context)}
+    print_item(api.post(noun, registered, "password", body=body), session.output)
 
 
 def write_setup(

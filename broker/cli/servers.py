@@ -12,6 +12,7 @@ from broker.cli.logins import (
     password_options,
     read_login_password,
     seal_for_broker,
+    send_password,
     setup_options,
     write_setup,
 )
@@ -128,14 +129,7 @@ def password(
     session: Session, server: str, *, password_stdin: bool, password_file: Path | None
 ) -> None:
     """Give the password that the DBA has set for the broker's login. It leaves here sealed."""
-    from broker.keys.intake import login_context
-
-    api = session.api()
-    known = api.get("servers", server)
-    secret = read_login_password(password_file, from_stdin=password_stdin)
-    context = login_context("server", known["host"], known["port"], known["login"])
-    body = {"sealed_password": seal_for_broker(api, secret, context)}
-    print_item(api.post("servers", server, "password", body=body), session.output)
+    send_password(session, "servers", server, password_file, from_stdin=password_stdin)
 
 
 @servers.command()

@@ -1,8 +1,9 @@
 """Freshdesk.
 
-After Freshdesk's pages "API v2: tickets, conversations, rate limit, authentication" and "Using
-webhooks in automation rules". None was looked up again while this was written; hold it against
-them, and run it against Freshdesk itself, before you rely on it: neither was done.
+After Freshdesk's pages "API v2: tickets, conversations, agents, rate limit, authentication"
+(developers.freshdesk.com/api) and "Using webhooks in automation rules". Looked up were a ticket
+with `include=stats`, its statuses and priorities, and a ticket's conversations with their paging;
+hold the rest against the pages, and run it against Freshdesk itself, before you rely on it.
 
 - Closed is 4 resolved, 5 closed, spam and deleted; a merged ticket is closed. Statuses of one's own
   making, from 6 on, are open.

@@ -1,8 +1,9 @@
 """GitLab: issues of one project, as Service Desk makes them.
 
 After GitLab's pages "Issues API", "Notes API", "REST API authentication", "Webhooks" and "Webhook
-events". Of these the signing token was looked up; hold the payloads against the pages, and run it
-against GitLab itself, before you rely on it: neither was done.
+events". Of these the signing token and the notes (docs.gitlab.com/api/notes: `sort`, `order_by`,
+`internal`, `system`) were looked up; hold the rest against the pages, and run it against GitLab
+itself, before you rely on it: neither was done.
 
 - A ticket is the number of an issue of `project`. Closed is `closed`; one that was moved is closed
   where it was.

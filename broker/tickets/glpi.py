@@ -1,7 +1,8 @@
 """GLPI 11, by its high-level API.
 
-After GLPI's pages "RESTful API (V2)" and "Webhooks", and the schemas and the signature in its own
-source (`ITILController`, `Webhook`). Not run against GLPI itself.
+After GLPI's pages "RESTful API (V2)" and "Webhooks", and its own source: the schemas of tickets and
+follow-ups in `src/Glpi/Api/HL/Controller/ITILController.php`, body and signature of webhooks in
+`src/Webhook.php`. Not run against GLPI itself.
 
 - Closed is 5 solved, 6 closed, or in the trash. The customer is the ticket's entity, by its number.
 - The API wants a token that lives an hour, got with an OAuth client and a user's password (the
@@ -9,6 +10,8 @@ source (`ITILController`, `Webhook`). Not run against GLPI itself.
 - `X-GLPI-signature` is the HMAC-SHA-256 of body and timestamp. Webhooks go through GLPI's queue and
   may be late, so an hour is allowed. We do not answer its challenge (CRA): who answers it signs
   whatever is asked, and a webhook could be forged with the answer. Leave it off.
+- A webhook on what hangs on a ticket shows that thing, with the ticket in `items_id`. Its schema of
+  follow-ups names no author, so nothing is asked by a comment here.
 - A private follow-up needs 11.0.6 or newer. GLPI counts no re-openings.
 """
 

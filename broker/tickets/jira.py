@@ -2,9 +2,9 @@
 
 After Atlassian's pages "The Jira Cloud platform REST API: issues, issue comments", "Basic auth for
 REST APIs", "Webhooks" (secured admin webhooks), "Rate limiting" and, for Data Center, "Managing
-webhooks" and "Personal access tokens". Of these the webhooks' signature and the bulk fetch were
-looked up; hold the rest against the pages, and run it against Jira itself, before you rely on it:
-neither was done.
+webhooks" and "Personal access tokens". Of these the webhooks' signature, the bulk fetch and the
+comments' `jsdPublic` were looked up; hold the rest against the pages, and run it against Jira
+itself, before you rely on it: neither was done.
 
 - Closed is a status of the category `done`, whatever the workflow calls it.
 - The customer is what `customer_field` holds: `project` (each customer has one), the field of

@@ -1,8 +1,9 @@
 """Linear.
 
-After Linear's pages "GraphQL: getting started, filtering, rate limiting" and "Webhooks". None was
-looked up again while this was written; hold it against them, and run it against Linear itself,
-before you rely on it: neither was done.
+After Linear's pages "GraphQL: getting started, filtering", "Rate limiting" and "Webhooks"
+(linear.app/developers). Looked up were the signature, `RATELIMITED` and how complexity is counted;
+hold the queries against the schema, and run them against Linear itself, before you rely on it:
+neither was done.
 
 - Closed is a state of type `completed`, `canceled` or `duplicate` (merged), an issue in the trash,
   and one that moved to another team, where it has another name.

@@ -1,9 +1,10 @@
 """Zendesk Support.
 
-After Zendesk's pages "Tickets", "Side-Loading", "Ticket Metrics", "Rate limits", "Security and
-authentication", "Webhook event types: ticket events" and "Verifying webhooks". Of these the
-webhooks' signature was looked up; hold the rest against the pages, `metric_set` first, and run it
-against Zendesk itself, before you rely on it: neither was done.
+After Zendesk's pages "Tickets", "Ticket Comments" (developer.zendesk.com, api-reference/ticketing/
+tickets/ticket_comments), "Side-Loading", "Ticket Metrics", "Rate limits", "Security and
+authentication", "Webhook event types: ticket events" and "Verifying webhooks". Looked up were the
+webhooks' signature and the comments (fields, flags, `via`); hold the rest against the pages,
+`metric_set` first, and run it against Zendesk itself, before you rely on it: neither was done.
 
 - Closed is `solved`, `closed` (merged tickets too) and `deleted`. A deleted ticket is a 404.
 - The customer is the ticket's organization; without one it can't be mapped. It changes with the
