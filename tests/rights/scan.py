@@ -67,10 +67,10 @@ def fill_every_table(connection: psycopg.Connection, people: dict[str, str]) -> 
         "ON n.oid = c.connamespace AND n.nspname = 'public' WHERE contype = 'c'"
     ).fetchall():
         connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-    for table in list_referring(connection):
-        for number, (person_id, mark) in enumerate(people.items()):
-            if table not in {"person", "membership", "erasure"}:  # made as the product does
-                _insert(connection, table, person_id, mark, number)
+    for table, named in list_referring(connection).items():
+        if table not in {"person", "membership", "erasure"}:  # made as the product does
+            for number, who in enumerate(people.items()):
+                _insert(connection, table, named, who, number)
     connection.execute("UPDATE lease SET state = 'revoked'")
     connection.execute("RESET session_replication_role")
 
@@ -103,9 +103,8 @@ _WRITTEN = {
 
 
 def _insert(
-    connection: psycopg.Connection, table: str, person_id: str, mark: str, number: int
+    connection: psycopg.Connection, table: str, named: list[str], who: tuple[str, str], number: int
 ) -> None:
-    named = list_referring(connection)[table]
     columns, values = [], []
     for column, kind, identity in connection.execute(
         "SELECT attname, atttypid::regtype::text, attidentity FROM pg_attribute "
@@ -115,7 +114,7 @@ def _insert(
         if identity == "a":
             continue
         columns.append(sql.Identifier(column))
-        values.append(_value(column, kind, f"{table}-{number}", named, (person_id, mark)))
+        values.append(_value(column, kind, f"{table}-{number}", named, who))
     connection.execute(
         sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
             sql.Identifier(table),
