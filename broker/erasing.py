@@ -61,6 +61,11 @@ def erase_person(tx: Tx, person_id: str) -> Erasure:
     they were erased already.
     """
     people.check(tx, "person:erase")
+    return erase(tx, person_id)
+
+
+def erase(tx: Tx, person_id: str) -> Erasure:
+    """As `erase_person`, for who has asked already whether the actor may."""
     person = tx.session.get(Person, person_id, with_for_update=True)
     if person is None:
         raise NotFound(NOT_THERE)

@@ -31,7 +31,22 @@ LogId = NewType("LogId", str)  # log_
 PREFIXES = (
     *("tnt", "psn", "tok", "ses", "pky", "inv", "tkt", "dbs", "srv", "plt", "sto"),
     *("grt", "sta", "dec", "lse", "snp", "rmn", "crt", "log", "qrt", "gls", "drl", "hld", "dlg"),
-    *("rev", "cns", "rgt", "dcl", "rcp", "hnd", "ord", "brc", "idp", "sso", "bkp", "bkr", "bks"),
+    *(
+        "rev",
+        "cns",
+        "rgt",
+        "dcl",
+        "rcp",
+        "hnd",
+        "ord",
+        "brc",
+        "idp",
+        "sso",
+        "bkp",
+        "bkr",
+        "bks",
+        "dep",
+    ),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")
 

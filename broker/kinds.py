@@ -96,6 +96,25 @@ _CERTIFICATE = {"certificate": "id", "digest": "digest", "snapshot": "id"}
 KINDS: Mapping[str, Kind] = {
     # Tenants, people, keys.
     "tenant.enrolled": Kind("The vendor enrolled a tenant.", "tenant", {}, ("legal_id",)),
+    "departure.announced": Kind(
+        "It was announced that the tenant leaves.",
+        "departure",
+        {"leaves_at": "instant", "side": "word"},
+    ),
+    "departure.cancelled": Kind("The departure was taken back.", "departure"),
+    "departure.begun": Kind(
+        "The tenant left: what was open is ended, and nothing begins any more.", "departure"
+    ),
+    "departure.closed": Kind("Nothing of the tenant is alive any more.", "departure"),
+    "departure.erasing": Kind(
+        "Names, texts and addresses of the tenant were erased; a signed statement says so.",
+        "departure",
+        {"digest": "digest"},
+    ),
+    "departure.erased": Kind("Who got that statement was erased too.", "departure"),
+    "tenant.exported": Kind(
+        "An admin took home all that is held of the tenant.", "tenant", {"bytes": "number"}
+    ),
     "tenant.identified": Kind(
         "The vendor noted who a tenant is in law: its SIREN or VAT number.",
         "tenant",

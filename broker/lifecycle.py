@@ -129,6 +129,11 @@ def end_all_of_tenant(tx: Tx, tenant_id: TenantId, queue: Queue) -> int:
         if tx.actor.side == "tenant"
         else mark("the vendor ended everything")
     )
+    return end_all(tx, tenant_id, why, queue)
+
+
+def end_all(tx: Tx, tenant_id: TenantId, why: str, queue: Queue) -> int:
+    """Whatever is open of a tenant; returns how many grants and requests were."""
     in_advance = tx.session.scalars(
         sa.select(Standing).where(Standing.tenant_id == tenant_id, Standing.state != "ended")
     ).all()

@@ -402,6 +402,22 @@ def end_membership(tx: Tx, person_id: PersonId, tenant_id: TenantId | None) -> N
     trail.record(tx, tenant_id, "member.removed", person_id, {"roles": [r.role for r in mine]})
 
 
+def end_memberships_of_left(tx: Tx, person_id: PersonId, tenant_id: TenantId) -> None:
+    """End all roles of a person in a tenant that left, also of its last admin."""
+    rows = tx.session.scalars(
+        sa.select(Membership).where(
+            Membership.tenant_id == tenant_id,
+            Membership.person_id == person_id,
+            Membership.ended_at.is_(None),
+        )
+    ).all()
+    for row in rows:
+        row.ended_at = tx.at
+    forget_held(tx)
+    if rows:
+        trail.record(tx, tenant_id, "member.removed", person_id, {"roles": [r.role for r in rows]})
+
+
 def disable_person(tx: Tx, person_id: PersonId) -> None:
     """The person can do nothing from now on; what it asked for is ended by the sweep."""
     person = get_person(tx, person_id)

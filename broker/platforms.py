@@ -22,7 +22,7 @@ from broker.db import Base
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import PlatformId, TenantId, new_id
 from broker.secret import Secret
-from broker.tenants import check_name, get_tenant
+from broker.tenants import check_name, check_not_left
 from broker.trail import Personal
 from broker.tx import Tx
 
@@ -50,7 +50,7 @@ def register(
 ) -> tuple[PlatformId, Secret[str]]:
     """Store a platform; its secret is shown once. Raises Invalid, Conflict for a taken audience."""
     people.check(tx, "platform:register", tenant_id)
-    get_tenant(tx, tenant_id)
+    check_not_left(tx, tenant_id)
     if not _AUDIENCE.match(audience):
         problem = "an https:// address without a query, such as https://crm.example/tenants/acme"
         raise Invalid("this can't be an audience", fields={"audience": problem})

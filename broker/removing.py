@@ -80,6 +80,12 @@ def _list_on_database(tx: Tx, database_id: str) -> list[str]:
         ),
         sa.select(Grant.id).where(Grant.database_id == database_id, Grant.state.in_(GRANT_OPEN)),
         sa.select(Lease.id).where(Lease.database_id == database_id, Lease.state.in_(LEASE_OPEN)),
+        sa.select(BackupPlan.id).where(
+            BackupPlan.database_id == database_id, BackupPlan.ended_at.is_(None)
+        ),
+        sa.select(BackupRun.id)
+        .join(BackupPlan, BackupPlan.id == BackupRun.backup_id)
+        .where(BackupPlan.database_id == database_id, BackupRun.state != "revoked"),
         sa.select(Drill.id).where(Drill.database_id == database_id, Drill.state == "ordered"),
         sa.select(BackupPlan.id).where(
             BackupPlan.database_id == database_id, BackupPlan.ended_at.is_(None)

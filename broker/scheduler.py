@@ -101,6 +101,7 @@ def intervals(times: Times) -> dict[str, int]:
         "prune_logs": max(times.janitor_s, 3600),
         "mail_checkpoints": max(times.janitor_s, 600),
         "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
+        "follow_departures": times.janitor_s,
         "send_mails": 2,
     }
 

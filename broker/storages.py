@@ -17,7 +17,7 @@ from broker import people, trail
 from broker.db import Base
 from broker.errors import NOT_THERE, Conflict, Invalid, NotFound
 from broker.ids import StorageId, TenantId, new_id
-from broker.tenants import check_name, get_tenant
+from broker.tenants import check_name, check_not_left
 from broker.trail import Personal
 from broker.tx import Tx
 
@@ -45,7 +45,7 @@ class Storage(Base):
 def register(tx: Tx, tenant_id: TenantId, name: str, bucket: str, prefix: str) -> StorageId:
     """Store where a tenant's objects are. Raises Invalid, Conflict for another tenant's objects."""
     people.check(tx, "storage:register", tenant_id)
-    get_tenant(tx, tenant_id)
+    check_not_left(tx, tenant_id)
     check_place(bucket, prefix)
     # One registration at a time: two overlapping ones would not see each other.
     tx.session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(_LOCK))))

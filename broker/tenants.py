@@ -46,6 +46,7 @@ class Tenant(Base):
     created_at: Mapped[datetime]
     legal_id: Mapped[str | None]
     copies_bytes: Mapped[int | None]
+    left_at: Mapped[datetime | None]
 
 
 class Contacted:
@@ -176,6 +177,21 @@ def identify(tx: Tx, tenant_id: TenantId, legal_id: str) -> None:
         trail.record(tx, log, "tenant.identified", tenant_id, {}, _named(legal_id))
 
 
+def mark_left(tx: Tx, tenant_id: TenantId) -> None:
+    """From now on nothing begins there any more (`broker.departures`)."""
+    tenant = get_tenant(tx, tenant_id)
+    tx.session.refresh(tenant, with_for_update=True)
+    tenant.left_at = tx.at
+    tx.session.flush()
+
+
+def check_not_left(tx: Tx, tenant_id: str) -> None:
+    """Raises Conflict for a customer that left; a trigger refuses what gets past this."""
+    left = get_tenant(tx, tenant_id).left_at
+    if left is not None:
+        raise Conflict(f"this customer left on {left:%Y-%m-%d}; nothing begins there any more")
+
+
 def _named(legal_id: str | None) -> list[Personal]:
     """A sole trader's number names a person."""
     return [Personal("legal_id", legal_id)] if legal_id else []
@@ -184,7 +200,7 @@ def _named(legal_id: str | None) -> list[Personal]:
 def register_database(tx: Tx, tenant_id: TenantId, database: TenantDatabase) -> DatabaseId:
     """Store a live database of a tenant: its standing consent to read the catalogue (G1)."""
     people.check(tx, "database:register", tenant_id)
-    get_tenant(tx, tenant_id)
+    check_not_left(tx, tenant_id)
     database.id = new_id("dbs")
     database.tenant_id = tenant_id
     database.name = check_name(database.name)

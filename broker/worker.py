@@ -31,6 +31,7 @@ from broker.audit.witnessing import ask_all, cosign_root, parse_witness
 from broker.backups import steps as backup_steps
 from broker.bootstrap import Broker
 from broker.db import Database
+from broker.departures import erasing, following
 from broker.desk import Desk
 from broker.engines.postgres.warm import WarmSessions
 from broker.grants import (
@@ -48,6 +49,7 @@ from broker.grants import (
     token_steps,
 )
 from broker.grants.lease_batches import Batches
+from broker.ids import is_id
 from broker.jobs import QUEUES
 from broker.logs import get_log
 from broker.oidc import discovery, redeeming
@@ -59,7 +61,7 @@ from broker.snapshots.ports import Ports
 from broker.snapshots.stamping import stamp_certificates
 from broker.sweeps import Overtaken
 from broker.tickets import TicketSystem
-from broker.tx import system
+from broker.tx import Tx, system
 
 _log = get_log(__name__)
 _OTHERS = 4  # places that no lane takes: for sweeps, mails and what else is short
@@ -122,9 +124,8 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "mail_checkpoints": lambda _: mail_due(database),
         "prune_logs": lambda _: prune_due(database, kept),
         "ask_witnesses": lambda _: ask_all(database, witnesses),
-        "send_mails": lambda _: mail.send_due(
-            database, broker.settings, certificates.read_attachment
-        ),
+        "follow_departures": lambda _: following.follow(database, ports.queue, keys),
+        "send_mails": lambda _: mail.send_due(database, broker.settings, _read_attachment),
     }
     if cosigner is not None:
         by_fence["cosign_root"] = lambda _: cosign_root(database, cosigner)
@@ -192,6 +193,12 @@ def _sweep(name: str, act: Callable[[int], int]) -> Callable[[int], None]:
             _log.warning("sweep_overtaken", sweep=name, reason=error.message)
 
     return run
+
+
+def _read_attachment(tx: Tx, identity: str) -> bytes:
+    if is_id(identity, "dep"):
+        return erasing.read_envelope(tx, identity)
+    return certificates.read_attachment(tx, identity)
 
 
 def _sweep_ends(broker: Broker, ports: Ports, fence: int) -> int:

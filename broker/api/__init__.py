@@ -32,6 +32,7 @@
     POST /databases/{id}/check · POST /servers/{id}/check
     GET /databases/{id}/preflight?wait= · GET /servers/{id}/preflight?wait=
     GET /quarantine · POST /quarantine/{id}/lift
+    GET POST /tenants/{id}/departure · POST …/departure/cancel · …/close · GET /tenants/{id}/export
     DELETE /databases/{id} · DELETE /servers/{id}
     GET POST /platforms · POST /platforms/{id}/secret · DELETE /platforms/{id}
     POST /token-keys/withdraw

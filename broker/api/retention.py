@@ -19,7 +19,9 @@ class TermAnswer(Answer):
     name = fields.String()
     tables = fields.List(fields.String())
     days = fields.Integer(metadata={"description": "0: as long as `fate` says"})
-    fate = fields.String(metadata={"description": "`erase`, `anonymise`, `keep` or `elsewhere`"})
+    fate = fields.String(
+        metadata={"description": "`erase`, `anonymise`, `after_contract`, `keep` or `elsewhere`"}
+    )
     what = fields.Dict(metadata={"description": "by language"})
     basis = fields.Dict(metadata={"description": "by language"})
     past = fields.Integer(

@@ -25,9 +25,11 @@ from broker.errors import Invalid, VerificationFailed
 _VENDOR = "application/vnd.support-access-broker"
 DECISION = "decision"
 END_OF_ACCESS = "end_of_access"
+DEPARTURE = "departure"
 TYPES: Mapping[str, str] = {
     DECISION: f"{_VENDOR}.decision+json",
     END_OF_ACCESS: f"{_VENDOR}.end-of-access+json",
+    DEPARTURE: f"{_VENDOR}.departure+json",
 }
 Verify = Callable[[bytes, Sequence[VerifierKey]], Report]
 
@@ -48,6 +50,10 @@ _FORMS: Mapping[str, _Form] = {
     END_OF_ACCESS: _Form(
         ("lease", "grant", "log"),
         "The end of login {lease} under {grant} is signed by {key}.",
+    ),
+    DEPARTURE: _Form(
+        ("departure", "tenant", "log"),
+        "That the data of {tenant} was erased, after {departure}, is signed by {key}.",
     ),
 }
 

@@ -40,6 +40,7 @@ _COMMANDS = {
     "delegates": "broker.cli.delegates:delegates",
     "backups": "broker.cli.backups:backups",
     "restores": "broker.cli.backups:restores",
+    "departures": "broker.cli.departures:departures",
     "recipients": "broker.cli.recipients:recipients",
     "orders": "broker.cli.recipients:orders",
     "notice": "broker.cli.registers:notice",

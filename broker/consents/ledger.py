@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from broker import people, trail
+from broker import people, tenants, trail
 from broker.consents import backup_plans, recipients
 from broker.consents.model import ConsentAct
 from broker.consents.purposes import BACKUP, RECIPIENT, Purpose, PurposeRow, get_purpose
@@ -154,6 +154,7 @@ def give(tx: Tx, consent: Consent, shown_digest: str) -> ConsentAct:
     purpose = get_purpose(tx, consent.purpose)
     _check_giver(tx, consent, purpose)
     language = purpose.find_language(shown_digest, _read_about(tx, consent, purpose))
+    tenants.check_not_left(tx, consent.tenant_id)
     if language is None:
         raise Conflict(
             f"what you were shown is not what {purpose.name} says now; read it again",
@@ -197,15 +198,33 @@ def lapse(tx: Tx, act: ConsentAct) -> None:
         _keep(tx, _act(tx, consent, "lapsed", act.version), kind="consent.lapsed")
 
 
-def _is_lapsing() -> sa.ColumnElement[bool]:
+def end_all(tx: Tx, tenant_id: TenantId) -> None:
+    """Every consent is over: the customer left. What rested on them was ended."""
+    _hold_alone(tx, tenant_id)
     later = sa.orm.aliased(ConsentAct)
-    followed = sa.select(later.number).where(
+    followed = sa.select(later.number).where(*_same(later), later.number > ConsentAct.number)
+    last = sa.select(ConsentAct).where(
+        ConsentAct.tenant_id == tenant_id, ConsentAct.act.in_(GRANTING), ~followed.exists()
+    )
+    for act in tx.session.scalars(last.order_by(ConsentAct.number)).all():
+        person_id = PersonId(act.person_id) if act.person_id else None
+        consent = Consent(tenant_id, act.purpose, person_id, act.about)
+        _keep(tx, _act(tx, consent, "lapsed", act.version), kind="consent.lapsed")
+
+
+def _same(later: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    """Acts on the same consent."""
+    return (
         later.tenant_id == ConsentAct.tenant_id,
         later.purpose == ConsentAct.purpose,
         sa.func.coalesce(later.person_id, "") == sa.func.coalesce(ConsentAct.person_id, ""),
         later.about == ConsentAct.about,
-        later.number > ConsentAct.number,
     )
+
+
+def _is_lapsing() -> sa.ColumnElement[bool]:
+    later = sa.orm.aliased(ConsentAct)
+    followed = sa.select(later.number).where(*_same(later), later.number > ConsentAct.number)
     newer = sa.select(PurposeRow.name).where(
         PurposeRow.name == ConsentAct.purpose, PurposeRow.counts_from > ConsentAct.version
     )

@@ -73,6 +73,7 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("grant", "lease", "snapshot", "scope"), ENDING),
     **dict.fromkeys(("look", "remnant", "orphan", "stranger"), ENDING),
     "hold": LAW,
+    "departure": ENDING,
 }
 
 

@@ -70,6 +70,7 @@ def request(tx: Tx, ask: Ask, times: Times, queue: Queue) -> GrantId:
     if ask.starts_at is not None and not tx.at <= ask.starts_at <= tx.at + START_WITHIN:
         raise Invalid("it can't start then", fields={"starts_at": "within the next 7 days"})
     ticket = mirror.get_open_ticket(tx, ask.ticket_id)
+    tenants.check_not_left(tx, ticket.tenant_id)
     database = tenants.get_database(tx, ask.database_id)
     if database.tenant_id != ticket.tenant_id:
         raise NotFound("there is no such database for this ticket's customer")

@@ -41,6 +41,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "erase": "erased",
         "anonymise": "its content erased",
         "keep": "to the end of the contract and its legal term",
+        "after_contract": "erased, once nothing of a customer that left is alive",
         "elsewhere": "minutes or days",
         "unconfirmed": "This schedule is not carried out yet: nothing is erased by it before it is "
         "confirmed.",
@@ -67,6 +68,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "erase": "effacé",
         "anonymise": "contenu effacé",
         "keep": "jusqu'à la fin du contrat et de son délai légal",
+        "after_contract": "effacé, une fois que plus rien d'un client parti n'est actif",
         "elsewhere": "quelques minutes ou jours",
         "unconfirmed": "Ce calendrier n'est pas encore appliqué : rien n'est effacé selon lui "
         "avant qu'il soit confirmé.",

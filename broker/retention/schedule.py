@@ -21,7 +21,8 @@ from broker.retention.records import RECORDS
 from broker.tx import Tx
 
 ERASE, ANONYMISE, KEEP, ELSEWHERE = "erase", "anonymise", "keep", "elsewhere"
-FATES = (ERASE, ANONYMISE, KEEP, ELSEWHERE)
+AFTER_CONTRACT = "after_contract"  # carried out by `broker.departures`
+FATES = (ERASE, ANONYMISE, AFTER_CONTRACT, KEEP, ELSEWHERE)
 LANGUAGES = ("en", "fr")
 
 
@@ -80,7 +81,7 @@ def _read(name: str, values: Mapping[str, Any]) -> Term:
     if set(values) != set(term.document()) or term.fate not in FATES:
         raise ValueError(f"{name}: {sorted(values)}, {term.fate}")
     acts = term.fate in {ERASE, ANONYMISE}
-    if acts != (term.days > 0):
+    if (acts or term.fate == AFTER_CONTRACT) != (term.days > 0):
         raise ValueError(f"{name}: what is erased or anonymised has a term, and nothing else has")
     if acts and name not in RECORDS:
         raise ValueError(f"{name}: it is not known how; one of {', '.join(RECORDS)}")

@@ -94,6 +94,7 @@ HOLDINGS = (
     Holding("backup_restore", ("id",), ("asked_by", "state_by"), "restores that you asked"),
     Holding("lease", ("id",), ("person_id", "state_by", "paused_by"), "your logins and tokens"),
     Holding("snapshot", ("id",), ("requester_id", "state_by"), "copies that you ordered or ended"),
+    Holding("departure", ("id",), ("state_by",), "departures of your organisation"),
     Holding("attestation", ("id",), ("person_id",), "what you said you took out of copies"),
     Holding("remnant", ("id",), ("state_by",), "remnants of copies"),
     Holding("legal_hold", ("id",), ("asked_by", "decided_by", "state_by"), "legal holds"),

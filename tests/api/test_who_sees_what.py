@@ -62,6 +62,7 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "role": "auditor",
         "tenant": ids["tenant_id"],
     },
+    "announce_departure": lambda _: {"leaves_at": "2030-01-01T00:00:00Z"},
     "identify_tenant": lambda _: {"legal_id": "FR83404833048"},
     "set_copies_quota": lambda _: {"copies_bytes": 10**12},
     "set_server_capacity": lambda _: {"capacity_bytes": 10**12},
@@ -502,6 +503,7 @@ THIRD_PARTIES = (
 # What a role must not do where it may look; what it may do is in the other tests.
 DENIED = {
     "engineer": (
+        *("announce_departure", "cancel_departure", "close_departure", "export_tenant"),
         *("remove_database", "remove_server"),
         *THIRD_PARTIES,
         "list_handovers",
@@ -530,6 +532,7 @@ DENIED = {
         *("report_backup_gone", "allow_restore", "refuse_restore", "use_restore"),
     ),
     "operator": (
+        "export_tenant",
         *THIRD_PARTIES,
         "list_handovers",
         "list_tenant_orders",
@@ -564,6 +567,7 @@ DENIED = {
         *("ask_hold", "attest_snapshot"),
     ),
     "auditor": (
+        *("announce_departure", "cancel_departure", "close_departure", "export_tenant"),
         *("remove_database", "remove_server"),
         *("identify_tenant", "set_copies_quota", "set_server_capacity"),
         *THIRD_PARTIES,
