@@ -119,6 +119,7 @@ class _Headers:
         policy = (
             ContentSecurityPolicy()
             .default_src("'none'")
+            .object_src("'none'")
             .script_src("'self'")
             .style_src("'self'")
             .img_src("'self'", "data:")
@@ -130,7 +131,7 @@ class _Headers:
         )
         self._secure = Secure(
             csp=policy,
-            hsts=StrictTransportSecurity().max_age(31_536_000),
+            hsts=StrictTransportSecurity().max_age(31_536_000).include_subdomains(),
             # Not `no-referrer`: the check of forms over TLS needs to see our own address.
             referrer=ReferrerPolicy().same_origin(),
             permissions=PermissionsPolicy().camera().microphone().geolocation(),

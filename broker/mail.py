@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from broker.settings import Settings
 from broker.tx import Tx, system
 
 _BATCH = 20
+_UNSENT_SHOWN = 100
 TIMEOUT_S = 10  # for each answer of the mail server's
 
 
@@ -86,6 +88,32 @@ def write_to_roles(
 def forget_person(tx: Tx, person_id: PersonId) -> None:
     """Delete every mail to this person, sent or not."""
     tx.session.execute(sa.delete(Mail).where(Mail.person_id == person_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A mail that its server did not take, and that is tried again; whose it is stays unsaid."""
+
+    kind: str
+    tenant_id: str | None
+    since: datetime
+    attempts: int
+    reason: str
+
+
+def list_unsent(tx: Tx) -> list[Unsent]:
+    """The longest first, at most 100. Raises Denied to who may not read the broker's health."""
+    people.check(tx, "health:read")
+    rows = tx.session.scalars(
+        sa.select(Mail)
+        .where(Mail.sent_at.is_(None), Mail.stuck_since.is_not(None))
+        .order_by(Mail.stuck_since)
+        .limit(_UNSENT_SHOWN)
+    )
+    return [
+        Unsent(row.kind, row.tenant_id, row.created_at, row.attempts, row.stuck_reason or "")
+        for row in rows
+    ]
 
 
 def send_due(

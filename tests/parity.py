@@ -143,6 +143,7 @@ PAGES: Mapping[str, tuple[str, ...] | Only] = {
     "glass.show": ("watch_leases",),
     "standing.list_all": ("list_standing",),
     "standing.show": ("get_standing", "get_standing_plan"),
+    "set_up.show": Only("a look over what other operations and `broker doctor` say one by one"),
     "standing.show_form": _STEP,
     "standing.give": ("give_standing",),
     "standing.agree": ("agree_to_standing",),

@@ -42,6 +42,7 @@ from broker.web import (
     reviews,
     rights,
     session,
+    set_up,
     standing,
     stepup,
 )
@@ -56,6 +57,7 @@ PARTS = (
     copies,
     records,
     preflights,
+    set_up,
     policies,
     delegates,
     departures,

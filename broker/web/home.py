@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from broker import finds, lateness, lifecycle, people, quarantine, tenants
+from broker import finds, lateness, lifecycle, mail, people, quarantine, tenants
 from broker.errors import Invalid
 from broker.figures import read_figures
 from broker.grants import delegates
@@ -17,6 +17,7 @@ from broker.grants.reviews import ReviewView, list_reviews
 from broker.grants.states import LEASE_OPEN
 from broker.ids import PersonId, TenantId
 from broker.lateness import Late
+from broker.letters import KINDS
 from broker.paging import Page
 from broker.snapshots import holds
 from broker.snapshots.queries import SnapshotView, list_snapshots
@@ -108,6 +109,7 @@ def show_late() -> ResponseReturnValue:
         held = quarantine.find_view(tx)
         unended = finds.list_unended(tx) if held else []
         kept = holds.count_held(tx)
+        unsent = mail.list_unsent(tx)
     return render_template(
         "console/late.html",
         late=late,
@@ -116,6 +118,8 @@ def show_late() -> ResponseReturnValue:
         kept=kept,
         late_words=_LATE,
         figures=figures,
+        unsent=unsent,
+        notices=KINDS,
     )
 
 

@@ -35,7 +35,7 @@ def turn_on(world: World, browser: Browser) -> tuple[str, list[str]]:
     assert found, shown.text
     answer = browser.act(f"{BASE}/confirm", code=code_at(world, found[1], -1))
     assert answer.status_code == 200, answer.text
-    return found[1], re.findall(r"<li>([A-Z2-7-]{19})</li>", answer.text)
+    return found[1], re.findall(r"<li>([A-Z2-7-]{29})</li>", answer.text)
 
 
 def enter(app: Flask, email: str, code: str = "") -> TestResponse:

@@ -277,7 +277,7 @@ def test_every_role_has_its_pages(
         forbidden[role] |= {"/rights"}  # the privacy officers' list
         forbidden[role] |= {"/sign-in/organisation/answer"}  # to who began no sign-in
         if role != "operator":
-            forbidden[role] |= {"/retention", "/improvement"}
+            forbidden[role] |= {"/retention", "/improvement", "/set-up"}
         forbidden[role] |= {"/registers", "/breaches"}
         if role != "engineer":  # who works on the ticket reaches its people
             forbidden[role] |= {path for path in every if path.startswith("/tickets/")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from broker import mail
+from broker import mail, retries
 from broker.letters import Letter, phrase
 from broker.tx import Actor, system
 from tests.web.browser import Browser
@@ -54,3 +54,18 @@ def test_the_browsers_language_is_kept_at_sign_in_until_the_person_chooses(
     admin.submit("/account", "/language", language="fr")
     with world.as_(world.admin) as tx:
         assert tx.session.scalar(query, {"p": world.admin.person_id}) == "fr"
+
+
+def test_a_mail_that_bounced_is_shown_with_its_reason_and_without_its_reader(
+    world: World, operator: Browser
+) -> None:
+    assert "did not go out" not in operator.page("/late")
+    assert world.admin.person_id is not None
+    with world.as_(system("tests")) as tx:
+        mail.write(tx, world.admin.person_id, world.tenant, Letter(phrase("A person asks"), []))
+        row = tx.session.scalars(sa.select(mail.Mail).order_by(mail.Mail.id.desc())).first()
+        assert row is not None
+        retries.note_failure(row, tx.at, "the mail server refused the address: 550")
+    page = operator.page("/late")
+    assert "refused the address: 550" in page
+    assert "@tenant.test" not in page
