@@ -87,6 +87,8 @@ def destroy(ports: Ports, identity: str) -> None:
 
 
 def _find_snapshot(ports: Ports, identity: str) -> str:
+    if not identity.startswith("rmn_"):
+        return identity
     with ports.database.begin(_WORKER) as tx:
         return get_ended(tx, identity)[0].id
 

@@ -111,13 +111,25 @@ class FolderStore:
     def delete(self, stored: StoredObject) -> None:
         """Also what `create` would refuse to make, since a listing shows everything."""
         *folders, last = _check_listed(stored.name)
-        with self._answering(), self._root() as root, _locked(root, fcntl.LOCK_EX):
-            with contextlib.suppress(FileNotFoundError), _entered(root, folders) as parent:
+        with self._answering(), self._root() as root:
+            if not self._unlink(root, folders, last):
+                with _locked(root, fcntl.LOCK_EX):
+                    _remove_empty(root, folders)
+
+    def _unlink(self, root: int, folders: Sequence[str], last: str) -> bool:
+        """Remove the name; whether others are left beside it. Nobody waits for the disk here: who
+        lists, publishes or deletes is kept from the store for the change of a name alone.
+        """
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+            with _locked(root, fcntl.LOCK_EX):
+                parent = stack.enter_context(_entered(root, folders))
                 # Gone already may mean: by a call that was killed before its fsync.
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(last, dir_fd=parent)
-                os.fsync(parent)
-            _remove_empty(root, folders)
+            os.fsync(parent)
+            with os.scandir(parent) as beside:
+                return any(True for _ in beside)
+        return False
 
     @contextlib.contextmanager
     def _root(self) -> Iterator[int]:
