@@ -2,12 +2,13 @@
 
     absent ──_create──▶ no login, all set ──bounds checked──▶ LOGIN ──revoke──▶ absent, looked at
 
-What must stay true: LOGIN comes last, by a statement of its own, after a check of what the role can
-really do; a role that is being ended is never revived.
+What must stay true: LOGIN comes last, by a statement or a commit of its own, after a check of what
+the role can really do; a role that is being ended is never revived.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -123,7 +124,7 @@ def _give_back(connection: Connection, lease: LeaseRole) -> None:
         _check_same(found, lease)
         version = connection.info.server_version
         options = membership(version, inherit=True, settable=lease.acts_as_scope)
-        connection.execute(_grant(lease.scope, sql.Identifier(lease.role)) + options)
+        connection.execute(_grant(lease.scope, [lease.role]) + options)
 
 
 def _check_bounds(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
@@ -147,30 +148,51 @@ def _find_or_create(connection: Connection, lease: LeaseRole, *, bounded: bool) 
 
 def _create(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
     """All in one message to the server: each would cost a way there and back."""
-    statements = creation(lease, connection.info.server_version, bounded=bounded)
+    statements = creation([lease], connection.info.server_version, bounded=bounded)
     connection.execute(sql.SQL("; ").join(statements))
 
 
-def creation(lease: LeaseRole, version: int, *, bounded: bool) -> list[sql.Composable]:
-    """The statements that make the role with all that it has, but for LOGIN.
+def creation(
+    leases: Sequence[LeaseRole], version: int, *, bounded: bool, login: bool = False
+) -> list[sql.Composable]:
+    """The statements that make the roles with all that they have; with `login` they may log in
+    once this is committed, which then must not be before they were checked.
 
-    `version` is the server's, as libpq gives it.
+    `version` is the server's, as libpq gives it. The order is for servers with many leases: from
+    PostgreSQL 16 on our login is a member of each, and every change of a membership makes the
+    server read all of them anew for the next statement that needs our rights. So what changes them
+    comes in few statements, and what needs no new one between.
     """
-    role = sql.Identifier(lease.role)
-    statements: list[sql.Composable] = [
-        sql.SQL(
-            "CREATE ROLE {} NOLOGIN INHERIT CONNECTION LIMIT {} VALID UNTIL {} PASSWORD {}"
-        ).format(
-            role,
-            sql.Literal(lease.connection_limit),
-            sql.Literal(lease.valid_until.isoformat()),
-            sql.Literal(lease.verifier),
+    by_scope: dict[tuple[str, bool], list[str]] = {}
+    for lease in leases:
+        by_scope.setdefault((lease.scope, lease.acts_as_scope), []).append(lease.role)
+    marked = membership(version, inherit=False, settable=False)
+    return [
+        *(_creation(lease, sql.SQL("LOGIN" if login else "NOLOGIN")) for lease in leases),
+        *(one for lease in leases for one in _description(lease, bounded=bounded)),
+        _grant(MARK, [lease.role for lease in leases]) + marked,
+        *(
+            _grant(scope, roles) + membership(version, inherit=True, settable=settable)
+            for (scope, settable), roles in by_scope.items()
         ),
-        _grant(MARK, role) + membership(version, inherit=False, settable=False),
-        _grant(lease.scope, role) + membership(version, inherit=True, settable=lease.acts_as_scope),
-        sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(lease.label_text)),
     ]
-    # For the engineer's comfort: whoever is logged in may change them.
+
+
+def _creation(lease: LeaseRole, login: sql.SQL) -> sql.Composable:
+    return sql.SQL(
+        "CREATE ROLE {} {} INHERIT CONNECTION LIMIT {} VALID UNTIL {} PASSWORD {}"
+    ).format(
+        sql.Identifier(lease.role),
+        login,
+        sql.Literal(lease.connection_limit),
+        sql.Literal(lease.valid_until.isoformat()),
+        sql.Literal(lease.verifier),
+    )
+
+
+def _description(lease: LeaseRole, *, bounded: bool) -> list[sql.Composable]:
+    """The label, and settings for the engineer's comfort: whoever is logged in may change them."""
+    role = sql.Identifier(lease.role)
     path = lease.search_path or ((lease.scope,) if bounded else ())
     settings: dict[str, sql.Composable] = {
         "statement_timeout": sql.Literal(f"{lease.statement_timeout_s}s"),
@@ -180,14 +202,18 @@ def creation(lease: LeaseRole, version: int, *, bounded: bool) -> list[sql.Compo
         settings["role"] = sql.Literal(lease.scope)
     if path:
         settings["search_path"] = sql.SQL(", ").join(map(sql.Identifier, path))
-    return statements + [
-        sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), value)
-        for name, value in settings.items()
+    return [
+        sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(lease.label_text)),
+        *(
+            sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), value)
+            for name, value in settings.items()
+        ),
     ]
 
 
-def _grant(role: str, to: sql.Identifier) -> sql.Composed:
-    return sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), to)
+def _grant(role: str, to: Sequence[str]) -> sql.Composed:
+    names = sql.SQL(", ").join(map(sql.Identifier, to))
+    return sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), names)
 
 
 def _check_same(found: MarkedRole, lease: LeaseRole) -> None:

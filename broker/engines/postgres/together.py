@@ -10,7 +10,6 @@ and the recipe for one does it with all its care; every step is one that it may 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,13 +44,11 @@ def issue(
     Raises NotPlain, ServerUnavailable, AccountTooWeak.
     """
     with open_session(target) as connection:
-        version = connection.info.server_version
-        made = [creation(lease, version, bounded=bounded) for lease in leases]
+        made = creation(leases, connection.info.server_version, bounded=bounded, login=True)
         with _plainly():
-            _run(connection, [sql.SQL("BEGIN"), *itertools.chain(*made)])
+            _run(connection, [sql.SQL("BEGIN"), *made])
             _check(connection, leases, bounded=bounded)
-            logins = [_alter(lease.role, "LOGIN") for lease in leases]
-            _run(connection, [*logins, sql.SQL("COMMIT")])
+            _run(connection, [sql.SQL("COMMIT")])
 
 
 @contextlib.contextmanager
@@ -144,10 +141,13 @@ def _find(connection: Connection, roles: Sequence[str]) -> dict[str, _Found]:
 
 def _end(connection: Connection, found: Mapping[str, _Found]) -> tuple[datetime, datetime]:
     """When the logins were refused, and when the last session was dead, at the latest."""
+    members: dict[str, list[sql.Identifier]] = {}
+    for role, one in found.items():
+        for scope in one.scopes:
+            members.setdefault(scope, []).append(sql.Identifier(role))
     taken = [
-        sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(scope), sql.Identifier(role))
-        for role, one in found.items()
-        for scope in one.scopes
+        sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(scope), sql.SQL(", ").join(roles))
+        for scope, roles in members.items()
     ]
     refused = [_alter(role, REFUSAL) for role in found]
     # A transaction each, so that the first stands whatever becomes of the second; one message.
