@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx
-
 from broker import __version__
 from broker.cli.failures import WaitTimedOut
 from broker.cli.session import is_loopback
+from broker.cli.slim import httpx
 from broker.errors import (
     BrokerError,
     CodeNeeded,

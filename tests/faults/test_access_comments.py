@@ -21,8 +21,10 @@ from broker.grants.narrowing import Narrowing
 from broker.grants.standing import Draft
 from broker.tickets import WORD, commands, is_command
 from broker.tx import Actor, system
+from tests import apps
 from tests.faults.ticket_desk import Desk, open_desk
 from tests.stories import control_superuser, skip
+from tests.web.browser import sign_in
 from tests.world import World, add_person
 
 ASKS = "/access read 2h the totals are wrong since noon"
@@ -85,6 +87,9 @@ def test_an_engineers_comment_asks_once_in_their_name_and_is_answered_with_the_l
         assert tx.session.scalars(told, {"p": world.engineer.person_id}).all() == [
             f"/grants/{grant.id}"
         ]
+    with apps.lend(world.broker) as app:
+        page = sign_in(app, world, world.admin).get(f"/grants/{grant.id}").text
+    assert "by a comment on the ticket, under their name there" in page
     assert answer(desk, name) == [said], "looked at again, it is not asked again"
     write(desk, name, ASKS, author)
     assert f"you have {grant.id} open" in answer(desk, name)[-1]
