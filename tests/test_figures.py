@@ -10,12 +10,15 @@ import pytest
 
 from broker import lateness, lifecycle
 from broker.audit.integrate import give_positions, integrate_all
+from broker.audit.promises import MERGE_DELAY
+from broker.audit.unlogged import list_waiting
 from broker.errors import Denied
 from broker.figures import Figures, Kept, LateOf, Open, Ran, read_figures
 from broker.metrics import write_metrics
 from broker.tx import system
 from tests.world import World
 
+SECOND = timedelta(seconds=1)
 LABELS = r'\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\}'
 LINE = re.compile(rf"# (HELP [a-z_]+ .+|TYPE [a-z_]+ gauge)|[a-z_]+({LABELS})? [0-9.e+-]+")
 
@@ -54,20 +57,23 @@ def test_a_log_that_stays_behind_is_late_after_its_merge_delay(world: World) -> 
     database = world.broker.database
     world.request()
 
-    def late(minutes: float) -> set[str]:
+    def late(after: timedelta) -> set[str]:
+        """Logs that are late so long after the first, or the last, that waits since."""
         with world.as_(system("tests")) as tx:
-            later = replace(tx, at=tx.at + timedelta(minutes=minutes))
+            since = [one.since for one in list_waiting(tx)] or [tx.at]
+            began = max(since) if after >= MERGE_DELAY else min(since)
+            later = replace(tx, at=began + after)
             return {one.id for one in lateness.list_late(later, 0) if one.what == "log"}
 
-    before = late(11)
+    before = late(MERGE_DELAY)
     assert before
-    assert late(9) == set()
+    assert late(MERGE_DELAY - SECOND) == set()
     for log_id in before:
         assert give_positions(database, log_id)
-    assert late(11) == before
+    assert late(MERGE_DELAY) == before
     assert figures(world).unlogged > 0
     integrate_all(database, world.ports.keys)
-    assert late(11) == set()
+    assert late(MERGE_DELAY) == set()
     assert figures(world).unlogged == 0
 
 
