@@ -18,11 +18,15 @@ def test_a_platform_is_registered_its_secret_is_shown_once_and_it_ends_what_rest
     operator: Browser, engineer: Browser, admin: Browser, world: World
 ) -> None:
     sent = {"name": "CRM", "tenant": world.tenant}
-    refused = operator.submit(LIST, "/platforms", **sent, audience="http://crm.example")
+    refused = operator.submit(
+        f"{LIST}?register=platform", "/platforms", **sent, audience="http://crm.example"
+    )
     assert refused.status_code == 422
     assert "without a query" in refused.text
-    assert '<details class="mt-2 mb-4 no-print" open>' in refused.text
-    made = operator.submit(LIST, "/platforms", **sent, audience="https://crm.example/pages")
+    assert 'action="/platforms"' in refused.text
+    made = operator.submit(
+        f"{LIST}?register=platform", "/platforms", **sent, audience="https://crm.example/pages"
+    )
     secret, path = _secret_and_path(made.text)
     with world.as_(SYSTEM) as tx:
         found = platforms.find_authenticated(tx, path.removeprefix("/platforms/"), Secret(secret))
@@ -56,10 +60,12 @@ def _secret_and_path(page: str) -> tuple[str, str]:
 
 def test_a_storage_is_registered_and_taken_out_of_use(operator: Browser, world: World) -> None:
     sent = {"name": "Imports", "tenant": world.tenant, "bucket": "objects"}
-    refused = operator.submit(LIST, "/storages", **sent, prefix="no-slash")
+    refused = operator.submit(f"{LIST}?register=storage", "/storages", **sent, prefix="no-slash")
     assert refused.status_code == 422
     assert "each ending in" in refused.text
-    path = operator.submit(LIST, "/storages", **sent, prefix="acme/").headers["Location"]
+    path = operator.submit(f"{LIST}?register=storage", "/storages", **sent, prefix="acme/").headers[
+        "Location"
+    ]
     assert "<code>acme/</code>" in operator.page(path)
     assert operator.submit(path, f"{path}/remove").status_code == 303
     assert operator.get(path).status_code == 404
@@ -71,13 +77,17 @@ def test_a_test_server_is_registered_with_a_password_that_only_a_worker_can_open
     """ADR 0002: the page takes what is sealed, and no customer learns of the server (G12)."""
     sent = {"name": "second", "host": "test.example", "port": "5433", "login": "sab_broker"}
     bad = sent | {"host": " ", "port": "65536"}
-    refused = operator.submit(LIST, "/servers", **bad, sealed_password="a word of the DBA")
+    refused = operator.submit(
+        f"{LIST}?register=server", "/servers", **bad, sealed_password="a word of the DBA"
+    )
     assert refused.status_code == 422
     for told in ("1 to 255 characters", "a number from 1 to 65535", "seal` prints, whole"):
         assert told in refused.text
     assert "a word of the DBA" not in refused.text
     sealed = base64.b64encode(b"sealed elsewhere").decode()
-    path = operator.submit(LIST, "/servers", **sent, sealed_password=sealed).headers["Location"]
+    path = operator.submit(
+        f"{LIST}?register=server", "/servers", **sent, sealed_password=sealed
+    ).headers["Location"]
     page = operator.page(path)
     assert "test.example:5433" in page
     assert "/preflight/srv_" in page
