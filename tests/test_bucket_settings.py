@@ -13,7 +13,7 @@ from broker.errors import SettingsError
 from broker.secret import Secret
 from broker.settings import Control, Settings, Store, Times
 from broker.stores.building import build_store
-from broker.stores.lifecycle_rule import count_days, ends_copies, make_lifecycle
+from broker.stores.lifecycle_rule import count_days, ends_copies, ends_held, make_lifecycle
 from tests.seaweed import Seaweed, seaweed
 
 WEEK_S = 7 * 86400
@@ -49,11 +49,20 @@ def test_the_rule_that_is_printed_is_one_that_ends_copies() -> None:
         {"Expiration": {"ExpiredObjectDeleteMarker": True}},
         {"Filter": {"Prefix": "snapshots/", "Tag": {"Key": "a", "Value": "b"}}},
         {"Filter": {"Prefix": "snapshots/snp_a/"}},
+        {"Filter": {"And": {"Prefix": "snapshots/", "ObjectSizeGreaterThan": 1}}},
     ],
 )
 def test_a_rule_that_leaves_copies_there_does_not_count(change: dict[str, Any]) -> None:
-    (rule,) = make_lifecycle("", WEEK_S)["Rules"]
+    rule, _ = make_lifecycle("", WEEK_S)["Rules"]
     assert not ends_copies([{**rule, **change}], "", WEEK_S)
+
+
+def test_a_rule_that_asks_for_no_tag_ends_what_is_held_too() -> None:
+    rule, uploads = make_lifecycle("eu/", WEEK_S)["Rules"]
+    assert not ends_held([rule, uploads], "eu/")
+    for prefix in ("", "eu/", "eu/snapshots/", "eu/snapshots/snp_a/"):
+        assert ends_held([{**rule, "Filter": {"Prefix": prefix}}], "eu/")
+    assert not ends_held([{**rule, "Filter": {"Prefix": "us/"}}], "eu/")
 
 
 @pytest.fixture(scope="module")

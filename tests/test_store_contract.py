@@ -293,5 +293,21 @@ def test_objects_are_encrypted_by_the_service_where_that_is_set(server: Seaweed)
             assert source.read() == b"x" * size
 
 
+def test_what_is_held_loses_the_mark_by_which_the_bucket_ends_it(server: Seaweed) -> None:
+    """Of a single request and of parts, and of each version."""
+    bucket = server.new_bucket()
+    enabled = {"Status": "Enabled"}
+    server.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
+    store = bucket_store(server, bucket)
+    for name, size in ((NAME, 6), (PREFIX + "large", LARGE)):
+        put(store, name, b"x" * size)
+        (stored,) = (one for one in store.list_all("") if one.name == name)
+        told = server.client().get_object_tagging(Bucket=bucket, Key=name)
+        assert told["TagSet"] == [{"Key": "broker-end", "Value": "rule"}]
+        store.spare(stored)
+        store.spare(stored)
+        assert not server.client().get_object_tagging(Bucket=bucket, Key=name)["TagSet"]
+
+
 def test_the_service_tells_its_time(server: Seaweed) -> None:
     assert bucket_store(server, server.new_bucket()).read_clock().tzinfo is not None

@@ -15,7 +15,7 @@ from broker.keys.remote import RemoteKeys
 from broker.settings import Settings
 from broker.stores.building import build_bucket
 from broker.stores.folder import FolderStore
-from broker.stores.lifecycle_rule import ends_copies
+from broker.stores.lifecycle_rule import ends_copies, ends_held
 
 _TIMEOUT_S = 10
 _FILES = ("permissions.toml", "masking.toml", "tools.toml")
@@ -85,7 +85,11 @@ def _check_bucket(settings: Settings, name: str) -> Iterator[Line]:
     if store.find_lock():
         todo = "take the default retention of Object Lock away from this bucket"
         yield bad("store's lock", "new objects are held: a copy could not be destroyed", todo)
-    if ends_copies(store.find_lifecycle(), settings.store.base, settings.times.copy_max_s):
+    rules = store.find_lifecycle()
+    if ends_held(rules, settings.store.base):
+        todo = "put the rule on the bucket that this prints: broker store lifecycle"
+        yield warn("store and holds", "a rule of the bucket ends what a legal hold keeps", todo)
+    if ends_copies(rules, settings.store.base, settings.times.copy_max_s):
         yield ok("store's own end", "a lifecycle rule ends copies by itself")
     else:
         todo = "put the rule on the bucket that this prints: broker store lifecycle"

@@ -61,6 +61,13 @@ def replace_label(store: Store, prefix: str, text: str) -> None:
     put_label(store, prefix, text)
 
 
+def spare_all(store: Store, prefix: str) -> None:
+    """Keep what is under a prefix from the store's own end; idempotent."""
+    for stored in store.list_all(prefix):
+        if not stored.unfinished:
+            store.spare(stored)
+
+
 def delete_all(store: Store, prefix: str) -> int:
     """Delete everything under a prefix, versions and unfinished uploads too; returns how many."""
     count = 0

@@ -32,7 +32,7 @@ from broker.keys import KeyHeld
 from broker.labels import Label
 from broker.retries import FAILURES, describe
 from broker.snapshots import holds, looks, searching
-from broker.snapshots.artifacts import delete_all, replace_label
+from broker.snapshots.artifacts import delete_all, replace_label, spare_all
 from broker.snapshots.dedicated import Dedicated, find_dedicated
 from broker.snapshots.holds import LegalHold
 from broker.snapshots.later_looks import add_looks, plan_looks
@@ -182,6 +182,7 @@ def _label_until(ports: Ports, snapshot: Snapshot, end: datetime) -> None:
     if any(ports.store.list_all(snapshot.prefix)):  # condemned before anything was sealed: nothing
         label = Label("artifact", snapshot.id, end, snapshot.prefix)
         replace_label(ports.store, snapshot.prefix, label.text(ports.keys.label_key()))
+        spare_all(ports.store, snapshot.prefix)
 
 
 def _look_at_closed(ports: Ports, work: _Work) -> None:

@@ -49,3 +49,9 @@ class Store(Protocol):
 
     def delete(self, stored: StoredObject) -> None:
         """Delete exactly this; idempotent. Raises StoreUnavailable."""
+
+    def spare(self, stored: StoredObject) -> None:
+        """Keep this from an end that the store makes by itself, for a legal hold; idempotent.
+
+        Whoever deletes it, and the reaper by its label, still may. Raises StoreUnavailable.
+        """

@@ -108,6 +108,9 @@ class FolderStore:
                     _walk(folder, prefix, found)
         return iter(found)
 
+    def spare(self, stored: StoredObject) -> None:
+        """Nothing: a folder ends nothing by itself."""
+
     def delete(self, stored: StoredObject) -> None:
         """Also what `create` would refuse to make, since a listing shows everything."""
         *folders, last = _check_listed(stored.name)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from urllib3.exceptions import HTTPError
@@ -28,6 +29,7 @@ from urllib3.exceptions import HTTPError
 from broker.errors import Conflict, Invalid, NotFound
 from broker.secret import Secret
 from broker.stores import StoredObject, StoreUnavailable
+from broker.stores.lifecycle_rule import ENDS_BY_RULE
 from broker.stores.s3_streams import PartWriter, RangeReader
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ class S3Store:
         key = self._key(name)
         if any(not stored.unfinished for stored in self._list_exactly(name)):
             raise Conflict(f"the store holds {name!r} already")
-        upload = _Upload(self._client, self._target(key), self._encrypted(), name)
+        made_with = {**self._encrypted(), "Tagging": urlencode([ENDS_BY_RULE])}
+        upload = _Upload(self._client, self._target(key), made_with, name)
         writer = PartWriter(upload.send_part)
         try:
             yield cast("BinaryIO", writer)
@@ -158,6 +161,12 @@ class S3Store:
             else:
                 self._client.delete_object(**target)
 
+    def spare(self, stored: StoredObject) -> None:
+        """Take the mark away by which the bucket's own rule ends it; idempotent."""
+        target = self._target(self._bucket.base + stored.name)
+        with _answering(f"the object {stored.name!r}"):
+            self._client.delete_object_tagging(**target, **_version_of(stored))
+
     def read_clock(self) -> datetime:
         """What the service says the time is (RFC 9110, section 6.6.1). Raises StoreUnavailable."""
         with _answering(f"the store {self._bucket.name}"):
@@ -208,13 +217,17 @@ class S3Store:
         return asked | ({"SSEKMSKeyId": key} if key else {})
 
 
+def _version_of(stored: StoredObject) -> dict[str, str]:
+    return {} if stored.version is None else {"VersionId": stored.version}
+
+
 class _Upload:
     """One object on its way: a single request while it fits in a part, parts beyond."""
 
     def __init__(
-        self, client: Any, target: Mapping[str, str], encrypted: Mapping[str, str], name: str
+        self, client: Any, target: Mapping[str, str], made_with: Mapping[str, str], name: str
     ) -> None:
-        self._client, self._target, self._encrypted = client, dict(target), dict(encrypted)
+        self._client, self._target, self._made_with = client, dict(target), dict(made_with)
         self._name = name
         self._id: str | None = None
         self._parts: list[dict[str, Any]] = []
@@ -224,7 +237,7 @@ class _Upload:
         with _answering(f"the object {self._name!r}"):
             if self._id is None:
                 self._id = self._client.create_multipart_upload(
-                    **self._target, **self._encrypted, ChecksumAlgorithm="SHA256"
+                    **self._target, **self._made_with, ChecksumAlgorithm="SHA256"
                 )["UploadId"]
             number, checksum = len(self._parts) + 1, _checksum(body)
             answer = self._client.upload_part(
@@ -255,7 +268,7 @@ class _Upload:
     def _put(self, content: bytes) -> Any:
         return self._client.put_object(
             **self._target,
-            **self._encrypted,
+            **self._made_with,
             Body=content,
             ChecksumSHA256=_checksum(content),
             IfNoneMatch="*",

@@ -11,11 +11,12 @@ import pytest
 
 from broker import lifecycle, worker
 from broker.secret import Secret
-from broker.snapshots import ordering
+from broker.snapshots import holds, ordering
 from broker.stores.s3 import Bucket, BucketLogin, S3Store
+from broker.tx import system
 from tests.seaweed import Login, Seaweed, seaweed
 from tests.stories import ready_copy, skip, sweep
-from tests.world import World
+from tests.world import World, add_person
 
 pytestmark = pytest.mark.long
 
@@ -25,7 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     # This service lets none list versions and uploads who may not read.
     logins = {
         "looker": ["List", "Read"],
-        "writer": ["Read", "Write", "List"],
+        "writer": ["Read", "Write", "List", "Tagging"],
         "reader": ["Read", "List"],
     }
     with seaweed(tmp_path_factory.mktemp("seaweed"), logins) as running:
@@ -95,6 +96,28 @@ def test_a_copy_in_a_bucket_is_made_reset_and_destroyed(there: InBucket) -> None
         snapshot_id
     ).stuck_reason
     assert there.list_keys() == ["copies/decoys/look"]
+
+
+def test_a_hold_takes_the_mark_away_by_which_the_bucket_ends_a_copy(there: InBucket) -> None:
+    world, client = there.world, there.service.client()
+    _, snapshot_id = ready_copy(world)
+
+    def marked() -> set[str]:
+        keys = [key for key in there.list_keys() if snapshot_id in key]
+        assert len(keys) > 2
+        tagged = (client.get_object_tagging(Bucket=there.bucket, Key=key) for key in keys)
+        return {tag["Value"] for one in tagged for tag in one["TagSet"]} or {"none"}
+
+    assert marked() == {"rule"}
+    with world.as_(system("tests")) as tx:
+        officer = add_person(tx, "privacy_officer", None)
+    with world.as_(officer) as tx:
+        why = "a dispute about invoices needs this copy as evidence"
+        hold_id = holds.ask(tx, snapshot_id, holds.Ask(why, 30, None), world.broker.queue)
+    with world.as_(world.admin) as tx:
+        holds.decide(tx, hold_id, agree=True, queue=world.broker.queue)
+    condemn(world, snapshot_id)
+    assert marked() == {"none"}
 
 
 def test_an_object_that_was_changed_is_named_and_nothing_of_it_is_loaded(there: InBucket) -> None:
