@@ -831,7 +831,8 @@ _HEAD = """\
 Made from `broker/kinds.py` by `python -m broker.kinds > docs/audit-events.md`; a test fails when it
 is not. Every entry of a tenant's log, and of the vendor's own, is one of these. Facts stand in the
 entry in clear: ids, digests, instants, numbers and words of ours. Personal fields stand there as
-salted commitments; what opens them is in the export for as long as the person was not erased.
+salted commitments; what opens them is in the export for as long as the person was not erased. A
+JSON Schema of each is printed by `broker log schemas`.
 
 An entry also has `v` (1), `at` (when its transaction opened), `log` (whose it is), `nonce`, `actor`
 (`side` and `via`, and `id` when a person acted) and `subject` (the id of what it is about).

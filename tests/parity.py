@@ -241,6 +241,7 @@ COMMANDS: Mapping[str, str | Only] = {
     "end_everything": "tenants end-everything",
     "export_log": "log export",
     "list_entries": "log show",
+    "get_schemas": "log schemas",
     "list_events": "log events",
     "get_checkpoint": "log check",
     "mail_checkpoint": "log mail",

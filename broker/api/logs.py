@@ -14,6 +14,7 @@ from broker.audit.queries import get_log_view
 from broker.audit.selecting import Wanted, select_entries
 from broker.db import Json
 from broker.ids import TenantId
+from broker.kind_schemas import write_schemas
 from broker.snapshots import certificates
 from broker.tx import Tx
 
@@ -99,6 +100,12 @@ def list_events(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
     answer = as_file(content, media_type(form), f"{tenant_id}.{form}")
     answer.headers["Log-Position"] = str(found.looked)
     return answer
+
+
+@operation(blueprint, "GET /log/schemas", answer={"type": "object"})
+def get_schemas(_: Tx) -> Json:
+    """A JSON Schema of each kind of entry, for programs that read logs."""
+    return write_schemas()
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})

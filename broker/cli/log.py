@@ -80,6 +80,18 @@ def events(
 
 
 @log.command()
+@click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
+def schemas(file: Path | None) -> None:
+    """A JSON Schema of each kind of entry, for programs that read logs; asks nobody."""
+    from broker.kind_schemas import write_text
+
+    if file is None:
+        click.echo(write_text(), nl=False)
+    else:
+        write_new(file, write_text().encode())
+
+
+@log.command()
 @click.argument("tenant")
 @click.option("--to", "target", required=True, help="https://… or syslog://HOST:PORT, over TLS.")
 @click.option("--format", "form", type=click.Choice(("jsonl", "ocsf")), default="ocsf")

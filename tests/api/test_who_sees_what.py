@@ -226,7 +226,7 @@ OWN = (
     | {
         "get_quarantine",
         "lift_quarantine",  # a quarantine is the broker's own
-        "list_all_purposes",  # the same for all
+        *("list_all_purposes", "get_schemas"),  # the same for all
         "list_my_disclosures",
         *("export_me", "list_my_rights", "ask_for_right", "object_to_marketing"),
         *("list_rights", "take_in_right"),  # the vendor's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 
 import broker
-from broker import kinds, trail
+from broker import kind_schemas, kinds, trail
+from broker.audit.bundle import parse_bundle
 from broker.tx import system
 from tests.verify.vendor import Vendor
 
 ROOT = Path(broker.__file__).parent
 DOCS = ROOT.parent / "docs" / "audit-events.md"
+PARTS = ("actor", "facts", "personal")
 KIND = re.compile(r"[a-z_]+\.[a-z_]+")
 WRITERS = {"record", "record_all", "record_each", "record_birth", "Move", "record_for_all"}
 WRITERS |= {"_tell", "_note"}
@@ -67,6 +70,22 @@ def test_the_rule_sees_a_kind_wherever_it_is_written() -> None:
 def test_the_page_of_kinds_is_the_one_that_the_list_makes() -> None:
     command = "python -m broker.kinds > docs/audit-events.md"
     assert DOCS.read_text() == kinds.write_page(), f"make it afresh: {command}"
+
+
+def test_each_entry_has_the_form_of_its_kinds_schema(vendor: Vendor) -> None:
+    """Each entry of a true log has the fields of its kind's schema, and no other."""
+    known = json.loads(kind_schemas.write_text())["$defs"]
+    assert known.keys() == kinds.KINDS.keys()
+    tenant_id, _ = vendor.enrol()
+    vendor.integrate()
+    for entry in map(json.loads, parse_bundle(vendor.export(tenant_id)).entries):
+        schema = known[entry["kind"]]
+        for part, form in ((entry, schema), *((entry[p], schema["properties"][p]) for p in PARTS)):
+            assert set(form["required"]) <= part.keys() <= form["properties"].keys()
+        assert all(
+            len(value) == schema["properties"]["personal"]["properties"][name]["maxLength"]
+            for name, value in entry["personal"].items()
+        )
 
 
 def test_each_kind_says_something_in_a_sentence_and_types_each_fact() -> None:
