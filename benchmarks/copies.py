@@ -271,6 +271,7 @@ def main() -> None:
                 one()
         figures = {
             **{key: ratio(world, *pair) for key, pair in RATIOS.items()},
+            "pgcopydb_ratio": None,  # that peer is not run here yet
             "peak_rss_mb": round(world.peak_rss_mb, 1),
             "seconds": {what: round(world.median(what), 2) for what in world.times},
             # What the machine's other work does not change: read the seconds beside these.
