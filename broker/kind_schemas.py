@@ -7,7 +7,6 @@ reader takes a kind that it does not know for one of a younger release, never fo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
 from broker.entries import Json
@@ -82,7 +81,3 @@ def _base64(size: int, description: str) -> dict[str, Json]:
         "maxLength": length,
         "description": description,
     }
-
-
-def write_text() -> str:
-    return json.dumps(write_schemas(), indent=1) + "\n"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from itertools import islice
 from pathlib import Path
@@ -81,14 +82,16 @@ def events(
 
 @log.command()
 @click.option("-f", "--file", type=_FILE, help="Where to; must not be there yet.")
-def schemas(file: Path | None) -> None:
-    """A JSON Schema of each kind of entry, for programs that read logs; asks nobody."""
-    from broker.kind_schemas import write_text
+@pass_session
+def schemas(session: Session, file: Path | None) -> None:
+    """A JSON Schema of each kind of entry, for programs that read logs."""
+    from broker.cli.output import print_json
 
+    found = session.api().get("log", "schemas")
     if file is None:
-        click.echo(write_text(), nl=False)
+        print_json(found)
     else:
-        write_new(file, write_text().encode())
+        write_new(file, json.dumps(found, indent=1).encode())
 
 
 @log.command()
