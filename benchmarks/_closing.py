@@ -31,7 +31,17 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
-from _broker import DURABLE, HOST, NoQueue, Tenant, World, connect, running, try_login
+from _broker import (
+    DURABLE,
+    HOST,
+    NoQueue,
+    Tenant,
+    World,
+    connect,
+    looked_at,
+    running,
+    try_login,
+)
 from _http import Api
 from _memory import pss_mb, tree
 
@@ -303,7 +313,7 @@ def _register(world: World, test: EmbeddedServer) -> str:
         name="test", host=test.host, port=test.port, login=login, sealed_password=sealed
     )
     with world.broker.database.begin(world.operator) as tx:
-        server_id = tenants.register_server(tx, row)
+        server_id = looked_at(tx, tenants.register_server(tx, row))
         target = server_target(world.ports.keys, tenants.get_server(tx, server_id))
     contacts.meet(world.broker.database, target, server_id, world.ports.keys.label_key())
     return server_id

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 
 import _broker
 import sqlalchemy as sa
-from _broker import CALLERS, HOST, Tenant, World
+from _broker import CALLERS, HOST, Tenant, World, looked_at
 from api import p95_ms
 from flask import Flask
 
@@ -162,7 +162,7 @@ def make(world: World) -> Filled:
     others = []
     with world.broker.database.begin(world.operator) as tx:
         server = TestServer(name="test", host=HOST, port=1, login="x", sealed_password=b"x")
-        server_id = tenants.register_server(tx, server)
+        server_id = looked_at(tx, tenants.register_server(tx, server))
         for number in range(TENANTS - 1):
             made, _ = tenants.enrol(
                 tx,

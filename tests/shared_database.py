@@ -16,7 +16,7 @@ from broker.engines.postgres.scram import make_verifier, new_password
 from broker.keys.intake import login_context, seal_login
 from broker.secret import Secret
 from broker.tenants import TenantDatabase, register_database
-from tests.world import World, connect, enrol
+from tests.world import World, connect, enrol, looked_at
 
 TENANTS = 200
 OWN, SECOND = "own-mark", "zq001"
@@ -133,6 +133,7 @@ def register_part(
                 tenancy=part,
             ),
         )
+        looked_at(tx, database_id)
     return replace(world, tenant=tenant_id, admin=admin, database_id=database_id)
 
 

@@ -97,6 +97,12 @@ def control_superuser(world: World) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+def forget_looks(world: World) -> None:
+    """As if its servers had just been registered: nobody has looked at them."""
+    with control_superuser(world) as connection:
+        connection.execute("DELETE FROM preflight")
+
+
 def pinned(world: World, tenant_id: TenantId | None = None) -> list[VerifierKey]:
     """The keys that the tenant was given at enrolment."""
     with world.as_(system("tests")) as tx:

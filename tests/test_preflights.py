@@ -18,7 +18,7 @@ from broker.grants.preflights import PreflightRefused, PreflightView
 from broker.ids import new_id
 from broker.tenants import TenantDatabase
 from broker.tx import Actor, system
-from tests.stories import control_superuser, shut_out, skip
+from tests.stories import control_superuser, forget_looks, shut_out, skip
 from tests.world import World, add_person, clone_crm, connect, enrol, register_database
 
 
@@ -129,6 +129,7 @@ def test_the_sweep_orders_the_first_look_and_one_a_day(world: World) -> None:
         world.work()
         return found
 
+    forget_looks(world)
     assert swept() == 2  # the database and the test server
     assert swept() == 0
     skip(world, timedelta(hours=23))
@@ -141,6 +142,7 @@ def test_the_sweep_orders_the_first_look_and_one_a_day(world: World) -> None:
 def test_what_is_taken_off_the_list_is_looked_at_no_more(world: World) -> None:
     with control_superuser(world) as connection:
         connection.execute("UPDATE tenant_database SET removed_at = now()")
+    forget_looks(world)
     assert sweeps.sweep_checks(world.broker.database, world.broker.queue, 0) == 1
     with pytest.raises(NotFound):
         read(world, world.operator)
@@ -293,3 +295,32 @@ def test_a_login_that_comes_between_two_daily_looks_is_told_and_shown(world: Wor
         assert unexplained(world).count(name) == 1
     preflight_steps.watch_logins(world.broker.database, world.ports.keys, world.database_id)
     assert name not in read(world, world.admin).unexplained
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        ("DELETE FROM preflight", "not-looked-at"),
+        ("UPDATE preflight SET checked_at = now() - interval '73 hours'", "look-too-old"),
+    ],
+)
+def test_nothing_is_made_where_nobody_has_looked_of_late(
+    world: World, before: str, code: str
+) -> None:
+    """It waits with its reason; the look that it asked for lets it in."""
+    grant_id = world.approved()
+    with control_superuser(world) as connection:
+        connection.execute(before)
+    lease_id, password = world.lease(grant_id)
+    with shut_out(world, "live"):
+        world.issue(lease_id)
+        waiting = world.find_lease(lease_id)
+    assert waiting.state == "pending"
+    assert f"broker databases check {world.database_id}" in (waiting.stuck_reason or "")
+    with world.as_(world.operator) as tx:
+        refusal = preflights.find_refusal(tx, world.database_id)
+    assert refusal is not None
+    assert refusal.facts["codes"] == [code]
+    world.work()
+    with world.login(lease_id, password) as session:
+        session.execute("SELECT * FROM contacts LIMIT 1")

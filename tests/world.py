@@ -29,6 +29,7 @@ from broker.engines.postgres.scram import make_verifier, new_password
 from broker.grants import deciding, lease_steps, leases, requests
 from broker.grants.model import Grant, Lease
 from broker.grants.narrowing import Narrowing
+from broker.grants.preflights import EVERY, Preflight
 from broker.grants.requests import Ask
 from broker.ids import GrantId, LeaseId, PersonId, SnapshotId, TenantId
 from broker.keys.intake import login_context, seal_login
@@ -355,16 +356,27 @@ def register_servers(world: World, keyring: Keyring) -> None:
         connection.execute(text)
     context = login_context("server", world.test.host, world.test.port, login)
     with world.as_(world.operator) as tx:
-        world.server_id = tenants.register_server(
+        world.server_id = looked_at(
             tx,
-            TestServer(
-                name=f"test {secrets.token_hex(2)}",
-                host=world.test.host,
-                port=world.test.port,
-                login=login,
-                sealed_password=seal_login(keyring.intake_public(), password, context),
+            tenants.register_server(
+                tx,
+                TestServer(
+                    name=f"test {secrets.token_hex(2)}",
+                    host=world.test.host,
+                    port=world.test.port,
+                    login=login,
+                    sealed_password=seal_login(keyring.intake_public(), password, context),
+                ),
             ),
         )
+
+
+def looked_at(tx: Tx, target: str) -> str:
+    """As if a look had just found nothing: most tests are of other things."""
+    row = Preflight(target=target, asked_at=tx.at, checked_at=tx.at, findings=[], fatal=0)
+    row.unexplained, row.next_try_at = [], tx.at + EVERY
+    tx.session.add(row)
+    return target
 
 
 def register_database(world: World, keyring: Keyring, tenant_id: TenantId, dbname: str) -> str:
@@ -383,7 +395,7 @@ def register_database(world: World, keyring: Keyring, tenant_id: TenantId, dbnam
         )
     context = login_context("database", world.live.host, world.live.port, login)
     with world.as_(world.operator) as tx:
-        return tenants.register_database(
+        database_id = tenants.register_database(
             tx,
             tenant_id,
             TenantDatabase(
@@ -396,6 +408,7 @@ def register_database(world: World, keyring: Keyring, tenant_id: TenantId, dbnam
                 schemas=["crm"],
             ),
         )
+        return looked_at(tx, database_id)
 
 
 DATABASES = "SELECT datname::text FROM pg_database WHERE datname LIKE 'sab\\_%'"

@@ -30,6 +30,7 @@ from broker.grants.lease_scopes import drop_scope_if_unused
 from broker.grants.lease_steps import end_facts, end_instants
 from broker.grants.lease_work import KeyPort, login_role
 from broker.grants.model import Grant, Lease
+from broker.grants.preflights import TOO_OLD
 from broker.grants.states import LEASE_ISSUED, LEASE_REVOKED
 from broker.grants.targets import live_target, server_target
 from broker.ids import is_id
@@ -122,7 +123,7 @@ class Batches:
     ) -> tuple[_Place, list[_Due]]:
         """Under the locks: nobody else makes or ends these, and no scope that is held is dropped"""
         with self.database.begin(_WORKER) as tx:
-            asked = {"ids": list(ids), "tenancy": ""}
+            asked = {"ids": list(ids), "tenancy": "", "looked": tx.at - TOO_OLD}
             row: TenantDatabase | TestServer
             if is_id(place, "dbs"):
                 row = registered = tenants.get_database(tx, place)
@@ -186,7 +187,7 @@ def _note(place: str, error: Exception) -> None:
 
 
 # A role is made just like that where its grant goes on, nothing is paused, its scope stands, the
-# database is registered as it was when that was approved, and the last look found nothing fatal.
+# database is registered as it was when that was approved, and a look of late found nothing fatal.
 _DUE = sa.text(
     """
     SELECT l.id, l.state, l.grant_id, l.role_name, l.scope_name, l.verifier, l.ends_at,
@@ -195,8 +196,8 @@ _DUE = sa.text(
              AND (l.server_id IS NOT NULL
                   OR s.made_at IS NOT NULL AND s.dropped_at IS NULL AND p.digest IS NOT NULL
                      AND COALESCE(p.document ->> 'tenancy', '') = :tenancy)
-             AND NOT EXISTS (SELECT FROM preflight f WHERE f.fatal > 0
-                                AND f.target = COALESCE(l.database_id, l.server_id)) AS plain
+             AND EXISTS (SELECT FROM preflight f WHERE f.fatal = 0 AND f.checked_at >= :looked
+                            AND f.target = COALESCE(l.database_id, l.server_id)) AS plain
       FROM lease l JOIN access_grant g ON g.id = l.grant_id
       LEFT JOIN live_scope s ON s.name = l.scope_name
       LEFT JOIN plan p ON p.grant_id = g.id AND p.digest = g.given_digest

@@ -2,7 +2,8 @@
 
 One row for each database and test server; every look leaves an entry with the digest of what it
 found. What must stay true: a fatal finding stops the making of roles and copies there until a later
-look finds none; what is found of a server that several tenants share is told to none of them (G12).
+look finds none, and so do a look that was never made and one that is days old; what is found of a
+server that several tenants share is told to none of them (G12).
 The looking is in `preflight_steps`.
 """
 
@@ -31,6 +32,7 @@ EVERY = timedelta(hours=24)
 LOGINS_EVERY = timedelta(minutes=10)
 EVERY_IF_FATAL = timedelta(hours=1)
 _STALE = timedelta(minutes=10)
+TOO_OLD = 3 * EVERY  # nobody knows what stands there by now
 # What the tenant's people read of a server that it shares: nothing but these, which name things of
 # the one database. All others name roles, databases or lines of the whole server.
 _OF_DATABASE = frozenset(
@@ -57,7 +59,7 @@ _ELSEWHERE = "What was found is about the server as a whole; the vendor's operat
 
 
 class PreflightRefused(Conflict):
-    """A fatal finding stands; `facts` hold the `codes`."""
+    """A fatal finding stands, or nobody has looked of late; `facts` hold the `codes`."""
 
     type = "preflight-refused"
 
@@ -184,20 +186,34 @@ def put_due_logins(tx: Tx, queue: Queue, limit: int) -> int:
 
 
 def find_refusal(tx: Tx, target: str) -> PreflightRefused | None:
-    """Why nothing may be made on `target` now, if so. One read by primary key."""
-    found = tx.session.scalar(
-        sa.select(Preflight.findings).where(Preflight.target == target, Preflight.fatal > 0)
-    )
-    if found is None:
-        return None
-    codes = sorted({item["code"] for item in found if item["severity"] == "fatal"})
+    """Why nothing may be made on `target` now, if so. One read by primary key.
+
+    A host of dedicated servers is never looked at: there is none before a copy is made.
+    """
+    row = tx.session.get(Preflight, target)
     noun = "databases" if is_id(target, "dbs") else "servers"
     command = f"broker {noun} check {target}"
-    return PreflightRefused(
-        f"the last look at {target} found what must be mended first: {', '.join(codes)}; "
-        f"see it, mend it, and look again with: {command}",
-        codes=codes,
-    )
+    if row is None or row.checked_at is None:
+        if is_id(target, "srv") and tenants.get_server(tx, target).is_dedicated:
+            return None
+        return PreflightRefused(
+            f"{target} has not been looked at yet; it is within minutes, or with: {command}",
+            codes=["not-looked-at"],
+        )
+    if row.fatal:
+        codes = sorted({item["code"] for item in row.findings if item["severity"] == "fatal"})
+        return PreflightRefused(
+            f"the last look at {target} found what must be mended first: {', '.join(codes)}; "
+            f"see it, mend it, and look again with: {command}",
+            codes=codes,
+        )
+    if tx.at - row.checked_at > TOO_OLD:
+        return PreflightRefused(
+            f"the last look at {target} was made {row.checked_at:%Y-%m-%d %H:%M} UTC, too long "
+            f"ago; see why none was made since, and look again with: {command}",
+            codes=["look-too-old"],
+        )
+    return None
 
 
 def ask_if_stale(tx: Tx, target: str, queue: Queue) -> None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from broker.tx import system
 from tests.api.conftest import Api
+from tests.stories import forget_looks
 from tests.world import World
 
 
@@ -17,6 +18,7 @@ def waiting_looks(world: World) -> set[str]:
 
 def test_a_look_is_ordered_made_and_read(api: Api) -> None:
     world = api.world
+    forget_looks(world)
     path = f"/databases/{world.database_id}"
     before = api.get(world.admin, f"{path}/preflight").json
     assert (before["pending"], before["asked_at"], before["findings"]) == (False, None, [])

@@ -28,7 +28,7 @@ from broker.snapshots.remnants import find_certificate
 from broker.tenants import TenantDatabase, TestServer
 from broker.tx import system
 from tests.faults.door import Door, door_of_postgres
-from tests.world import World, connect
+from tests.world import World, connect, looked_at
 
 HELD = "SELECT datname::text FROM pg_database WHERE datname ~ %s UNION ALL SELECT rolname::text"
 HELD += " FROM pg_roles WHERE rolname ~ %s"
@@ -202,7 +202,7 @@ def _register_server(world: World, host: str) -> str:
             login=login,
             sealed_password=sealed,
         )
-        return tenants.register_server(tx, server)
+        return looked_at(tx, tenants.register_server(tx, server))
 
 
 def _register_database(world: World, host: str) -> str:
@@ -222,4 +222,4 @@ def _register_database(world: World, host: str) -> str:
             sealed_password=seal_login(keys.intake_public(), password, there),
             schemas=list(row.schemas),
         )
-        return tenants.register_database(tx, world.tenant, behind)
+        return looked_at(tx, tenants.register_database(tx, world.tenant, behind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from tests.stories import forget_looks
 from tests.web.browser import Browser
 from tests.world import World, connect
 
@@ -13,6 +14,7 @@ HOSTILE = "<script>alert('x')</script>"
 def test_the_admin_sees_what_to_mend_and_looks_again_when_it_is(
     world: World, admin: Browser
 ) -> None:
+    forget_looks(world)
     path = f"/preflight/{world.database_id}"
     role = sql.Identifier(HOSTILE).as_string()
     public = f"ON DATABASE {world.crm} {{}} PUBLIC"
