@@ -1,8 +1,9 @@
 """Alarms: a late promise is told by mail, at 15 minutes, an hour and a day.
 
 First to the vendor's operators, who can mend it; from an hour on also to the admins of the tenant
-whose copy or login it is. What must stay true: each level is told once for each thing, a tenant
-hears of its own things only (G12), and a mail to a tenant names no server of the vendor's.
+whose copy or login it is, and at once where their own DBA can end it: then with the SQL. What must
+stay true: each level is told once for each thing, a tenant hears of its own things only (G12), and
+a mail to a tenant names no server of the vendor's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from broker.tx import Tx, system
 LEVELS_S = (900, 3600, 86400)
 _TENANT_FROM_S = 3600
 _MOST = 20  # things named in one mail
+_LONGEST_SQL = 2000
 _SPANS = {900: mark("15 minutes"), 3600: mark("an hour"), 86400: mark("a day")}
 
 
@@ -53,7 +55,7 @@ def sweep_alarms(database: Database, fence: int) -> int:
         sweeps.check_fence(tx, fence)
         fresh = [found for late in lateness.list_late(tx) if (found := _note(tx, late)) is not None]
         _tell_operators(tx, fresh)
-        _tell_tenants(tx, [found for found in fresh if found.level_s >= _TENANT_FROM_S])
+        _tell_tenants(tx, [one for one in fresh if one.level_s >= _TENANT_FROM_S or one.late.sql])
         sweeps.note_run(tx, "alarms", fence, len(fresh))
     return len(fresh)
 
@@ -96,7 +98,7 @@ def _tell_tenants(tx: Tx, fresh: Sequence[_Fresh]) -> None:
     for tenant_id in sorted({found.late.tenant_id for found in fresh if found.late.tenant_id}):
         to = people.list_recipients(tx, tenant_id, ["admin"])
         for mail_of, these in _sort([one for one in fresh if one.late.tenant_id == tenant_id]):
-            _write(tx, to, tenant_id, mail_of, [_line(found) for found in these])
+            _write(tx, to, tenant_id, mail_of, [_line_for_admins(found) for found in these])
 
 
 def _sort(fresh: Sequence[_Fresh]) -> list[tuple[_Words, list[_Fresh]]]:
@@ -112,6 +114,16 @@ def _line(found: _Fresh) -> Phrase:
         what=Phrase(_WORDS[found.late.what]),
         id=found.late.id,
         span=Phrase(_SPANS[found.level_s]),
+    )
+
+
+def _line_for_admins(found: _Fresh) -> Phrase:
+    if found.late.sql is None or len(found.late.sql) > _LONGEST_SQL:  # then the console has it
+        return _line(found)
+    return phrase(
+        "%(line)s\n  It is on your own server, where your DBA can end it as superuser:\n  %(sql)s",
+        line=_line(found),
+        sql=found.late.sql,
     )
 
 

@@ -656,6 +656,16 @@ KINDS: Mapping[str, Kind] = {
         "lease",
         {"grant": "id", "role": "id", "scope": "id", "on": "id", "kind": "word", **_ENDS},
     ),
+    "lease.entered": Kind(
+        "Somebody was first seen in the login; what its role can do was looked at again.",
+        "lease",
+        {"grant": "id", "first_seen_at": "instant"},
+    ),
+    "lease.outlived": Kind(
+        "A session of a login that had ended was found alive, without rights, and was ended.",
+        "lease",
+        {"grant": "id", "sessions": "number"},
+    ),
     "lease.issued": Kind(
         "The login was made on the server, or the token was signed with this key.",
         "lease",

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from broker import finds, settling
 from broker.audit import unlogged
 from broker.backups import late as backups
+from broker.engines.postgres.revoking import ending_sql
 from broker.finds import Find
 from broker.grants import tokens
 from broker.grants.model import Grant, Lease, Review
@@ -32,7 +33,8 @@ from broker.tx import Tx
 class Late:
     """A promise that is late, for `broker health`, the operator's page and alarms.
 
-    `tenant_id` is None for a find that belongs to no tenant, or to more than one.
+    `tenant_id` is None for a find that belongs to no tenant, or to more than one. `sql` is what a
+    superuser of the tenant's own server could run, of a login there whose end has failed.
     """
 
     what: str
@@ -41,6 +43,7 @@ class Late:
     since: datetime
     since_s: float
     reason: str
+    sql: str | None = None
 
 
 def _list_late_reviews(tx: Tx, after_s: int) -> list[Late]:
@@ -185,9 +188,16 @@ def list_late(tx: Tx, after_s: int = 900) -> list[Late]:
         if age_s >= after_s:
             reason = row.stuck_reason or "waiting for its turn"
             what = _WORDS[type(row)]
-            late.append(Late(what, identity, TenantId(tenant_id), since, age_s, reason))
+            owner, mend = TenantId(tenant_id), _find_mend(row)
+            late.append(Late(what, identity, owner, since, age_s, reason, mend))
     late += [_late_find(tx, find) for find in finds.list_unended(tx, before=after_s)]
     return sorted(late, key=lambda item: -item.since_s)
+
+
+def _find_mend(row: object) -> str | None:
+    if not isinstance(row, Lease) or row.database_id is None or row.stuck_since is None:
+        return None
+    return row.stuck_sql or ending_sql(row.role_name)
 
 
 def _late_find(tx: Tx, find: Find) -> Late:

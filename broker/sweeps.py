@@ -30,6 +30,7 @@ from broker.grants import (
     reminders,
     rotating,
     shown_plans,
+    watch_steps,
 )
 from broker.grants.drills import Drill
 from broker.grants.model import Grant, Lease, Standing
@@ -133,6 +134,7 @@ def sweep_checks(database: Database, queue: Queue, fence: int, rotate_s: int = 3
         check_fence(tx, fence)
         due = preflights.put_due(tx, queue, _BATCH)
         preflights.put_due_logins(tx, queue, _BATCH)
+        watch_steps.put_due(tx, queue)
         drills.order_due(tx, queue, _BATCH)
         due += rotating.put_due(tx, rotate_s, queue, _BATCH)
         glass.forget_old(tx)

@@ -47,6 +47,7 @@ from broker.grants import (
     statements,
     token_keys,
     token_steps,
+    watch_steps,
 )
 from broker.grants.lease_batches import Batches
 from broker.ids import is_id
@@ -80,6 +81,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "hold_lease": lambda i: pause_steps.hold(database, keys, i, ports.queue, warm),
         "revoke_lease": lambda i: lease_steps.revoke(database, keys, i, warm),
         "watch_logins": lambda i: preflight_steps.watch_logins(database, keys, i),
+        "watch_sessions": lambda i: watch_steps.watch(database, keys, i, ports.queue, warm),
         "run_drill": lambda i: drill_steps.run(database, keys, i),
         "look_through_glass": lambda i: glass_steps.look(database, keys, i, warm),
         "issue_token": lambda i: token_steps.issue(database, keys, i, issuer, ports.queue),

@@ -16,7 +16,7 @@ from broker.mail import Mail
 from broker.sweeps import Overtaken
 from broker.tx import Actor, system
 from tests.stories import shut_out, skip
-from tests.world import World, enrol
+from tests.world import World, connect, enrol
 
 
 def alarms_to(world: World, actor: Actor) -> list[str]:
@@ -55,6 +55,26 @@ def test_a_late_destruction_is_told_once_a_level_first_to_operators_then_to_its_
     assert world.test.host in to_operator[0], "the reason, for who can mend it"
     assert not any(world.test.host in text for text in to_admin)
     assert alarms_to(world, other_admin) == []
+
+
+def test_an_end_that_is_stuck_on_their_own_server_is_told_with_the_sql_that_ends_it(
+    world: World,
+) -> None:
+    """At once: their DBA can do what we can't (case 32)."""
+    lease_id, _ = world.lease(world.approved())
+    world.work()
+    role = world.find_lease(lease_id).role_name
+    with shut_out(world, "live"):
+        with world.as_(world.engineer) as tx:
+            lifecycle.end_lease_by_click(tx, lease_id, world.broker.queue)
+        world.work()
+        assert late_by(world, minutes=16) == 1
+    (told,) = alarms_to(world, world.admin)
+    (line,) = [line for line in told.splitlines() if "DROP ROLE" in line]
+    with connect(world.live, world.crm) as connection:
+        connection.execute(line)
+        row = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    assert row is None
 
 
 def test_an_alarm_that_missed_its_first_levels_is_told_at_the_highest_alone(world: World) -> None:

@@ -62,6 +62,12 @@ class LeaseBody(Sent):
             raise ValidationError("definitions are changed on a copy alone", "develop")
 
 
+class PlaceAnswer(Answer):
+    cluster = fields.String(metadata={"description": "PostgreSQL's system identifier"})
+    timeline = fields.Integer(allow_none=True)
+    standby = fields.Boolean()
+
+
 class LeaseAnswer(Answer):
     id = fields.String()
     grant = fields.String(attribute="grant_id")
@@ -99,6 +105,14 @@ class LeaseAnswer(Answer):
     login_refused_at = fields.AwareDateTime(allow_none=True)
     last_session_dead_at = fields.AwareDateTime(allow_none=True)
     role_gone_at = fields.AwareDateTime(allow_none=True)
+    first_seen_at = fields.AwareDateTime(
+        allow_none=True,
+        metadata={"description": "When somebody was first seen in it, looked for once a minute"},
+    )
+    looked_at = fields.List(
+        fields.Nested(PlaceAnswer),
+        metadata={"description": "The servers where a fresh look found nothing of it"},
+    )
     attempts = fields.Integer()
     stuck_since = fields.AwareDateTime(allow_none=True)
     stuck_reason = fields.String(allow_none=True)

@@ -30,6 +30,7 @@ _COLUMNS = (
     "role",
     "audience",
     "ends_at",
+    "first_seen_at",
     "stuck_reason",
 )
 

@@ -27,7 +27,7 @@ from broker.errors import BrokerError
 from broker.faults import crash_point
 from broker.grants import contacts, grounds
 from broker.grants.lease_scopes import drop_scope_if_unused
-from broker.grants.lease_steps import end_facts, end_instants
+from broker.grants.lease_steps import end_facts, end_values
 from broker.grants.lease_work import KeyPort, login_role
 from broker.grants.model import Grant, Lease
 from broker.grants.preflights import TOO_OLD
@@ -274,8 +274,10 @@ def _confirm_revoked(tx: Tx, due: Sequence[_Due], ended: Mapping[str, Ended]) ->
     if not ids:
         return set()
     together_ended = next(iter(ended.values()))  # all at the same instants
-    values = {**end_instants(together_ended), **_DONE, "verifier": None}
+    values = {**end_values(together_ended), **_DONE}
     facts = end_facts(together_ended)
     revoked = advance_all(tx, Lease, ids, LEASE_REVOKED, values=values, facts=facts)
+    oids = sa.case({role: one.oid for role, one in ended.items()}, value=Lease.role_name)
+    tx.session.execute(sa.update(Lease).where(Lease.id.in_(revoked)).values(role_oid=oids))
     ring(tx, *revoked)
     return revoked

@@ -7,7 +7,9 @@ dies in between leaves a row that the sweep finds; every effect is idempotent.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from broker import retries
 from broker.bell import ring
@@ -17,6 +19,7 @@ from broker.engines.postgres import revoking
 from broker.engines.postgres.leases import ScopeExceeded, ScopeMissing
 from broker.engines.postgres.looks import OpenSession, session
 from broker.engines.postgres.revoking import Ended
+from broker.errors import BrokerError
 from broker.faults import crash_point
 from broker.grants import contacts, grounds, leases, requests
 from broker.grants.grounds import UNUSABLE, Unusable
@@ -159,6 +162,8 @@ def _note_failure(database: Database, lease_id: str, error: Exception) -> None:
         lease = get_lease(tx, lease_id)
         if lease.state in {"pending", "revoking"}:
             retries.note_failure(lease, tx.at, describe(error))
+            told = error.facts.get("sql") if isinstance(error, BrokerError) else None
+            lease.stuck_sql = str(told)[: retries.LONGEST] if told else None
             ring(tx, lease_id)
 
 
@@ -192,7 +197,7 @@ def _confirm_revoked(database: Database, lease_id: str, ended: Ended) -> None:
             tx,
             lease,
             LEASE_REVOKED,
-            values={**end_instants(ended), "verifier": None},
+            values={**end_values(ended), "role_oid": ended.oid},
             facts=end_facts(ended),
         )
         retries.note_success(lease)
@@ -207,6 +212,12 @@ def note_server_gone(database: Database, lease_id: str) -> None:
                 return
             at = tx.at
         _confirm_revoked(database, lease_id, Ended(at, at, at, found_absent=True))
+
+
+def end_values(ended: Ended) -> dict[str, Any]:
+    """Columns of a login whose end a look has confirmed."""
+    places = [asdict(place) for place in ended.places]
+    return {**end_instants(ended), "looked_at": places, "verifier": None, "stuck_sql": None}
 
 
 def end_instants(ended: Ended) -> dict[str, datetime]:

@@ -216,6 +216,10 @@ class Lease(StatefulRow, Retried):
     of who waits for it (HPKE, see `broker.keys.intake`), and cleared as soon as it was fetched. Its
     `role_name` is the lease's own id, which is the token's `jti`. `paused_at` is a
     pause of this login that is wanted, `held_at` that it is done (see `pausing`).
+
+    `first_seen_at` is when somebody was first seen in it. Of its end: `looked_at` are the servers
+    (see `revoking.Place`), `role_oid` what a session that outlives the role is known by, and
+    `stuck_sql` what a superuser could run there while it does not come.
     """
 
     __tablename__ = "lease"
@@ -243,4 +247,8 @@ class Lease(StatefulRow, Retried):
     login_refused_at: Mapped[datetime | None]
     last_session_dead_at: Mapped[datetime | None]
     role_gone_at: Mapped[datetime | None]
+    looked_at: Mapped[list[Json]] = mapped_column(JSONB, server_default="[]")
+    role_oid: Mapped[int | None] = mapped_column(sa.BigInteger)
+    first_seen_at: Mapped[datetime | None]
+    stuck_sql: Mapped[str | None]
     settled_at: Mapped[datetime | None]

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from broker import people, trail
+from broker.db import Json
 from broker.engines import Literal
 from broker.engines.postgres.sandbox_roles import is_owner_role
 from broker.errors import NOT_THERE, Conflict, NotFound
@@ -131,6 +132,8 @@ class LeaseView:
     login_refused_at: datetime | None
     last_session_dead_at: datetime | None
     role_gone_at: datetime | None
+    first_seen_at: datetime | None
+    looked_at: Sequence[Json]
     attempts: int
     stuck_since: datetime | None
     stuck_reason: str | None
@@ -348,6 +351,7 @@ _LEASES: sa.Select[*tuple[Any, ...]] = (
         sa.func.coalesce(_lease.paused_at, _grant.paused_at).label("paused_at"),
         sa.func.coalesce(_lease.paused_side, _grant.paused_side).label("paused_side"),
         *(_lease.held_at, _lease.login_refused_at, _lease.last_session_dead_at),
+        *(_lease.first_seen_at, _lease.looked_at),
         *(_lease.role_gone_at, _lease.attempts, _lease.stuck_since, _lease.stuck_reason),
     )
     .select_from(Lease.__table__)

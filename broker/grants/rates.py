@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from broker.errors import TooMany
 from broker.grants.model import Lease
 from broker.settings import Rates
+from broker.tenants import TenantDatabase
 from broker.tx import Tx
 
 WINDOW = timedelta(minutes=10)
@@ -89,6 +90,18 @@ def _seconds(span: timedelta) -> int:
     return math.ceil(span.total_seconds())
 
 
+def _matches(column: str) -> sa.ColumnElement[bool]:
+    """A server holds the logins of every database that is registered on it, whoever's it is."""
+    value: sa.BindParameter[str] = sa.bindparam(column)
+    lease = Lease.__table__.c[column]
+    if column != "database_id":
+        return lease == value
+    one, other = TenantDatabase.__table__.alias(), TenantDatabase.__table__.alias()
+    same = sa.and_(one.c.host == other.c.host, one.c.port == other.c.port)
+    there = sa.select(other.c.id).select_from(one.join(other, same)).where(one.c.id == value)
+    return lease.in_(there)
+
+
 @functools.cache  # built once: every login asks it
 def _ask(columns: tuple[str, ...]) -> sa.Select[*tuple[Any, ...]]:
     """When the last that still fills each limit was asked, in one row."""
@@ -97,7 +110,7 @@ def _ask(columns: tuple[str, ...]) -> sa.Select[*tuple[Any, ...]]:
         *(
             sa.select(lease.asked_at)
             .where(
-                lease[column] == sa.bindparam(column),
+                _matches(column),
                 lease.asked_at > sa.bindparam("since"),
                 lease.platform_id.is_(None),
                 lease.storage_id.is_(None),

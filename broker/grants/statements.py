@@ -270,6 +270,7 @@ def _state_end(lease: sa.Row[Any], signed_at: datetime) -> dict[str, Any]:
         "role": lease.role_name,
         "server": lease.database_id or lease.server_id or lease.platform_id or lease.storage_id,
         "snapshot": lease.snapshot_id,
+        **_looked_at(lease),
         "at": {
             "promised": _instant(lease.ends_at),
             "login_refused": _instant(lease.login_refused_at),
@@ -278,6 +279,11 @@ def _state_end(lease: sa.Row[Any], signed_at: datetime) -> dict[str, Any]:
             "signed": _instant(signed_at),
         },
     }
+
+
+def _looked_at(lease: sa.Row[Any]) -> dict[str, Any]:
+    """The servers on which a fresh look found nothing; none is named of a token or a session."""
+    return {"looked_at": lease.looked_at} if lease.looked_at else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ def test_a_session_on_the_standby_ends_with_its_lease(pair: Pair) -> None:
         ended = revoke(pair.target, lease.role.role)
         assert is_dead(victim)
     assert ended.login_refused_at <= ended.last_session_dead_at <= ended.role_gone_at
+    assert [place.standby for place in ended.places] == [False, True]
     assert look(pair.standby.target, lease.role.role) == NOTHING
     with pytest.raises(psycopg.OperationalError):
         pair.standby.connect(lease)

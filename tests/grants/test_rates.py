@@ -14,7 +14,7 @@ from broker.http import create_app
 from broker.settings import Rates
 from broker.tx import system
 from tests.api.conftest import Api
-from tests.world import World
+from tests.world import World, clone_crm, connect, enrol, register_database
 
 VERIFIER = make_verifier(new_password())
 
@@ -22,6 +22,23 @@ VERIFIER = make_verifier(new_password())
 def ask(world: World, grant_id: str, limits: Rates) -> str:
     with world.as_(world.engineer) as tx:
         return leases.ask_live(tx, grant_id, VERIFIER, world.broker.queue, limits)
+
+
+def test_a_server_counts_what_is_asked_on_each_of_its_databases(world: World) -> None:
+    """Two customers' databases on one server: it makes the roles of both."""
+    limits = Rates(person=0, tenant=0, server=1)
+    ask(world, world.approved(copy_s=0), limits)
+    crm = clone_crm(world.live)
+    try:
+        tenant_id, admin = enrol(world, "Another on the same server")
+        database_id = register_database(world, world.ports.keys, tenant_id, crm)
+        other = dataclasses.replace(world, tenant=tenant_id, admin=admin, database_id=database_id)
+        with pytest.raises(TooManyLogins) as refused:
+            ask(other, other.approved(copy_s=0), limits)
+    finally:
+        with connect(world.live) as connection:
+            connection.execute(f"DROP DATABASE {crm} WITH (FORCE)")
+    assert refused.value.facts["of"] == "server"
 
 
 def test_one_more_than_the_limit_is_told_when_to_come_back(world: World) -> None:

@@ -8,7 +8,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from broker import lifecycle, people
+from broker import lifecycle, people, tenants
 from broker.audit.note import VerifierKey
 from broker.audit.promises import Promises
 from broker.audit.statements import read_promise, verify_signed
@@ -171,6 +171,10 @@ def check_end(world: World, lease_id: str, statement: dict) -> None:
     lease = world.find_lease(lease_id)
     assert statement["lease"] == lease_id
     assert (statement["server"], statement["role"]) == (world.database_id, lease.role_name)
+    with world.as_(world.operator) as tx:
+        database = tenants.get_database(tx, world.database_id)
+        here = {"cluster": database.cluster, "timeline": database.timeline, "standby": False}
+    assert statement["looked_at"] == [here]
     instants = (lease.login_refused_at, lease.last_session_dead_at, lease.role_gone_at)
     names = ("login_refused", "last_session_dead", "role_gone")
     for name, at in zip(names, instants, strict=True):

@@ -92,7 +92,7 @@ def issue(
     with open_session(target) as connection:
         again_if_met(lambda: _find_or_create(connection, lease, bounded=bounded))
         try:
-            _check_bounds(connection, lease, bounded=bounded)
+            check_bounds(connection, lease, bounded=bounded)
         except ScopeExceeded:
             revoke(target, lease.role)
             raise
@@ -109,7 +109,7 @@ def resume(
     with open_session(target) as connection:
         again_if_met(lambda: _give_back(connection, lease))
         try:
-            _check_bounds(connection, lease, bounded=bounded)
+            check_bounds(connection, lease, bounded=bounded)
         except ScopeExceeded:
             run(connection, "REVOKE {s} FROM {role}", s=lease.scope, role=lease.role)
             raise
@@ -127,7 +127,8 @@ def _give_back(connection: Connection, lease: LeaseRole) -> None:
         connection.execute(_grant(lease.scope, [lease.role]) + options)
 
 
-def _check_bounds(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
+def check_bounds(connection: Connection, lease: LeaseRole, *, bounded: bool) -> None:
+    """What the role can do is what its scope says. Raises ScopeExceeded, RoleTaken."""
     _check_role(connection, lease)
     if bounded:
         _check_scope_role(connection, lease)

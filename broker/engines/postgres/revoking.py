@@ -20,7 +20,7 @@ from psycopg import sql
 from broker.engines import ServerUnavailable, Target
 from broker.engines.postgres import standbys
 from broker.engines.postgres.account import MARK, grant_role
-from broker.engines.postgres.connect import run
+from broker.engines.postgres.connect import read_identity, run
 from broker.engines.postgres.looks import (
     MET,
     AccountTooWeak,
@@ -50,13 +50,28 @@ _IN_THE_WAY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a fresh look found nothing: a cluster by its system identifier, as its primary on a
+    timeline, or as its standby. No address: what is signed of an end names none.
+    """
+
+    cluster: str
+    timeline: int | None
+    standby: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """When each was so, at the latest, by the clock of the tenant's server."""
+    """When each was so, at the latest, by the clock of the tenant's server. `oid` was the role's;
+    `places` are the servers where the last look was made.
+    """
 
     login_refused_at: datetime
     last_session_dead_at: datetime
     role_gone_at: datetime
     found_absent: bool = False
+    oid: int | None = None
+    places: tuple[Place, ...] = ()
 
 
 def revoke(
@@ -98,6 +113,7 @@ def revoke(
         if seen.found_nothing:
             standbys.check_gone_there(fresh, target, role, oid)
         gone_at = now(fresh)
+        places = list_places(fresh, target)
     if not seen.found_nothing:
         raise StillThere(
             f"after dropping {role} a new connection found: role {seen.role_exists}, "
@@ -105,7 +121,27 @@ def revoke(
             sql="SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid <> 0"
             " AND usesysid NOT IN (SELECT oid FROM pg_roles); SELECT * FROM pg_prepared_xacts;",
         )
-    return Ended(refused_at, dead_at, gone_at, found_absent=found is None)
+    return Ended(refused_at, dead_at, gone_at, found is None, oid, places)
+
+
+def list_places(connection: Connection, target: Target) -> tuple[Place, ...]:
+    """The session's server, and its registered standbys, at which `standbys` has looked."""
+    cluster, timeline = read_identity(connection)
+    there = [Place(cluster, None, standby=True) for _ in target.standbys]
+    return (Place(cluster, timeline), *there)
+
+
+def ending_sql(role: str) -> str:
+    """What a superuser could run to end a role, where nobody could look what stands in the way."""
+    name = sql.Identifier(role)
+    return (
+        sql.SQL(
+            "ALTER ROLE {role} NOLOGIN VALID UNTIL '-infinity'; SELECT pg_terminate_backend(pid)"
+            " FROM pg_stat_activity WHERE usename = {text}; DROP OWNED BY {role}; DROP ROLE {role};"
+        )
+        .format(role=name, text=sql.Literal(role))
+        .as_string()
+    )
 
 
 def now(connection: Connection) -> datetime:

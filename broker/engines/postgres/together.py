@@ -23,7 +23,7 @@ from broker.engines import Target
 from broker.engines.postgres.account import MARK
 from broker.engines.postgres.leases import EXCESS, LeaseRole, creation
 from broker.engines.postgres.looks import HIDDEN, IS_MARKED, Connection, OpenSession, session
-from broker.engines.postgres.revoking import LOCK_TIMEOUT, REFUSAL, Ended
+from broker.engines.postgres.revoking import LOCK_TIMEOUT, REFUSAL, Ended, list_places
 from broker.errors import Conflict
 from broker.labels import is_marked
 
@@ -117,7 +117,12 @@ def revoke(
             refused_at, dead_at = _end(connection, found)
     with session(target) as fresh:
         left, gone_at = _look(fresh, found)
-    return {role: Ended(refused_at, dead_at, gone_at) for role in found if role not in left}
+        places = list_places(fresh, target)
+    return {
+        role: Ended(refused_at, dead_at, gone_at, oid=one.oid, places=places)
+        for role, one in found.items()
+        if role not in left
+    }
 
 
 def _find(connection: Connection, roles: Sequence[str]) -> dict[str, _Found]:

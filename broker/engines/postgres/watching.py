@@ -46,3 +46,29 @@ def list_sessions(
     """Sessions of `roles`, the oldest first; with statements for those of `shown` alone."""
     rows = connection.execute(_SESSIONS, {"roles": list(roles), "shown": list(shown)})
     return [SessionSeen(*row) for row in rows]
+
+
+def list_first_seen(connection: Connection, roles: Collection[str]) -> dict[str, datetime]:
+    """Since when somebody is in, of those roles that have a session now."""
+    rows = connection.execute(
+        "SELECT r.rolname::text, min(a.backend_start) FROM pg_stat_activity a"
+        " JOIN pg_roles r ON r.oid = a.usesysid"
+        " WHERE r.rolname = ANY (%s) AND a.backend_start IS NOT NULL GROUP BY 1",
+        [list(roles)],
+    ).fetchall()
+    return dict(rows)
+
+
+def end_outliving(connection: Connection, oids: Collection[int]) -> dict[int, int]:
+    """End sessions under the former ids of roles that are gone; how many, by id.
+
+    An id that the server has given to another role since is left alone.
+    """
+    rows = connection.execute(
+        "WITH told AS MATERIALIZED ("
+        "  SELECT usesysid::bigint AS oid, pg_terminate_backend(pid, 200) FROM pg_stat_activity"
+        "   WHERE usesysid = ANY (%s::oid[]) AND usesysid NOT IN (SELECT oid FROM pg_roles))"
+        " SELECT oid, count(*)::int FROM told GROUP BY 1",
+        [list(oids)],
+    ).fetchall()
+    return dict(rows)
