@@ -119,6 +119,8 @@ def method_of(node: ast.AST) -> Iterator[str]:
             yield name
 
 
+# The same document, made on the reader's own machine.
+BY_ITSELF = {"get_schemas"}
 OPERATIONS = {operation.name: operation for operation in parity.list_operations()}
 
 
@@ -152,9 +154,12 @@ def test_a_page_and_its_operation_do_the_same() -> None:
 
 
 def test_a_command_sends_what_its_operation_takes() -> None:
+    """But for what a command knows by itself and asks nobody."""
     apart = []
     for name, words in COMMANDS.items():
         command = None if isinstance(words, Only) else parity.find_command(words)
+        if name in BY_ITSELF:
+            continue
         if command is not None and command.callback is not None:
             sent, operation = sent_by(command.callback), OPERATIONS[name]
             if missing := {(operation.method, word) for word in operation.words} - sent:
