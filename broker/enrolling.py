@@ -120,6 +120,11 @@ def identify_tenant(tx: Tx, tenant_id: TenantId, legal_id: str) -> None:
 def add_member(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
     """Give a person a role and tell it so, with an invitation if it has no password yet."""
     _check_may_change(tx, "person:add", new.tenant_id)
+    return admit(tx, new, settings)
+
+
+def admit(tx: Tx, new: NewMember, settings: Settings) -> PersonId:
+    """As `add_member`, for who may: its caller has checked that."""
     if new.tenant_id is not None:
         check_professional(new.email, settings)
     side = "vendor" if new.tenant_id is None else "tenant"

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from broker import device_logins, entering, idempotency, mail, passkeys, people, signin, trail
 from broker.db import Base, Json
+from broker.directories import provisioning
 from broker.errors import NOT_THERE, Conflict, NotFound
 from broker.grants.model import Grant, Lease
 from broker.ids import PersonId, TenantId
@@ -77,6 +78,7 @@ def erase(tx: Tx, person_id: str) -> Erasure:
     passkeys.forget_person(tx, identity)
     device_logins.forget_person(tx, identity)
     links.forget_person(tx, identity)
+    provisioning.forget_person(tx, identity)
     idempotency.forget_answers(tx)
     tenants = tx.session.scalars(
         sa.select(Membership.tenant_id).where(Membership.person_id == person.id).distinct()

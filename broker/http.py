@@ -31,7 +31,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from broker import api, bootstrap
-from broker.api import back_channel, hooks, oauth
+from broker.api import back_channel, hooks, oauth, scim
 from broker.api.problems import find_status, from_http, problem
 from broker.authenticators import SEED_BOX, SeedBox
 from broker.bootstrap import Broker
@@ -43,7 +43,7 @@ from broker.tx import system
 _log = get_log(__name__)
 _MAX_BYTES = 1 << 20
 # For machines: never a page.
-_PLAIN_PATHS = ("/api/", "/hooks/", "/oauth/", "/.well-known/", "/healthz")
+_PLAIN_PATHS = ("/api/", "/hooks/", "/oauth/", "/.well-known/", "/scim/", "/healthz")
 
 # The console puts its page of an error here; it is called with the error and its status.
 ERROR_PAGE = "broker.error_page"
@@ -72,7 +72,13 @@ def create_app(broker: Broker) -> Flask:
     csrf = CSRFProtect(app)
     hooked, oauthed = hooks.register_hooks(app, broker), oauth.register_oauth(app, broker)
     apis = api.register_api(app, broker)
-    for blueprint in (*apis, hooked, oauthed, back_channel.register_back_channel(app)):
+    for blueprint in (
+        *apis,
+        hooked,
+        oauthed,
+        back_channel.register_back_channel(app),
+        scim.register_scim(app),
+    ):
         csrf.exempt(blueprint)
     console.register_console(app, broker)
     app.add_url_rule("/healthz", "healthz", _healthz)

@@ -46,6 +46,9 @@ PREFIXES = (
         "bkr",
         "bks",
         "dep",
+        "dir",
+        "whk",
+        "whd",
     ),
 )
 _SHAPE = re.compile(r"\A(?:" + "|".join(PREFIXES) + r")_[a-z2-7]{26}\Z")

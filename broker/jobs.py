@@ -41,7 +41,12 @@ def open_queue(dsn: Secret[str]) -> procrastinate.App:
 
 # Not for the queue of sweeps: a witness or an authority that is away holds none of them up.
 _QUEUE_OF = {"integrate_logs": "log", "seal_epochs": "log", "ask_witnesses": "mail"}
-_QUEUE_OF |= {"mail_checkpoints": "mail", "ask_timestamps": "mail", "cosign_root": "log"}
+_QUEUE_OF |= {
+    "send_webhooks": "mail",
+    "mail_checkpoints": "mail",
+    "ask_timestamps": "mail",
+    "cosign_root": "log",
+}
 
 
 class Queue:

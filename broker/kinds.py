@@ -153,6 +153,22 @@ KINDS: Mapping[str, Kind] = {
     "identity_provider.removed": Kind(
         "Nobody signs in through this service any more; its sessions ended.", "identity provider"
     ),
+    "directory.registered": Kind(
+        "A directory makes and ends people from now on; `role` is of those for whom it names none.",
+        "directory",
+        _ROLE,
+    ),
+    "directory.token_replaced": Kind("A directory has another token.", "directory"),
+    "directory.removed": Kind("A directory makes and ends nobody any more.", "directory"),
+    "member.renamed": Kind("A person is called otherwise here.", "person", {}, ("name",)),
+    "webhook.registered": Kind(
+        "What happens here is told to another system from now on.",
+        "webhook",
+        {"form": "word"},
+        ("address",),
+    ),
+    "webhook.secret_replaced": Kind("What a webhook tells is signed by another secret.", "webhook"),
+    "webhook.removed": Kind("A webhook tells nothing any more.", "webhook"),
     "identity.linked": Kind(
         "A person's account was linked with a sign-in service.", "person", {"provider": "id"}
     ),

@@ -23,6 +23,8 @@ from broker.errors import Invalid, SettingsError, Unavailable
 _STEP_S, _ALL_S = 5.0, 15.0
 _MOST_BYTES = 1 << 18
 _MOST_CHARACTERS = 1000
+# Kept for protocols; which of them `is_global` names depends on the release of Python.
+_KEPT = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15")))
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address within
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -87,6 +89,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.teredo is not None:
             return False
+    if any(address in one for one in _KEPT):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

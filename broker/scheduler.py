@@ -103,6 +103,7 @@ def intervals(times: Times) -> dict[str, int]:
         "seal_epochs": min(times.epoch_s, 60),  # asks whether one is due
         "follow_departures": times.janitor_s,
         "send_mails": 2,
+        "send_webhooks": 2,
     }
 
 

@@ -63,6 +63,7 @@ from broker.snapshots.stamping import stamp_certificates
 from broker.sweeps import Overtaken
 from broker.tickets import TicketSystem
 from broker.tx import Tx, system
+from broker.webhooks.delivering import deliver_due
 
 _log = get_log(__name__)
 _OTHERS = 4  # places that no lane takes: for sweeps, mails and what else is short
@@ -127,6 +128,7 @@ def register(broker: Broker, ports: Ports, tickets: TicketSystem | None) -> None
         "prune_logs": lambda _: prune_due(database, kept),
         "ask_witnesses": lambda _: ask_all(database, witnesses),
         "follow_departures": lambda _: following.follow(database, ports.queue, keys),
+        "send_webhooks": lambda _: deliver_due(database, keys, outgoing, issuer),
         "send_mails": lambda _: mail.send_due(database, broker.settings, _read_attachment),
     }
     if cosigner is not None:

@@ -22,8 +22,12 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from broker.directories import registering
 from broker.oidc import providers
 from broker.oidc.providers import Client, Rules
+from broker.secret import Secret
+from broker.webhooks import registering as webhooks
+from broker.webhooks.registering import NewWebhook
 from tests.world import World
 
 CLIENT_ID, CLIENT_SECRET = "support-broker", "a secret: of +ours"
@@ -126,6 +130,18 @@ def register_service(world: World) -> str:
     with world.as_(world.admin) as tx:
         rules = Rules("Directory")
         return providers.register(tx, world.tenant, client, rules, world.broker.queue, local=False)
+
+
+def register_directory(world: World) -> str:
+    with world.as_(world.admin) as tx:
+        return registering.register(tx, world.tenant, "Directory", "auditor")[0].id
+
+
+def register_webhook(world: World) -> str:
+    """At an address where nobody listens."""
+    new = NewWebhook("Ours", Secret("https://hook.example/x"))
+    with world.as_(world.admin) as tx:
+        return webhooks.register(tx, world.tenant, new, local=False)[0].id
 
 
 @contextmanager

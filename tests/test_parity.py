@@ -18,7 +18,7 @@ from broker.api import BLUEPRINTS
 from tests import parity
 from tests.parity import COMMANDS, PAGES, Only, Operation
 
-OURS = ("broker.web", "broker.api", "broker.cli")
+OURS = ("broker.web.", "broker.api", "broker.cli")
 # Asked by nearly every view: it tells no two of them apart.
 PLUMBING = ("broker.people", "broker.db", "broker.bootstrap", "broker.ids", "broker.signin.find")
 SENT = {

@@ -38,6 +38,9 @@
     POST /token-keys/withdraw
     GET POST /identity-providers · GET POST DELETE /identity-providers/{id} · POST …/check
     GET /identity-providers/{id}/links · DELETE …/links/{person}
+    GET POST /directories · POST /directories/{id}/token · DELETE /directories/{id}
+    GET POST /webhooks · GET DELETE /webhooks/{id} · POST …/secret
+    GET /webhooks/{id}/deliveries · POST …/deliveries/{id}/replay
     GET POST /storages · DELETE /storages/{id} · POST /grants/{id}/sessions
     POST /leases/{id}/session
     GET /tickets · POST /tickets/look
@@ -78,6 +81,7 @@ from broker.api import (
     copies,
     decisions,
     delegates,
+    directories,
     drills,
     estate,
     glass,
@@ -102,6 +106,7 @@ from broker.api import (
     storages,
     tickets,
     tokens,
+    webhooks,
 )
 from broker.api.manual import register_manual
 from broker.api.operations import EDITS, MEDIA, RATES
@@ -145,6 +150,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     registers.blueprint,
     contacts.blueprint,
     identity.blueprint,
+    directories.blueprint,
+    webhooks.blueprint,
 )
 
 

@@ -52,7 +52,7 @@ def media_type(form: str) -> str:
 def write_entries(form: str, origin: str, chosen: Sequence[Chosen]) -> bytes:
     """`form` is one of FORMATS."""
     writers: Mapping[str, Callable[[str, Sequence[Chosen]], str]] = {
-        "jsonl": lambda log, rows: _lines(_plain(log, row) for row in rows),
+        "jsonl": lambda log, rows: _lines(plain(log, row) for row in rows),
         "ocsf": lambda log, rows: _lines(_ocsf(log, row) for row in rows),
         "csv": _csv,
     }
@@ -63,7 +63,7 @@ def _lines(items: Iterable[Json]) -> str:
     return "".join(f"{json.dumps(item, ensure_ascii=False)}\n" for item in items)
 
 
-def _plain(origin: str, row: Chosen) -> dict[str, Json]:
+def plain(origin: str, row: Chosen) -> dict[str, Json]:
     entry = row.entry
     return {
         "log": origin,
@@ -84,9 +84,9 @@ def _csv(origin: str, chosen: Sequence[Chosen]) -> str:
     writer = csv.DictWriter(out, _COLUMNS, lineterminator="\r\n")  # RFC 4180
     writer.writeheader()
     for row in chosen:
-        plain = _plain(origin, row)
-        facts = json.dumps(plain["facts"], ensure_ascii=False, sort_keys=True)
-        writer.writerow({**plain, "facts": facts, "person": plain["person"] or ""})
+        said = plain(origin, row)
+        facts = json.dumps(said["facts"], ensure_ascii=False, sort_keys=True)
+        writer.writerow({**said, "facts": facts, "person": said["person"] or ""})
     return out.getvalue()
 
 

@@ -102,7 +102,7 @@ def select_entries(
         raise NotFound(NOT_THERE)
     taken, looked = Filter(wanted), after
     chosen: list[Chosen] = []
-    for row in _signed_entries(tx, log.id, 0 if wanted.ticket else after):
+    for row in signed_entries(tx, log.id, 0 if wanted.ticket else after):
         if len(chosen) == most:
             break
         entry = parse_entry(row.entry)
@@ -112,7 +112,7 @@ def select_entries(
     return Selection(log.origin, tuple(chosen), looked)
 
 
-def _signed_entries(tx: Tx, log_id: str, start: int) -> Iterator[sa.Row[Any]]:
+def signed_entries(tx: Tx, log_id: str, start: int) -> Iterator[sa.Row[Any]]:
     """In order, a batch at a time: a log can be longer than memory."""
     last = sa.select(sa.func.max(AuditCheckpoint.size)).where(AuditCheckpoint.log_id == log_id)
     size = tx.session.scalar(last) or 0

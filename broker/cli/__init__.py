@@ -26,6 +26,8 @@ _COMMANDS = {
     "databases": "broker.cli.databases:databases",
     "servers": "broker.cli.servers:servers",
     "preflights": "broker.cli.preflights:preflights",
+    "webhooks": "broker.cli.webhooks:webhooks",
+    "directories": "broker.cli.directories:directories",
     "identity-providers": "broker.cli.identity_providers:identity_providers",
     "platforms": "broker.cli.platforms:platforms",
     "storages": "broker.cli.storages:storages",

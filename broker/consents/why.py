@@ -59,7 +59,7 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(
         ("purpose", "consent", "act", "passkey", "rights", "slot", "epoch", "contact"), CONTRACT
     ),
-    **dict.fromkeys(("identity_provider", "identity"), CONTRACT),
+    **dict.fromkeys(("identity_provider", "identity", "directory", "webhook"), CONTRACT),
     **dict.fromkeys(("authenticator", "recovery_codes", "recovery_code"), CONTRACT),
     "log": LAW,
     "recipient": CONTRACT,

@@ -40,6 +40,11 @@ def answer_context(answer_id: str) -> bytes:
     return f"broker/oidc-answer/v1\n{answer_id}".encode()
 
 
+def webhook_context(webhook_id: str) -> bytes:
+    """What address and secrets of a webhook are bound to."""
+    return f"broker/webhook/v1\n{webhook_id}".encode()
+
+
 def seal_login(public: bytes, password: Secret[str], context: bytes) -> bytes:
     """Raises Invalid when `public` is not 32 bytes of an X25519 key."""
     try:

@@ -54,6 +54,13 @@ HOLDINGS = (
         "sign-in services that you are linked with",
         ERASED,
     ),
+    Holding(
+        "directory_person",
+        ("tenant_id", "person_id"),
+        ("person_id",),
+        "what your organisation's directory says of you",
+        ERASED,
+    ),
     Holding("passkey", ("id",), ("person_id",), "your passkeys", ERASED),
     Holding("mail", ("id",), ("person_id",), "mails to you", ERASED),
     Holding("audit_opening", ("entry_id", "field"), ("person_id",), "your name in logs", ERASED),

@@ -22,6 +22,7 @@ from broker.web import (
     delegates,
     departures,
     devices,
+    directories,
     glass,
     grants,
     holds,
@@ -45,6 +46,7 @@ from broker.web import (
     set_up,
     standing,
     stepup,
+    webhooks,
 )
 
 # Each holds its blueprint as `pages`.
@@ -79,6 +81,8 @@ PARTS = (
     stepup,
     identity,
     organisation,
+    directories,
+    webhooks,
 )
 
 

@@ -13,6 +13,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from broker import people, tenants
+from broker.directories.registering import list_directories
 from broker.errors import Invalid, Unavailable
 from broker.ids import TenantId
 from broker.keys.intake import INTAKE_KEY, client_context, seal_login
@@ -42,6 +43,7 @@ def _list_page(problems: Mapping[str, str]) -> str:
             "console/identity.html",
             tenant_id=tenant_id or "",
             services=providers.list_providers(tx, tenant_id),
+            directories=list_directories(tx, tenant_id) if tenant_id else (),
             roles=TENANT_ROLES if tenant_id else VENDOR_ROLES,
             back=answer_address(the_broker().settings.web.public_url),
             may_change=people.may(tx, "identity:configure", tenant_id),

@@ -32,6 +32,8 @@ _ASKED_AGAIN = frozenset(
         *("registered.register_server", "registered.replace_secret", "registered.replace_password"),
         *("codes.begin", "codes.remove", "codes.renew"),
         *("identity.register", "identity.change", "identity.remove", "identity.unlink"),
+        *("directories.register", "directories.replace_token"),
+        *("webhooks.register", "webhooks.replace_secret"),
         *("organisation.link", "passkeys.ask_registration", "passkeys.register", "passkeys.remove"),
         *("records.download_bundle", "records.download_events", "devices.approve"),
     )

@@ -34,7 +34,7 @@ from tests.api.conftest import Api
 from tests.grants.glass_breaking import break_glass
 from tests.grants.platforms import register
 from tests.grants.storages import register_storage
-from tests.sign_in_service import register_service
+from tests.sign_in_service import register_directory, register_service, register_webhook
 from tests.world import World, add_person, enrol
 
 DOCUMENT = json.loads(make_specification())
@@ -85,6 +85,12 @@ BODIES: dict[str, Callable[[Ids], object]] = {
         "name": "P",
         "audience": "https://crm.example/taken",
     },
+    "register_webhook": lambda ids: {
+        "tenant": ids["tenant_id"],
+        "name": "W",
+        "url": "https://hook.example",
+    },
+    "register_directory": lambda ids: {"tenant": ids["tenant_id"], "name": "D"},
     "register_identity_provider": lambda ids: {
         "tenant": ids["tenant_id"],
         "name": "S",
@@ -193,6 +199,8 @@ QUERIES: dict[str, Callable[[Ids], str]] = {
     "remove_person": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_databases": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_platforms": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_webhooks": lambda ids: f"?tenant={ids['tenant_id']}",
+    "list_directories": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_identity_providers": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_storages": lambda ids: f"?tenant={ids['tenant_id']}",
     "list_tickets": lambda ids: f"?tenant={ids['tenant_id']}",
@@ -273,7 +281,7 @@ def made_up() -> Ids:
     prefixes |= {"hold": "hld", "recipient": "rcp", "order": "ord", "breach": "brc"}
     prefixes |= {"standing": "sta", "backup": "bkp", "run": "bkr", "restore": "bks"}
     prefixes |= {"review": "rev"}
-    prefixes |= {"provider": "idp"}
+    prefixes |= {"provider": "idp", "directory": "dir", "webhook": "whk", "delivery": "whd"}
     prefixes |= {"delegation": "dlg", "colleague": "psn"}
     ids = {f"{noun}_id": new_id(prefix) for noun, prefix in prefixes.items()}
     ids["tile"] = "entries/000.p/1"
@@ -347,6 +355,9 @@ def make_one_of_each(world: World, api: Api) -> Ids:
         "database_id": world.database_id,
         "server_id": world.server_id,
         "provider_id": register_service(world),
+        "directory_id": register_directory(world),
+        "webhook_id": register_webhook(world),
+        "delivery_id": new_id("whd"),
         "platform_id": register(world).id,
         "storage_id": register_storage(world, "taken/"),
         "digest": world.grant(grant_id).asked_digest or "",

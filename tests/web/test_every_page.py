@@ -24,7 +24,7 @@ from broker.tx import system
 from tests import apps
 from tests.grants.platforms import register
 from tests.grants.storages import register_storage
-from tests.sign_in_service import register_service
+from tests.sign_in_service import register_directory, register_service, register_webhook
 from tests.web.browser import Browser, read_forms, sign_in
 from tests.web.conftest import Story, make_story
 from tests.world import SYSTEM, World, add_person, enrol
@@ -93,6 +93,9 @@ def ids_of(world: World, story: Story) -> dict[str, str]:
         "database_id": world.database_id,
         "platform_id": registered_on(world, "platform"),
         "provider_id": registered_on(world, "identity_provider"),
+        "directory_id": registered_on(world, "directory"),
+        "webhook_id": registered_on(world, "webhook"),
+        "delivery_id": new_id("whd"),
         "storage_id": registered_on(world, "storage"),
         "server_id": world.server_id,
         "decision_id": story.decision,
@@ -119,6 +122,10 @@ def registered_on(world: World, table: str) -> str:
         found = tx.session.scalar(sa.text(f"SELECT id FROM {table}"))
     if found:
         return str(found)
+    if table == "webhook":
+        return register_webhook(world)
+    if table == "directory":
+        return register_directory(world)
     if table == "identity_provider":
         return register_service(world)
     return register(world).id if table == "platform" else register_storage(world, "pages/")
@@ -172,6 +179,9 @@ def ids_of_nothing() -> dict[str, str]:
         "session": "ses",
         "platform": "plt",
         "provider": "idp",
+        "directory": "dir",
+        "webhook": "whk",
+        "delivery": "whd",
         "storage": "sto",
         "server": "srv",
     }
@@ -262,11 +272,13 @@ def test_every_role_has_its_pages(
         "engineer": {
             path
             for path in every
-            if path.startswith(("/late", "/log", "/preflight", "/identity", *ending))
+            if path.startswith(("/late", "/log", "/preflight", "/identity", "/webhooks", *ending))
         }
         | {path for path in every if path.startswith("/fragments/databases")}
         | {path for path in every if "/standing" in path},
-        "operator": {path for path in every if path.startswith(("/grants/new", "/log", *ending))}
+        "operator": {
+            path for path in every if path.startswith(("/grants/new", "/log", "/webhooks", *ending))
+        }
         | {path for path in every if "/certificates" in path or path.endswith("/live")}
         | {path for path in every if "/standing" in path},
     }
