@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0068"
-down_revision = "0067"
+revision = "0069"
+down_revision = "0068"
 
 
 def upgrade() -> None:
     connection = op.get_bind().connection.driver_connection
     assert connection is not None  # noqa: S101  # for the type checker: a bind is connected
-    connection.execute((Path(__file__).parents[1] / "0068_webhooks.sql").read_text())
+    connection.execute((Path(__file__).parents[1] / "0069_webhooks.sql").read_text())
