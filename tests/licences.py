@@ -22,7 +22,7 @@ ALLOWED = (
     r"((2|3)-Clause )?BSD( (2|3)-Clause)?( License)?",
     r"BSD-(2|3)-Clause",
     r"ISC( License.*)?",
-    r"GNU Lesser General Public License v3.*",
+    r"GNU Lesser General Public License v(3|2 or later).*",
     r"LGPL-3\.0-(only|or-later)",
     r"MIT( License)?|MIT-0|MIT-CMU",
     r"Mozilla Public License 2\.0.*|MPL-2\.0",

@@ -7,7 +7,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0067"
-down_revision = "0066"
+down_revision = "0065"
 
 
 def upgrade() -> None:

@@ -125,6 +125,18 @@ BEGIN
     DELETE FROM preflight WHERE target IN (SELECT id FROM tenant_database WHERE tenant_id = whose);
     GET DIAGNOSTICS n = ROW_COUNT;
     counts := counts || jsonb_build_object('preflight', n);
+    DELETE FROM webhook_delivery WHERE webhook_id IN (SELECT id FROM webhook WHERE tenant_id = whose);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    counts := counts || jsonb_build_object('webhook_delivery', n);
+    DELETE FROM webhook WHERE tenant_id = whose;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    counts := counts || jsonb_build_object('webhook', n);
+    DELETE FROM directory_person WHERE tenant_id = whose;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    counts := counts || jsonb_build_object('directory_person', n);
+    DELETE FROM directory WHERE tenant_id = whose;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    counts := counts || jsonb_build_object('directory', n);
     DELETE FROM linked_identity WHERE provider_id IN (SELECT id FROM identity_provider WHERE tenant_id = whose);
     GET DIAGNOSTICS n = ROW_COUNT;
     counts := counts || jsonb_build_object('linked_identity', n);
@@ -178,7 +190,7 @@ BEGIN
      WHERE tenant_id = whose;
     GET DIAGNOSTICS n = ROW_COUNT;
     counts := counts || jsonb_build_object('legal_hold', n);
-    UPDATE lease SET dbname = 'erased', stuck_reason = NULL
+    UPDATE lease SET dbname = 'erased', stuck_reason = NULL, stuck_sql = NULL, looked_at = '[]'
      WHERE tenant_id = whose;
     GET DIAGNOSTICS n = ROW_COUNT;
     counts := counts || jsonb_build_object('lease', n);
