@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+import sqlalchemy as sa
 
 from broker import sweeps, tenants
 from broker.audit.export import begin_export, stream, verifier_keys
@@ -37,9 +38,15 @@ def ready_copy(world: World, narrowing: Narrowing | None = None) -> tuple[GrantI
     return grant_id, snapshot_id
 
 
-def skip(world: World, span: timedelta) -> None:
-    """From now on the control database's clock is ahead by `span`."""
+def skip(world: World, span: timedelta, *, looked: bool = True) -> None:
+    """From now on the control database's clock is ahead by `span`; servers were looked at on the
+    way, as the sweeps do, unless `looked` is false.
+    """
     world.broker.database._clock = lambda: datetime.now(UTC) + span
+    if not looked:
+        return
+    with world.as_(system("tests")) as tx:
+        tx.session.execute(sa.text("UPDATE preflight SET checked_at = :at"), {"at": tx.at})
 
 
 def sweep(world: World, fence: int = 0) -> None:

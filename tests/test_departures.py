@@ -218,3 +218,5 @@ def test_nothing_is_erased_while_nobody_confirmed_the_term(world: World) -> None
     assert (follow(world), follow(world)) == (1, 1)
     pass_time(world, "closed_at", TERM)
     assert (follow(world), state(world)) == (0, "closed")
+    with control_superuser(world) as connection, pytest.raises(psycopg.Error, match="was set by"):
+        connection.execute("UPDATE tenant_database SET dbname = 'another'")

@@ -73,7 +73,7 @@ CREATE TRIGGER not_left BEFORE INSERT ON consent_act
 -- The application can't change what was decided; this function can, and refuses whoever is not
 -- closed, or was for less than a year. Triggers that keep texts as they are let it pass.
 CREATE FUNCTION is_erasing(of_tenant text) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT current_setting('broker.erasing', true) = of_tenant AND current_user = (
+    SELECT coalesce(current_setting('broker.erasing', true), '') = of_tenant AND current_user = (
         SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'erase_departed')
 $$;
 DROP TRIGGER part_fixed ON tenant_database;

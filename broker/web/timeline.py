@@ -55,7 +55,7 @@ def draw(
     spans = sorted(_spans(grant, leases, copies), key=lambda span: span.since)
     first = spans[0].since
     last = max(span.until or now for span in spans)
-    whole = max((last - first).total_seconds(), 1.0)
+    whole = max((last - first).total_seconds(), 0.001)
 
     def place(at: datetime) -> int:
         return round(WIDTH * (min(max(at, first), last) - first).total_seconds() / whole)

@@ -66,7 +66,7 @@ def test_an_ask_is_on_the_list_told_reminded_extended_once_and_answered(vendor: 
         with pytest.raises(Invalid):
             cases.extend(tx, case_id, "no")
         cases.extend(tx, case_id, WHY)
-        assert lateness.list_late(tx) == []
+        assert "rights" not in {late.what for late in lateness.list_late(tx)}
         with pytest.raises(Conflict, match="can be once"):
             cases.extend(tx, case_id, WHY)
         cases.answer(tx, case_id, "done", "the export was sent")

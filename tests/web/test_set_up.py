@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker import first_steps
 from broker.grants import preflights
 from broker.tx import system
+from tests.stories import control_superuser
 from tests.web.browser import Browser
 from tests.world import World, add_person
 
@@ -15,6 +16,8 @@ def states(world: World) -> dict[str, str]:
 
 
 def test_a_step_is_done_once_it_was_seen_and_not_before(world: World, operator: Browser) -> None:
+    with control_superuser(world) as connection:
+        connection.execute("DELETE FROM preflight")
     first = states(world)
     assert first["tenant"] == first["worker"] == "done"
     assert (first["people"], first["tickets"], first["copy"]) == ("open", "open", "open")
