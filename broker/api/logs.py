@@ -103,9 +103,9 @@ def list_events(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
 
 
 @operation(blueprint, "GET /log/schemas", answer={"type": "object"})
-def get_schemas(_: Tx) -> Json:
+def get_schemas(_: Tx) -> Response:
     """A JSON Schema of each kind of entry, for programs that read logs."""
-    return write_schemas()
+    return Response(write_schemas(), mimetype="application/json")
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})

@@ -11,7 +11,7 @@ from broker.cli.session import Session, pass_session
 from broker.cli.sizes import Size
 from broker.errors import NotFound, Unavailable, VerificationFailed
 
-_COLUMNS = ("id", "name", "legal_id", "ticket_customer", "created_at")
+_COLUMNS = ("id", "name", "ticket_customer", "created_at")
 
 
 @click.group(cls=Noun)

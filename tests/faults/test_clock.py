@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 
 from broker import quarantine, sweeps, worker
 from broker.scheduler import Lead
@@ -35,7 +36,10 @@ def is_held(world: World) -> bool:
 
 
 def set_clock(world: World, now: datetime) -> None:
+    """Servers were looked at just then, whenever that is."""
     world.broker.database._clock = lambda: now
+    with world.as_(system("tests")) as tx:
+        tx.session.execute(sa.text("UPDATE preflight SET checked_at = :at"), {"at": now})
 
 
 def states(world: World, *ids: str) -> list[str]:

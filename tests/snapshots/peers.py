@@ -75,7 +75,18 @@ def copied(source: Target, account: Target, folder: Path) -> Places:
     places = Places(snapshot, account, Secret(bytes(32)))
     store, key = FolderStore.create_folder(folder / snapshot.id), new_data_key()
     loading.fill(
-        loading.Job(places, plan, KEEP_ALL, source, schemas, Tenancy(), store, key, Unwatched())
+        loading.Job(
+            places,
+            plan,
+            KEEP_ALL,
+            source,
+            schemas,
+            Tenancy(),
+            store,
+            key,
+            Unwatched(),
+            lambda _: None,
+        )
     )
     return places
 

@@ -98,6 +98,7 @@ def test_a_look_that_cannot_be_made_is_tried_again_and_never_skipped(world: Worl
         assert passed(world) == []
         with world.as_(system("tests")) as tx:
             late = lateness.list_late(tx)
+        late = [item for item in late if item.what != "log"]  # no worker signs logs here
         assert {(item.what, item.id) for item in late} == {("look", snapshot_id)}
         assert all("waiting" not in item.reason for item in late)
     assert remnants(world) == []

@@ -90,7 +90,8 @@ def copied(
         )
         filled = loading.fill(
             loading.Job(
-                *(places, plan, policy, tap.target, SCHEMAS, Tenancy(), store, key, Unwatched())
+                *(places, plan, policy, tap.target, SCHEMAS, Tenancy(), store, key, Unwatched()),
+                reserve=lambda _: None,
             )
         )
         for file in known:
