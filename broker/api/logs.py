@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from flask import Response
 from marshmallow import fields, validate
 
@@ -105,7 +107,7 @@ def list_events(tx: Tx, query: Json, tenant_id: TenantId) -> Response:
 @operation(blueprint, "GET /log/schemas", answer={"type": "object"})
 def get_schemas(_: Tx) -> Response:
     """A JSON Schema of each kind of entry, for programs that read logs."""
-    return Response(write_schemas(), mimetype="application/json")
+    return Response(json.dumps(write_schemas()), mimetype="application/json")
 
 
 @operation(blueprint, "GET /tenants/<id:tenant_id>/log", answer={"type": "object"})
