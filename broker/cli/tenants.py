@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from broker.cli.command import Noun
@@ -10,6 +13,9 @@ from broker.cli.plain import plain
 from broker.cli.session import Session, pass_session
 from broker.cli.sizes import Size
 from broker.errors import NotFound, Unavailable, VerificationFailed
+
+if TYPE_CHECKING:
+    from broker.cli.api import Api
 
 _COLUMNS = ("id", "name", "ticket_customer", "created_at")
 
@@ -111,8 +117,7 @@ def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bo
     for key in keys:
         click.echo(f"offered  {plain(key.name)}  {key.fingerprint()}")
     if expected:
-        if {key.fingerprint() for key in keys} != {text.strip().lower() for text in expected}:
-            raise VerificationFailed("these fingerprints are not those that you expected")
+        _check_told({key.fingerprint() for key in keys}, _told_beside(api, tenant), expected)
     else:
         click.confirm("Are the offered fingerprints those that you were told?", abort=True)
     file = trust.pin(session.home, origin, keys, replace=replace)
@@ -134,6 +139,26 @@ def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bo
         click.echo(
             f"{plain(cosigner.name)} (ML-DSA-44) is pinned; SHA-256 {cosigner.fingerprint()}"
         )
+
+
+def _told_beside(api: Api, tenant: str) -> set[str]:
+    """What the mail tells beside the keys: of the slot in the root log, and of its cosigner."""
+    from broker.audit.cosigning import WitnessKey
+
+    try:
+        told = api.get("tenants", tenant, "log", "slot")
+    except NotFound:
+        return set()
+    cosigner = told.get("cosigner")
+    prints = [] if cosigner is None else [WitnessKey.parse(str(cosigner)).fingerprint()]
+    return {str(told.get("digest")), *prints}
+
+
+def _check_told(keys: set[str], beside: set[str], expected: Sequence[str]) -> None:
+    """Each key was expected, and all that was expected is offered. Raises VerificationFailed."""
+    wanted = {text.strip().lower() for text in expected}
+    if not keys <= wanted <= keys | beside:
+        raise VerificationFailed("these fingerprints are not those that you expected")
 
 
 @tenants.command("end-everything")
