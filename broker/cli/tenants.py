@@ -15,7 +15,7 @@ from broker.cli.sizes import Size
 from broker.errors import NotFound, Unavailable, VerificationFailed
 
 if TYPE_CHECKING:
-    from broker.cli.api import Api
+    from broker.cli.api import Api, Item
 
 _COLUMNS = ("id", "name", "ticket_customer", "created_at")
 
@@ -116,16 +116,15 @@ def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bo
         click.echo(f"pinned   {plain(known.name)}  {known.fingerprint()}")
     for key in keys:
         click.echo(f"offered  {plain(key.name)}  {key.fingerprint()}")
+    told = _find_slot(api, tenant)
     if expected:
-        _check_told({key.fingerprint() for key in keys}, _told_beside(api, tenant), expected)
+        _check_told({key.fingerprint() for key in keys}, _list_prints(told), expected)
     else:
         click.confirm("Are the offered fingerprints those that you were told?", abort=True)
     file = trust.pin(session.home, origin, keys, replace=replace)
     click.echo(f"Pinned in {file}.")
-    try:
-        told = api.get("tenants", tenant, "log", "slot")
-    except NotFound:
-        return  # none yet
+    if told is None:
+        return
     slot, digest = told.get("slot"), told.get("digest")
     if not isinstance(slot, int) or not isinstance(digest, str):
         raise Unavailable("the broker named no slot of the root log")
@@ -141,13 +140,19 @@ def pin(session: Session, *, tenant: str, expected: tuple[str, ...], replace: bo
         )
 
 
-def _told_beside(api: Api, tenant: str) -> set[str]:
-    """What the mail tells beside the keys: of the slot in the root log, and of its cosigner."""
+def _find_slot(api: Api, tenant: str) -> Item | None:
+    """The slot of the log in the root log, asked once: what is compared is what is pinned."""
+    try:
+        return api.get("tenants", tenant, "log", "slot")
+    except NotFound:
+        return None
+
+
+def _list_prints(told: Item | None) -> set[str]:
+    """What the mail tells beside the keys: of the slot, and of the root log's cosigner."""
     from broker.audit.cosigning import WitnessKey
 
-    try:
-        told = api.get("tenants", tenant, "log", "slot")
-    except NotFound:
+    if told is None:
         return set()
     cosigner = told.get("cosigner")
     prints = [] if cosigner is None else [WitnessKey.parse(str(cosigner)).fingerprint()]

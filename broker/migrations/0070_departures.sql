@@ -96,6 +96,7 @@ CREATE FUNCTION erase_departed(of_departure text, kept_days integer)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     whose text;
+    step text[]; -- a table, and what is done to the customer's rows of it
     counts jsonb := '{}';
     n bigint;
 BEGIN
@@ -106,124 +107,66 @@ BEGIN
         RAISE EXCEPTION '% is not closed, or not for its whole term', of_departure;
     END IF;
     PERFORM set_config('broker.erasing', whose, true);
-    DELETE FROM audit_opening WHERE entry_id IN (SELECT e.id FROM audit_entry e JOIN audit_log l ON l.id = e.log_id
-        WHERE l.tenant_id = whose OR (l.tenant_id IS NULL AND NOT l.root AND e.subject = whose));
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('audit_opening', n);
-    DELETE FROM ticket_comment WHERE ticket_id IN (SELECT id FROM ticket WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('ticket_comment', n);
-    DELETE FROM mail WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('mail', n);
-    DELETE FROM glass_reader WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('glass_reader', n);
-    DELETE FROM find WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('find', n);
-    DELETE FROM preflight WHERE target IN (SELECT id FROM tenant_database WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('preflight', n);
-    DELETE FROM webhook_delivery WHERE webhook_id IN (SELECT id FROM webhook WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('webhook_delivery', n);
-    DELETE FROM webhook WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('webhook', n);
-    DELETE FROM directory_person WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('directory_person', n);
-    DELETE FROM directory WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('directory', n);
-    DELETE FROM linked_identity WHERE provider_id IN (SELECT id FROM identity_provider WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('linked_identity', n);
-    DELETE FROM oidc_answer WHERE provider_id IN (SELECT id FROM identity_provider WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('oidc_answer', n);
-    DELETE FROM identity_provider WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('identity_provider', n);
-    UPDATE backup_plan SET host = 'erased', place = 'erased'
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('backup_plan', n);
-    UPDATE backup_run SET place = 'erased'
-     WHERE tenant_id = whose AND place IS NOT NULL;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('backup_run', n);
-    UPDATE backup_restore SET reason = '', target = ''
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('backup_restore', n);
-    UPDATE ticket SET external_id = id, title = '', url = NULL, category = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('ticket', n);
-    UPDATE access_grant SET reason = '', end_reason = NULL, raw_columns = '[]', stuck_reason = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('access_grant', n);
-    UPDATE decision SET note = NULL, assertion = NULL
-     WHERE grant_id IN (SELECT id FROM access_grant WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('decision', n);
-    UPDATE plan SET document = '{}', literals = '{}'
-     WHERE grant_id IN (SELECT id FROM access_grant WHERE tenant_id = whose);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('plan', n);
-    UPDATE standing_approval SET conditions = '{}', plan = '{}', note = ''
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('standing_approval', n);
-    UPDATE approval_policy SET document = '{}'
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('approval_policy', n);
-    UPDATE review SET note = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('review', n);
-    UPDATE legal_hold SET reason = '', authority_order = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('legal_hold', n);
-    UPDATE lease SET dbname = 'erased', stuck_reason = NULL, stuck_sql = NULL, looked_at = '[]'
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('lease', n);
-    UPDATE drill SET problem = NULL, stuck_reason = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('drill', n);
-    UPDATE snapshot SET progress = '{}', report = NULL, condemned_why = NULL, stuck_reason = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('snapshot', n);
-    UPDATE handover SET reason = ''
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('handover', n);
-    UPDATE tenant_database SET name = 'erased', host = 'erased.invalid', dbname = 'erased',
-        login = 'erased', ca_file = NULL, schemas = '{}', known_logins = '{}', standbys = '{}',
-        tenancy = '{"form": "database"}', cluster = NULL, found_cluster = NULL
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('tenant_database', n);
-    UPDATE platform SET name = 'erased', audience = 'https://erased.invalid/' || id
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('platform', n);
-    UPDATE storage SET name = 'erased', bucket = 'erased', prefix = id || '/'
-     WHERE tenant_id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('storage', n);
-    UPDATE tenant SET name = 'erased', ticket_customer = id, legal_id = NULL
-     WHERE id = whose;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    counts := counts || jsonb_build_object('tenant', n);
+    FOREACH step SLICE 1 IN ARRAY ARRAY[
+        ['audit_opening', $s$DELETE FROM audit_opening WHERE entry_id IN (SELECT e.id FROM audit_entry e JOIN audit_log l ON l.id = e.log_id
+             WHERE l.tenant_id = $1 OR (l.tenant_id IS NULL AND NOT l.root AND e.subject = $1))$s$],
+        ['ticket_comment', $s$DELETE FROM ticket_comment WHERE ticket_id IN (SELECT id FROM ticket WHERE tenant_id = $1)$s$],
+        ['mail', $s$DELETE FROM mail WHERE tenant_id = $1$s$],
+        ['glass_reader', $s$DELETE FROM glass_reader WHERE tenant_id = $1$s$],
+        ['find', $s$DELETE FROM find WHERE tenant_id = $1$s$],
+        ['preflight', $s$DELETE FROM preflight WHERE target IN (SELECT id FROM tenant_database WHERE tenant_id = $1)$s$],
+        ['webhook_delivery', $s$DELETE FROM webhook_delivery WHERE webhook_id IN (SELECT id FROM webhook WHERE tenant_id = $1)$s$],
+        ['webhook', $s$DELETE FROM webhook WHERE tenant_id = $1$s$],
+        ['directory_person', $s$DELETE FROM directory_person WHERE tenant_id = $1$s$],
+        ['directory', $s$DELETE FROM directory WHERE tenant_id = $1$s$],
+        ['linked_identity', $s$DELETE FROM linked_identity WHERE provider_id IN (SELECT id FROM identity_provider WHERE tenant_id = $1)$s$],
+        ['oidc_answer', $s$DELETE FROM oidc_answer WHERE provider_id IN (SELECT id FROM identity_provider WHERE tenant_id = $1)$s$],
+        ['identity_provider', $s$DELETE FROM identity_provider WHERE tenant_id = $1$s$],
+        ['backup_plan', $s$UPDATE backup_plan SET host = 'erased', place = 'erased'
+             WHERE tenant_id = $1$s$],
+        ['backup_run', $s$UPDATE backup_run SET place = 'erased'
+             WHERE tenant_id = $1 AND place IS NOT NULL$s$],
+        ['backup_restore', $s$UPDATE backup_restore SET reason = '', target = ''
+             WHERE tenant_id = $1$s$],
+        ['ticket', $s$UPDATE ticket SET external_id = id, title = '', url = NULL, category = NULL
+             WHERE tenant_id = $1$s$],
+        ['access_grant', $s$UPDATE access_grant SET reason = '', end_reason = NULL, raw_columns = '[]', stuck_reason = NULL
+             WHERE tenant_id = $1$s$],
+        ['decision', $s$UPDATE decision SET note = NULL, assertion = NULL
+             WHERE grant_id IN (SELECT id FROM access_grant WHERE tenant_id = $1)$s$],
+        ['plan', $s$UPDATE plan SET document = '{}', literals = '{}'
+             WHERE grant_id IN (SELECT id FROM access_grant WHERE tenant_id = $1)$s$],
+        ['standing_approval', $s$UPDATE standing_approval SET conditions = '{}', plan = '{}', note = ''
+             WHERE tenant_id = $1$s$],
+        ['approval_policy', $s$UPDATE approval_policy SET document = '{}'
+             WHERE tenant_id = $1$s$],
+        ['review', $s$UPDATE review SET note = NULL
+             WHERE tenant_id = $1$s$],
+        ['legal_hold', $s$UPDATE legal_hold SET reason = '', authority_order = NULL
+             WHERE tenant_id = $1$s$],
+        ['lease', $s$UPDATE lease SET dbname = 'erased', stuck_reason = NULL, stuck_sql = NULL, looked_at = '[]'
+             WHERE tenant_id = $1$s$],
+        ['drill', $s$UPDATE drill SET problem = NULL, stuck_reason = NULL
+             WHERE tenant_id = $1$s$],
+        ['snapshot', $s$UPDATE snapshot SET progress = '{}', report = NULL, condemned_why = NULL, stuck_reason = NULL
+             WHERE tenant_id = $1$s$],
+        ['handover', $s$UPDATE handover SET reason = ''
+             WHERE tenant_id = $1$s$],
+        ['tenant_database', $s$UPDATE tenant_database SET name = 'erased', host = 'erased.invalid', dbname = 'erased',
+             login = 'erased', ca_file = NULL, schemas = '{}', known_logins = '{}', standbys = '{}',
+             tenancy = '{"form": "database"}', cluster = NULL, found_cluster = NULL
+             WHERE tenant_id = $1$s$],
+        ['platform', $s$UPDATE platform SET name = 'erased', audience = 'https://erased.invalid/' || id
+             WHERE tenant_id = $1$s$],
+        ['storage', $s$UPDATE storage SET name = 'erased', bucket = 'erased', prefix = id || '/'
+             WHERE tenant_id = $1$s$],
+        ['tenant', $s$UPDATE tenant SET name = 'erased', ticket_customer = id, legal_id = NULL
+             WHERE id = $1$s$]
+    ] LOOP
+        EXECUTE step[2] USING whose;
+        GET DIAGNOSTICS n = ROW_COUNT;
+        counts := counts || jsonb_build_object(step[1], n);
+    END LOOP;
     PERFORM set_config('broker.erasing', '', true);
     RETURN counts;
 END $$;
